@@ -1,0 +1,154 @@
+//! The storage that the user owns: a bucket or a directory.
+//!
+//! [`Archive`] has two implementations, `s3` and `directory`. Under its final key an object is complete or
+//! not there at all, and nothing but a manifest is ever overwritten. Handles ([`Upload`], [`Part`]) are plain
+//! data, so that they can lie in a checkpoint and be taken up by another process.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::stream::BoxStream;
+use serde::{Deserialize, Serialize};
+
+use crate::domain::file::{Proof, StoreChecksum};
+use crate::domain::part::PartPlan;
+
+/// Why the archive could not do what it was asked. The variant is the decision.
+#[derive(Debug, thiserror::Error)]
+pub enum ArchiveError {
+    /// Away, overloaded, full, or refusing us (credentials, policy, no such bucket): not the file's fault, the
+    /// same call may succeed when the archive is back or mended.
+    #[error("archive is not available: {0}")]
+    Unavailable(String),
+    /// An object is already there under this key; nothing was written.
+    #[error("an object already exists under {0}")]
+    Exists(String),
+    /// The unfinished upload is not known any more (finished, aborted, or dropped by the store).
+    #[error("the upload under {0} is not known to the archive any more")]
+    NoSuchUpload(String),
+    /// What the archive holds or received is not what was sent.
+    #[error("checksum or size mismatch: {0}")]
+    Mismatch(String),
+    /// The archive rejects the request itself (key, size, option): repeating it does not help.
+    #[error("archive refused: {0}")]
+    Refused(String),
+}
+
+/// What is to be stored.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct NewObject {
+    /// Key within the archive, without the archive's own prefix.
+    pub key: String,
+    /// Media type.
+    pub content_type: String,
+}
+
+/// An upload that has begun and is neither completed nor aborted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Upload {
+    /// The key it will have.
+    pub key: String,
+    /// What the archive calls it: S3's upload id, the staging file's name.
+    pub id: String,
+    /// The checksum algorithm declared when it began, as the archive calls it; `None` for none.
+    pub checksum: Option<String>,
+}
+
+/// A part that the archive has confirmed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Part {
+    /// Counted from 1.
+    pub number: u32,
+    /// Its length in bytes.
+    pub bytes: u64,
+    /// The archive's tag for it.
+    pub etag: String,
+    /// CRC-64/NVME of its content, computed here.
+    pub crc64nvme: u64,
+}
+
+/// An object as the archive describes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredObject {
+    /// Its length in bytes.
+    pub bytes: u64,
+    /// The archive's own checksum of the whole object, where it offers one.
+    pub checksum: Option<StoreChecksum>,
+    /// Entity tag.
+    pub etag: Option<String>,
+    /// Version id, where the bucket keeps versions.
+    pub version_id: Option<String>,
+}
+
+/// The content of an object, piece by piece.
+pub type ObjectStream = BoxStream<'static, Result<Bytes, ArchiveError>>;
+
+/// Storage that the user owns.
+#[async_trait]
+pub trait Archive: Send + Sync + 'static {
+    /// Where this is, for logs and reports: `s3://bucket/prefix`, `file:///path`.
+    fn describe(&self) -> &str;
+
+    /// Stores a whole object at once; for files of at most one part. On return the object is durable, and its
+    /// size, and its checksum where the archive offers one, agree with `proof`.
+    ///
+    /// # Errors
+    /// [`ArchiveError::Exists`] when there is an object under that key; [`ArchiveError::Mismatch`] when the
+    /// archive received something else (nothing is left under the key then).
+    async fn put(&self, object: &NewObject, body: Bytes, proof: &Proof)
+    -> Result<StoredObject, ArchiveError>;
+
+    /// Begins an object of several parts.
+    async fn begin(&self, object: &NewObject) -> Result<Upload, ArchiveError>;
+
+    /// Stores one part. Parts may arrive at the same time and in any order; a part sent again replaces itself.
+    ///
+    /// # Errors
+    /// [`ArchiveError::NoSuchUpload`], [`ArchiveError::Mismatch`].
+    async fn put_part(
+        &self,
+        upload: &Upload,
+        plan: PartPlan,
+        number: u32,
+        body: Bytes,
+    ) -> Result<Part, ArchiveError>;
+
+    /// Reviews the parts (numbers without a gap, sum of sizes), then makes the object appear under its key, and
+    /// compares what the archive says of it with `proof`.
+    ///
+    /// # Errors
+    /// [`ArchiveError::Exists`] when there is an object under that key already: it is left untouched, and the
+    /// upload can still be aborted. [`ArchiveError::NoSuchUpload`], [`ArchiveError::Mismatch`].
+    async fn complete(
+        &self,
+        upload: &Upload,
+        parts: &[Part],
+        proof: &Proof,
+    ) -> Result<StoredObject, ArchiveError>;
+
+    /// Gives up an upload and frees what it holds. One that is not known any more is not an error.
+    async fn abort(&self, upload: &Upload) -> Result<(), ArchiveError>;
+
+    /// Gives up every unfinished upload under exactly this key, whoever began it; returns how many. For the
+    /// holder of the file's lease only: the key is its alone.
+    async fn abort_all(&self, key: &str) -> Result<u64, ArchiveError>;
+
+    /// Writes a small object, replacing what is there. For manifests only.
+    async fn replace(&self, object: &NewObject, body: Bytes) -> Result<StoredObject, ArchiveError>;
+
+    /// What stands under a key, if anything.
+    async fn inspect(&self, key: &str) -> Result<Option<StoredObject>, ArchiveError>;
+
+    /// Reads an object back.
+    ///
+    /// # Errors
+    /// [`ArchiveError::Refused`] when there is none.
+    async fn read(&self, key: &str) -> Result<ObjectStream, ArchiveError>;
+
+    /// Proves that the archive can be reached and that we may look into it; writes nothing.
+    async fn ping(&self) -> Result<(), ArchiveError>;
+}
+
+/// An archive behind which either implementation may stand.
+pub type SharedArchive = Arc<dyn Archive>;

@@ -1,0 +1,65 @@
+//! `[http]`: the two doors.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::Problems;
+
+/// See `config/default.toml`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HttpConfig {
+    /// Address of the public door.
+    pub listen: SocketAddr,
+    /// Address of the private door.
+    pub admin_listen: SocketAddr,
+    /// Longest request body, in bytes.
+    pub max_body_bytes: usize,
+    /// Open connections to each door.
+    pub max_connections: usize,
+    /// Webhook requests worked on at once.
+    pub max_in_flight: usize,
+    /// Milliseconds for the request headers.
+    pub header_timeout_ms: u64,
+    /// Milliseconds for the request body.
+    pub body_timeout_ms: u64,
+    /// Milliseconds in which an event must be durable.
+    pub answer_timeout_ms: u64,
+}
+
+impl HttpConfig {
+    /// Time for a client to send its headers.
+    #[must_use]
+    pub fn header_timeout(&self) -> Duration {
+        Duration::from_millis(self.header_timeout_ms)
+    }
+
+    /// Time for a client to send its body.
+    #[must_use]
+    pub fn body_timeout(&self) -> Duration {
+        Duration::from_millis(self.body_timeout_ms)
+    }
+
+    /// Time in which an event must be durable.
+    #[must_use]
+    pub fn answer_timeout(&self) -> Duration {
+        Duration::from_millis(self.answer_timeout_ms)
+    }
+
+    pub(super) fn check(&self, problems: &mut Problems) {
+        problems.at_least("http.max_body_bytes", self.max_body_bytes as u64, 1024);
+        problems.at_least("http.max_connections", self.max_connections as u64, 1);
+        problems.at_least("http.max_in_flight", self.max_in_flight as u64, 1);
+        problems.at_least("http.header_timeout_ms", self.header_timeout_ms, 1);
+        problems.at_least("http.body_timeout_ms", self.body_timeout_ms, 1);
+        problems.at_least("http.answer_timeout_ms", self.answer_timeout_ms, 1);
+        if self.answer_timeout_ms > 3000 {
+            problems.add(
+                "http.answer_timeout_ms",
+                format!("is {}, but Zoom waits 3000 ms for an answer", self.answer_timeout_ms),
+            );
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! How settings come together: the embedded default file, under the user's file, under the environment.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use toml::{Table, Value};
+
+use super::{Config, Problem};
+
+/// The reference file, as compiled in.
+pub const DEFAULT_TOML: &str = include_str!("../../config/default.toml");
+
+/// Prefix of the variables that set keys.
+const PREFIX: &str = "ZOOM_ARCHIVER_";
+
+/// Variables with that prefix that are no keys: read by the command line.
+const NOT_KEYS: &[&str] = &["ZOOM_ARCHIVER_DATA_DIR", "ZOOM_ARCHIVER_CONFIG"];
+
+/// The environment as it was when the program started.
+pub type Environment = BTreeMap<String, String>;
+
+/// Why the settings cannot be used. Each message names the key, the variable or the file.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The user's file cannot be read.
+    #[error("cannot read {0}: {1}")]
+    File(PathBuf, std::io::Error),
+    /// The user's file is no TOML.
+    #[error("{0}: {1}")]
+    Syntax(PathBuf, String),
+    /// A key that does not exist.
+    #[error("{origin}: unknown key `{key}`{hint}; `config show --default` lists all keys")]
+    UnknownKey {
+        /// The file or the variable it came from.
+        origin: String,
+        /// The key as understood.
+        key: String,
+        /// The nearest known key, in words.
+        hint: String,
+    },
+    /// A value of the wrong kind.
+    #[error("{origin}: `{key}` must be {expected}, not `{found}`")]
+    WrongType {
+        /// The file or the variable it came from.
+        origin: String,
+        /// The key.
+        key: String,
+        /// What it must be.
+        expected: &'static str,
+        /// What was found.
+        found: String,
+    },
+    /// A value that its section cannot read.
+    #[error("{0}")]
+    Value(String),
+    /// Values that make no sense.
+    #[error("{}", list(.0))]
+    Problems(Vec<Problem>),
+    /// A secret given both directly and by file.
+    #[error("{0} and {0}_FILE are both set; set one of them")]
+    Twice(&'static str),
+    /// A secret's file cannot be read.
+    #[error("{0}: cannot read {1}: {2}")]
+    SecretFile(String, PathBuf, std::io::Error),
+    /// The data directory has no absolute path.
+    #[error("data directory {0}: {1}")]
+    DataDir(PathBuf, std::io::Error),
+}
+
+fn list(problems: &[Problem]) -> String {
+    problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}
+
+/// Puts the settings together and checks them.
+///
+/// # Errors
+/// Names the key, the file or the variable that is wrong.
+pub fn load(file: Option<&Path>, environment: &Environment) -> Result<Config, ConfigError> {
+    let mut table = default_table();
+    if let Some(path) = file {
+        let text =
+            std::fs::read_to_string(path).map_err(|error| ConfigError::File(path.to_owned(), error))?;
+        let user: Table = text
+            .parse()
+            .map_err(|error: toml::de::Error| ConfigError::Syntax(path.to_owned(), error.to_string()))?;
+        merge(&mut table, user, "", &path.display().to_string())?;
+    }
+    for (name, text) in environment {
+        if let Some(key) = name.strip_prefix(PREFIX)
+            && !NOT_KEYS.contains(&name.as_str())
+        {
+            set_from_text(&mut table, name, key, text)?;
+        }
+    }
+    let config: Config =
+        table.try_into().map_err(|error: toml::de::Error| ConfigError::Value(error.to_string()))?;
+    match config.check() {
+        problems if problems.is_empty() => Ok(config),
+        problems => Err(ConfigError::Problems(problems)),
+    }
+}
+
+#[allow(clippy::expect_used, reason = "a test parses the same embedded file")]
+fn default_table() -> Table {
+    DEFAULT_TOML.parse().expect("config/default.toml is valid TOML")
+}
+
+/// Lays `over` over `base`, whose keys are the known ones.
+fn merge(base: &mut Table, over: Table, path: &str, origin: &str) -> Result<(), ConfigError> {
+    for (name, value) in over {
+        let key = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+        match (base.get_mut(&name), value) {
+            (Some(Value::Table(inner)), Value::Table(value)) => merge(inner, value, &key, origin)?,
+            (Some(known), value) if known.same_type(&value) => *known = value,
+            (Some(known), value) => {
+                return Err(ConfigError::WrongType {
+                    origin: origin.to_owned(),
+                    key,
+                    expected: describe(known),
+                    found: value.to_string(),
+                });
+            }
+            (None, _) => return Err(unknown(key, origin)),
+        }
+    }
+    Ok(())
+}
+
+/// Sets the key that a variable names: `SECTION__KEY`, read by the type of its default.
+fn set_from_text(table: &mut Table, variable: &str, name: &str, text: &str) -> Result<(), ConfigError> {
+    let path = name.to_lowercase().replace("__", ".");
+    let mut parts: Vec<&str> = path.split('.').collect();
+    let last = parts.pop().unwrap_or_default();
+    let mut section = table;
+    for part in parts {
+        section = match section.get_mut(part) {
+            Some(Value::Table(inner)) => inner,
+            _ => return Err(unknown(path.clone(), variable)),
+        };
+    }
+    let known = match section.get_mut(last) {
+        Some(known) if !known.is_table() => known,
+        _ => return Err(unknown(path.clone(), variable)),
+    };
+    let wrong = |known: &Value| ConfigError::WrongType {
+        origin: variable.to_owned(),
+        key: path.clone(),
+        expected: describe(known),
+        found: text.to_owned(),
+    };
+    *known = match known {
+        Value::String(_) => Value::String(text.to_owned()),
+        Value::Integer(_) => Value::Integer(text.trim().parse().map_err(|_| wrong(known))?),
+        Value::Boolean(_) => Value::Boolean(text.trim().parse().map_err(|_| wrong(known))?),
+        Value::Array(_) => Value::Array(
+            text.split(',')
+                .map(str::trim)
+                .filter(|item| !item.is_empty())
+                .map(|item| Value::String(item.to_owned()))
+                .collect(),
+        ),
+        Value::Float(_) | Value::Datetime(_) | Value::Table(_) => return Err(wrong(known)),
+    };
+    Ok(())
+}
+
+fn describe(value: &Value) -> &'static str {
+    match value {
+        Value::String(_) => "a text",
+        Value::Integer(_) => "a whole number",
+        Value::Float(_) => "a number",
+        Value::Boolean(_) => "true or false",
+        Value::Datetime(_) => "a time",
+        Value::Array(_) => "a list",
+        Value::Table(_) => "a section",
+    }
+}
+
+fn unknown(key: String, origin: &str) -> ConfigError {
+    let known = known_keys(&default_table(), "");
+    let hint = known
+        .iter()
+        .map(|candidate| (strsim::damerau_levenshtein(candidate, &key), candidate))
+        .min()
+        .filter(|(distance, _)| *distance <= 3)
+        .map(|(_, candidate)| format!(" (did you mean `{candidate}`?)"))
+        .unwrap_or_default();
+    ConfigError::UnknownKey { origin: origin.to_owned(), key, hint }
+}
+
+/// Every key of a table, dotted.
+fn known_keys(table: &Table, path: &str) -> Vec<String> {
+    table
+        .iter()
+        .flat_map(|(name, value)| {
+            let key = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+            match value {
+                Value::Table(inner) => known_keys(inner, &key),
+                _ => vec![key],
+            }
+        })
+        .collect()
+}

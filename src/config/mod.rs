@@ -1,0 +1,84 @@
+//! Settings: one file per section, plain data with `check()`. The only reader of configuration files and of
+//! the environment.
+//!
+//! - [`load`]: default file < user's file < environment, with unknown keys refused by name
+//! - [`secrets`]: what comes from the environment alone
+//! - one module per section of `config/default.toml`
+
+pub mod archive;
+pub mod http;
+pub mod load;
+pub mod log;
+pub mod secrets;
+pub mod store;
+pub mod transfer;
+pub mod worker;
+pub mod zoom;
+
+use serde::{Deserialize, Serialize};
+
+pub use load::{ConfigError, DEFAULT_TOML};
+pub use secrets::Secrets;
+
+/// Everything in `config/default.toml`, which is its reference.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The two doors.
+    pub http: http::HttpConfig,
+    /// How Zoom is trusted and reached.
+    pub zoom: zoom::ZoomConfig,
+    /// The database.
+    pub store: store::StoreConfig,
+    /// The storage that the user owns.
+    pub archive: archive::ArchiveConfig,
+    /// The queue's workers.
+    pub worker: worker::WorkerConfig,
+    /// How files are carried.
+    pub transfer: transfer::TransferConfig,
+    /// What is logged and how.
+    pub log: log::LogConfig,
+}
+
+impl Config {
+    /// Every value that makes no sense, by key.
+    #[must_use]
+    pub fn check(&self) -> Vec<Problem> {
+        let mut problems = Problems::default();
+        self.http.check(&mut problems);
+        self.zoom.check(&mut problems);
+        self.store.check(&mut problems);
+        self.archive.check(&mut problems);
+        self.worker.check(&mut problems);
+        self.transfer.check(&mut problems);
+        problems.0
+    }
+}
+
+/// A value that makes no sense.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{key}: {message}")]
+pub struct Problem {
+    /// The key, such as `worker.concurrency`.
+    pub key: &'static str,
+    /// What is wrong with its value.
+    pub message: String,
+}
+
+/// Collects problems, so that all of them are told at once.
+#[derive(Debug, Default)]
+pub struct Problems(Vec<Problem>);
+
+impl Problems {
+    /// Notes a problem.
+    pub fn add(&mut self, key: &'static str, message: impl Into<String>) {
+        self.0.push(Problem { key, message: message.into() });
+    }
+
+    /// Notes a problem when a number is below its least sensible value.
+    pub fn at_least(&mut self, key: &'static str, value: u64, least: u64) {
+        if value < least {
+            self.add(key, format!("is {value}, must be at least {least}"));
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! The queue's words: job, lease, checkpoint, outcome, settlement. The picture of the states is
+//! `docs/job-states.md`; the database repeats it in `CHECK` constraints.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::file::ArchivedFile;
+use super::ids::{FileId, JobId, RecordingId};
+use super::recording::UnknownWord;
+
+/// What a job is about. There is one job per kind and subject, ever: it is woken, not doubled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Task {
+    /// Carry one file into the archive.
+    Transfer(FileId),
+    /// Write the manifest of one recording.
+    Manifest(RecordingId),
+}
+
+impl Task {
+    /// The kind as the word used in SQL, logs and metrics.
+    #[must_use]
+    pub fn kind(self) -> &'static str {
+        match self {
+            Self::Transfer(_) => "transfer",
+            Self::Manifest(_) => "manifest",
+        }
+    }
+
+    /// The id of the row that the job is about.
+    #[must_use]
+    pub fn subject(self) -> Uuid {
+        match self {
+            Self::Transfer(FileId(id)) | Self::Manifest(RecordingId(id)) => id,
+        }
+    }
+
+    /// Reads back what [`kind`](Self::kind) and [`subject`](Self::subject) wrote.
+    ///
+    /// # Errors
+    /// When the kind is none of this version's.
+    pub fn from_row(kind: &str, subject: Uuid) -> Result<Self, UnknownWord> {
+        match kind {
+            "transfer" => Ok(Self::Transfer(FileId(subject))),
+            "manifest" => Ok(Self::Manifest(RecordingId(subject))),
+            _ => Err(UnknownWord::new("job kind", kind)),
+        }
+    }
+}
+
+/// Where a job stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum JobState {
+    /// Rests until `run_at`.
+    Waiting,
+    /// Held by a worker under a lease.
+    Running,
+    /// Rests until something named happens.
+    Parked,
+    /// Finished.
+    Done,
+    /// Given up.
+    Dead,
+    /// Withdrawn.
+    Cancelled,
+}
+
+impl JobState {
+    /// Every state.
+    pub const ALL: [Self; 6] =
+        [Self::Waiting, Self::Running, Self::Parked, Self::Done, Self::Dead, Self::Cancelled];
+
+    /// The word used in SQL, logs and API.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Running => "running",
+            Self::Parked => "parked",
+            Self::Done => "done",
+            Self::Dead => "dead",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+impl fmt::Display for JobState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for JobState {
+    type Err = UnknownWord;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::ALL
+            .into_iter()
+            .find(|state| state.as_str() == text)
+            .ok_or_else(|| UnknownWord::new("job state", text))
+    }
+}
+
+/// The right to work on a job, and to write of it. Every write names the token and must change exactly one
+/// row, else the job is lost to its holder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lease {
+    /// The job held.
+    pub job: JobId,
+    /// Fencing number: grows with every claim of the job, so a holder that slept past its lease is refused.
+    pub token: i64,
+}
+
+/// A claimed job.
+#[derive(Debug, Clone)]
+pub struct Job {
+    /// The right to work on it.
+    pub lease: Lease,
+    /// What is to be done.
+    pub task: Task,
+    /// Failed attempts that counted, so far.
+    pub attempts: u32,
+    /// Times it was put back through no fault of its own since it last made headway.
+    pub snoozes: u32,
+    /// What the last holder left for the next one.
+    pub checkpoint: Option<Value>,
+}
+
+/// What a parked job waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum WaitsFor {
+    /// A fresh URL or token, from a later event or the API.
+    Token,
+    /// A person's decision; the reason says which.
+    Person,
+}
+
+impl WaitsFor {
+    /// The word used in SQL, logs and API.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Token => "token",
+            Self::Person => "person",
+        }
+    }
+}
+
+/// How a run of a job ended, as the job itself reports it. The worker turns it into a [`Settlement`].
+#[derive(Debug)]
+pub enum Outcome {
+    /// Finished.
+    Done(Completion),
+    /// Failed in a way that may pass; costs an attempt.
+    Retry {
+        /// What went wrong, without secrets.
+        reason: String,
+        /// The earliest sensible time, where the other side named one (`Retry-After`).
+        after: Option<Duration>,
+    },
+    /// Not the job's fault (the archive is away): put back, costs no attempt.
+    Snooze {
+        /// What it waits out, without secrets.
+        reason: String,
+    },
+    /// Cannot go on before something happens.
+    Park {
+        /// What must happen.
+        waits_for: WaitsFor,
+        /// Why, without secrets.
+        reason: String,
+    },
+    /// Cannot ever go on.
+    Dead {
+        /// Why, without secrets.
+        reason: String,
+    },
+    /// Stopped by its worker before it could end; put back at once, costs no attempt.
+    Stopped,
+}
+
+/// What a finished job writes in the transaction that ends it.
+#[derive(Debug, Default)]
+pub struct Completion {
+    /// The file that is now archived.
+    pub archived: Option<(FileId, ArchivedFile)>,
+    /// Jobs that follow from it.
+    pub next: Vec<Task>,
+}
+
+/// How a run of a job is written down, in one transaction.
+#[derive(Debug)]
+pub enum Settlement {
+    /// `running` → `done` (or back to `waiting` when it was wanted again meanwhile).
+    Done(Completion),
+    /// `running` → `waiting`.
+    Wait {
+        /// How long from now.
+        after: Duration,
+        /// Why, when something went wrong.
+        reason: Option<String>,
+        /// What it costs.
+        cost: Cost,
+    },
+    /// `running` → `parked`.
+    Park {
+        /// What it waits for.
+        waits_for: WaitsFor,
+        /// Why.
+        reason: String,
+    },
+    /// `running` → `dead`; costs an attempt.
+    Dead {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// What going back to `waiting` costs a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cost {
+    /// One of its attempts.
+    Attempt,
+    /// Nothing but a longer rest next time.
+    Snooze,
+    /// Nothing.
+    Nothing,
+}

@@ -1,0 +1,19 @@
+//! The words of the trade, as types. Pure: no clock, no I/O, no database, no network.
+//!
+//! - [`ids`]: what an event, a recording, a file and a job are called in our own database
+//! - [`recording`]: what Zoom announces: a recording and its files, and what makes each the same one
+//! - [`event`]: one verified delivery and what was read in it
+//! - [`file`]: the states of a file, and the proof that it is archived
+//! - [`job`]: the queue's words: job, lease, checkpoint, outcome, settlement
+//! - [`key`]: where in the archive a file lies
+//! - [`origin`]: which origins recordings may be fetched from
+//! - [`part`]: how a file is cut into parts
+
+pub mod event;
+pub mod file;
+pub mod ids;
+pub mod job;
+pub mod key;
+pub mod origin;
+pub mod part;
+pub mod recording;

@@ -1,0 +1,87 @@
+//! Which origins recordings may be fetched from: a word of the configuration and of the downloader.
+
+use url::{Host, Url};
+
+/// Zoom's own domains; a host equal to one of them or below one may be asked, by https on port 443.
+/// zoom.us and zoom.com serve the commercial cloud, zoomgov.com the United States government cloud.
+pub const ZOOM_DOMAINS: &[&str] = &["zoom.us", "zoom.com", "zoomgov.com"];
+
+/// One entry of `zoom.download_hosts`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AllowedOrigin {
+    /// A bare host name: https, port 443, public addresses only.
+    Host(String),
+    /// Scheme, host and port: exactly that origin, whatever its address.
+    Exact {
+        /// `http` or `https`.
+        scheme: String,
+        /// As [`Url::host_str`] gives it.
+        host: String,
+        /// The port, also where it is the scheme's default.
+        port: u16,
+    },
+}
+
+/// Why an entry makes no sense.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error(
+    "`{0}` is neither a host name such as cdn.example.com nor an origin such as https://cdn.example.com:8443"
+)]
+pub struct OriginError(String);
+
+impl AllowedOrigin {
+    /// Reads an entry.
+    ///
+    /// # Errors
+    /// When it is neither a bare host name nor an origin without path, user or query.
+    pub fn parse(entry: &str) -> Result<Self, OriginError> {
+        let wrong = || OriginError(entry.to_owned());
+        if !entry.contains("://") {
+            let host = match Host::parse(entry).map_err(|_| wrong())? {
+                Host::Domain(name) if name.contains(|c: char| c.is_ascii_alphanumeric()) => name,
+                _ => return Err(wrong()),
+            };
+            return Ok(Self::Host(host));
+        }
+        let url = Url::parse(entry).map_err(|_| wrong())?;
+        let bare = url.path() == "/"
+            && url.query().is_none()
+            && url.fragment().is_none()
+            && url.username().is_empty()
+            && url.password().is_none();
+        match (url.scheme(), url.host_str(), url.port_or_known_default()) {
+            ("http" | "https", Some(host), Some(port)) if bare => {
+                Ok(Self::Exact { scheme: url.scheme().to_owned(), host: host.to_owned(), port })
+            }
+            _ => Err(wrong()),
+        }
+    }
+
+    /// Whether this entry names the origin of `url`.
+    #[must_use]
+    pub fn covers(&self, url: &Url) -> bool {
+        match self {
+            Self::Host(host) => is_public_https(url) && url.host_str() == Some(host.as_str()),
+            Self::Exact { scheme, host, port } => {
+                url.scheme() == scheme
+                    && url.host_str() == Some(host.as_str())
+                    && url.port_or_known_default() == Some(*port)
+            }
+        }
+    }
+}
+
+/// Whether `url` lies at Zoom itself.
+#[must_use]
+pub fn is_zoom(url: &Url) -> bool {
+    let at_zoom = |host: &str| {
+        ZOOM_DOMAINS.iter().any(|domain| {
+            host.strip_suffix(domain).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+        })
+    };
+    is_public_https(url) && url.host_str().is_some_and(at_zoom)
+}
+
+fn is_public_https(url: &Url) -> bool {
+    url.scheme() == "https" && url.port_or_known_default() == Some(443)
+}

@@ -1,0 +1,167 @@
+//! The record: events, recordings, files and the queue, in one database.
+//!
+//! One method is one verb is one transaction. [`Store`] has two implementations side by side, `postgres`
+//! and `sqlite`; this is the only room that knows SQL. Leases and waiting times are judged by the database's
+//! clock, so callers pass durations, never instants.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use secrecy::SecretString;
+use serde_json::Value;
+
+use crate::domain::event::Event;
+use crate::domain::file::{FileRow, FileState, RecordingRow};
+use crate::domain::ids::{FileId, RecordingId};
+use crate::domain::job::{Job, JobState, Lease, Settlement};
+
+/// Why the store could not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The database cannot be reached, is overloaded or shutting down: the same call may succeed later.
+    #[error("database is not available: {0}")]
+    Unavailable(#[source] sqlx::Error),
+    /// The lease is no longer ours; whatever we were doing belongs to somebody else now.
+    #[error("the lease on job {0} is lost")]
+    LeaseLost(crate::domain::ids::JobId),
+    /// The database answered with something that this version does not understand, or refused a statement.
+    #[error("database refused: {0}")]
+    Refused(#[source] sqlx::Error),
+    /// A row holds a word or a value that this version does not know.
+    #[error("database holds something unreadable: {0}")]
+    Unreadable(String),
+    /// The schema could not be brought up to date.
+    #[error("migration failed: {0}")]
+    Migration(#[source] sqlx::migrate::MigrateError),
+    /// `DATABASE_URL` names no database that this program can use.
+    #[error("{0}")]
+    Url(String),
+}
+
+/// What recording an event changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Recorded {
+    /// Files that were not known before.
+    pub new_files: u64,
+    /// Files that were known, and got a fresh URL and token unless they are archived already.
+    pub known_files: u64,
+    /// Parked transfers that this event woke.
+    pub woken: u64,
+}
+
+/// What one sweep found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Swept {
+    /// Jobs whose lease had expired and that wait again.
+    pub returned: u64,
+    /// Jobs whose lease had expired too many times and that are parked for a person now.
+    pub parked: u64,
+}
+
+/// All that a transfer needs to know of its file.
+#[derive(Debug, Clone)]
+pub struct TransferWork {
+    /// The file.
+    pub file: FileRow,
+    /// Its recording.
+    pub recording: RecordingRow,
+    /// When the earliest known file of that recording began.
+    pub recording_began: Option<chrono::DateTime<chrono::Utc>>,
+    /// Where Zoom offers it; a secret.
+    pub download_url: Option<SecretString>,
+    /// Bearer token for it; a secret.
+    pub download_token: Option<SecretString>,
+}
+
+/// How many jobs of a kind stand in a state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Depth {
+    /// Kind of job, as in [`Task::kind`](crate::domain::job::Task::kind).
+    pub kind: String,
+    /// Their state.
+    pub state: JobState,
+    /// How many.
+    pub jobs: u64,
+    /// For waiting jobs that are due: for how long the longest of them has been.
+    pub oldest_due: Option<Duration>,
+}
+
+/// The record. See the module's text for what every method promises.
+///
+/// # Errors
+/// Every method returns [`StoreError::Unavailable`] when the same call may succeed later.
+#[async_trait]
+pub trait Store: Send + Sync + 'static {
+    /// Which database this is, for logs and reports, without credentials: `postgres 15.18` or `sqlite 3.50.2`.
+    fn describe(&self) -> &str;
+
+    /// Makes an event, its recording, its files and their jobs durable.
+    ///
+    /// A known file keeps its row; unless it is archived it gets the fresh URL and token, and a transfer that
+    /// is parked for a token is woken. Announced facts that the event does not give are kept as they were. A
+    /// new file of a known recording joins it. A file without a URL is recorded parked for a token. When this
+    /// returns `Ok`, all of it has been committed.
+    async fn record(&self, event: &Event) -> Result<Recorded, StoreError>;
+
+    /// Claims up to `limit` jobs that are due, oldest first, for `owner` under a lease of length `lease`.
+    /// No job is ever handed to two claimers.
+    async fn claim(&self, owner: &str, limit: u32, lease: Duration) -> Result<Vec<Job>, StoreError>;
+
+    /// Extends a lease to `lease` from now.
+    ///
+    /// # Errors
+    /// [`StoreError::LeaseLost`] when it is no longer ours.
+    async fn extend(&self, lease: &Lease, length: Duration) -> Result<(), StoreError>;
+
+    /// Writes what the next holder of the job will need, in place of what was there, and forgets that earlier
+    /// holders lost their lease or were put back.
+    ///
+    /// # Errors
+    /// [`StoreError::LeaseLost`] when it is no longer ours.
+    async fn checkpoint(&self, lease: &Lease, checkpoint: &Value) -> Result<(), StoreError>;
+
+    /// Ends a run: the job's new state, what it recorded, the file's state and the jobs that follow, at once.
+    ///
+    /// An archived file loses its URL and token. A job that was wanted again while it ran waits again instead
+    /// of being done. A file whose transfer is parked or dead is parked or dead itself, with the reason.
+    ///
+    /// # Errors
+    /// [`StoreError::LeaseLost`] when the lease is no longer ours; then nothing is written.
+    async fn settle(&self, lease: &Lease, settlement: Settlement) -> Result<(), StoreError>;
+
+    /// Returns jobs whose lease has expired to `waiting`, with their checkpoint; a job that has lost
+    /// `max_lost_leases` of them in a row is parked for a person: it may be what kills its workers.
+    async fn sweep(&self, max_lost_leases: u32) -> Result<Swept, StoreError>;
+
+    /// Chooses the place of a file, once: the folder of its recording and the key of its object. What was
+    /// chosen before stands. Returns the key.
+    async fn place(&self, file: FileId, folder: &str, name: &str) -> Result<String, StoreError>;
+
+    /// Everything a transfer needs; `None` when the file is not known.
+    async fn transfer_work(&self, file: FileId) -> Result<Option<TransferWork>, StoreError>;
+
+    /// A recording with all its files, in order of announcement; `None` when it is not known.
+    async fn recording(&self, id: RecordingId) -> Result<Option<(RecordingRow, Vec<FileRow>)>, StoreError>;
+
+    /// Files in one of `states` (all when empty), in order of announcement, at most `limit`, after the file
+    /// `after` where one is named.
+    async fn files(
+        &self,
+        states: &[FileState],
+        after: Option<FileId>,
+        limit: u32,
+    ) -> Result<Vec<FileRow>, StoreError>;
+
+    /// How many jobs stand where.
+    async fn depth(&self) -> Result<Vec<Depth>, StoreError>;
+
+    /// Proves that the database answers and holds the schema of this version.
+    async fn ping(&self) -> Result<(), StoreError>;
+
+    /// Closes its connections; calls after that fail as unavailable.
+    async fn close(&self);
+}
+
+/// A store behind which either database may stand.
+pub type SharedStore = Arc<dyn Store>;
