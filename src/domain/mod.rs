@@ -8,7 +8,9 @@
 //! - [`key`]: where in the archive a file lies
 //! - [`origin`]: which origins recordings may be fetched from
 //! - [`part`]: how a file is cut into parts
+//! - [`checksum`]: the CRC-64/NVME that proves parts and whole
 
+pub mod checksum;
 pub mod event;
 pub mod file;
 pub mod ids;
