@@ -3,6 +3,17 @@
 //! [`Archive`] has two implementations, `s3` and `directory`. Under its final key an object is complete or
 //! not there at all, and nothing but a manifest is ever overwritten. Handles ([`Upload`], [`Part`]) are plain
 //! data, so that they can lie in a checkpoint and be taken up by another process.
+//!
+//! - [`open`]: the archive that `ARCHIVE_URL` names
+//! - [`location`]: how that URL is read
+//! - [`s3`]: any S3-compatible store
+//! - [`directory`]: a directory of this machine
+//! - `review`: what is checked before an object of several parts is completed
+
+pub mod directory;
+pub mod location;
+mod review;
+pub mod s3;
 
 use std::sync::Arc;
 
@@ -11,6 +22,10 @@ use bytes::Bytes;
 use futures_util::stream::BoxStream;
 use serde::{Deserialize, Serialize};
 
+use self::directory::DirectoryArchive;
+use self::location::Location;
+use self::s3::S3Archive;
+use crate::config::archive::ArchiveConfig;
 use crate::domain::file::{Proof, StoreChecksum};
 use crate::domain::part::PartPlan;
 
@@ -152,3 +167,17 @@ pub trait Archive: Send + Sync + 'static {
 
 /// An archive behind which either implementation may stand.
 pub type SharedArchive = Arc<dyn Archive>;
+
+/// Opens the archive that `url` names: `s3://bucket/prefix` or `file:///absolute/path`. A directory is made
+/// where it is missing; an S3 store is not asked anything yet (see [`Archive::ping`]), and is found by the AWS
+/// SDK's own chain of environment, profiles and roles.
+///
+/// # Errors
+/// [`ArchiveError::Refused`] for a URL of any other kind, [`ArchiveError::Unavailable`] when the directory
+/// cannot be made.
+pub async fn open(url: &str, config: &ArchiveConfig) -> Result<SharedArchive, ArchiveError> {
+    match Location::parse(url)? {
+        Location::S3(place) => Ok(Arc::new(S3Archive::open(&place, &config.s3, None).await)),
+        Location::Directory(root) => Ok(Arc::new(DirectoryArchive::open(&root).await?)),
+    }
+}

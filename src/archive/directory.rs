@@ -1,0 +1,569 @@
+//! An archive that is a directory.
+//!
+//! Everything is written under `.staging` first, made durable there, and then appears under its key by a hard
+//! link, which fails when the name is taken: no file is ever seen half written or written over. A staging
+//! file's name begins with a hash of its key, so that any process can find what was left under a key.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Seek, SeekFrom, Write};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use async_trait::async_trait;
+use bytes::{Bytes, BytesMut};
+use futures_util::stream::{self, StreamExt};
+use sha2::{Digest, Sha256};
+use tokio::io::AsyncReadExt;
+use uuid::Uuid;
+
+use super::location::is_plain_segment;
+use super::review::{review, review_body, review_part};
+use super::{Archive, ArchiveError, NewObject, ObjectStream, Part, StoredObject, Upload};
+use crate::domain::checksum::{self, Crc64Nvme};
+use crate::domain::file::Proof;
+use crate::domain::part::PartPlan;
+
+/// Where unfinished files lie, in the archive's root: on the same file system as what they become.
+const STAGING: &str = ".staging";
+/// Bytes read at once when a file is read back.
+const READ_BYTES: usize = 128 * 1024;
+
+/// An archive that is a directory of this machine.
+#[derive(Debug, Clone)]
+pub struct DirectoryArchive {
+    root: PathBuf,
+    description: String,
+}
+
+impl DirectoryArchive {
+    /// Opens the directory, making it where it is missing. Later calls never make it again: when it has gone,
+    /// the disk is not mounted, and what is written to the mount point would be lost to sight.
+    ///
+    /// # Errors
+    /// [`ArchiveError::Unavailable`] when it cannot be made.
+    pub async fn open(root: &Path) -> Result<Self, ArchiveError> {
+        let archive = Self { root: root.to_owned(), description: format!("file://{}", root.display()) };
+        archive
+            .run(|this| fs::create_dir_all(this.staging()).map_err(|error| this.failed("open", error)))
+            .await?;
+        Ok(archive)
+    }
+
+    /// Runs blocking work on the threads kept for it.
+    async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Self) -> Result<T, ArchiveError> + Send + 'static,
+    ) -> Result<T, ArchiveError> {
+        let this = self.clone();
+        tokio::task::spawn_blocking(move || work(&this))
+            .await
+            .unwrap_or_else(|error| Err(ArchiveError::Unavailable(format!("file work was stopped: {error}"))))
+    }
+
+    fn staging(&self) -> PathBuf {
+        self.root.join(STAGING)
+    }
+
+    /// Where the object under `key` lies.
+    fn path(&self, key: &str) -> Result<PathBuf, ArchiveError> {
+        if !key.split('/').all(is_plain_segment) {
+            return Err(ArchiveError::Refused(format!(
+                "`{}` is no key: it names no place below the root",
+                key.escape_debug()
+            )));
+        }
+        if key.split('/').next() == Some(STAGING) {
+            return Err(ArchiveError::Refused(format!("keys under {STAGING}/ are the archive's own")));
+        }
+        Ok(self.root.join(key))
+    }
+
+    /// Where an upload's staging file lies. The id may come from a checkpoint, so it is checked to be one of
+    /// this key's: a plain name that cannot lead anywhere else.
+    fn staged(&self, upload: &Upload) -> Result<PathBuf, ArchiveError> {
+        let random = upload.id.strip_prefix(&staging_prefix(&upload.key));
+        match random {
+            Some(random) if random.len() == 32 && random.bytes().all(|b| b.is_ascii_hexdigit()) => {
+                Ok(self.staging().join(&upload.id))
+            }
+            _ => Err(ArchiveError::Refused("the upload's id is none of this archive's".to_owned())),
+        }
+    }
+
+    /// Makes an empty staging file that nobody else has.
+    fn stage(&self, key: &str) -> Result<(Upload, File), ArchiveError> {
+        self.path(key)?;
+        let upload = Upload {
+            key: key.to_owned(),
+            id: format!("{}{}", staging_prefix(key), Uuid::now_v7().simple()),
+            checksum: None,
+        };
+        let make = || {
+            ensure_directory(&self.root, &self.staging())?;
+            OpenOptions::new().write(true).create_new(true).open(self.staging().join(&upload.id))
+        };
+        let file = make().map_err(|error| self.failed("begin a file", error))?;
+        Ok((upload, file))
+    }
+
+    /// Stages a whole body and makes it durable; nothing is left when that fails.
+    fn stage_body(&self, key: &str, body: &[u8]) -> Result<Upload, ArchiveError> {
+        let (upload, mut file) = self.stage(key)?;
+        if let Err(error) = file.write_all(body).and_then(|()| file.sync_all()) {
+            self.unstage(&upload);
+            return Err(self.failed("write", error));
+        }
+        Ok(upload)
+    }
+
+    /// Removes a staging file that is of no use any more. What cannot be removed now is found by `abort_all`.
+    fn unstage(&self, upload: &Upload) {
+        if let Err(error) = fs::remove_file(self.staging().join(&upload.id)) {
+            tracing::debug!(%error, key = upload.key, "a staging file stays behind");
+        }
+    }
+
+    fn put_now(&self, object: &NewObject, body: &[u8], proof: &Proof) -> Result<StoredObject, ArchiveError> {
+        review_body(body, proof)?;
+        let upload = self.stage_body(&object.key, body)?;
+        let published = self.publish(&upload);
+        self.unstage(&upload);
+        published?;
+        Ok(stored(proof.bytes))
+    }
+
+    fn put_part_now(
+        &self,
+        upload: &Upload,
+        plan: PartPlan,
+        number: u32,
+        body: &[u8],
+    ) -> Result<Part, ArchiveError> {
+        review_part(plan, number, body)?;
+        let path = self.staged(upload)?;
+        let offset = plan.offset(number);
+        let write = || {
+            let mut file = OpenOptions::new().write(true).open(&path)?;
+            file.seek(SeekFrom::Start(offset))?;
+            file.write_all(body)?;
+            // A confirmed part stands in a checkpoint: it must survive a power cut as the checkpoint does.
+            file.sync_data()
+        };
+        write().map_err(|error| self.upload_failed(upload, "write a part", error))?;
+        let crc64nvme = checksum::crc64nvme(body);
+        let tag = PartTag { offset, crc64nvme };
+        Ok(Part { number, bytes: body.len() as u64, etag: tag.to_string(), crc64nvme })
+    }
+
+    fn complete_now(
+        &self,
+        upload: &Upload,
+        parts: &[Part],
+        proof: &Proof,
+    ) -> Result<StoredObject, ArchiveError> {
+        review_layout(&review(parts, proof)?)?;
+        let path = self.staged(upload)?;
+        match self.seal(&path, proof.bytes) {
+            Ok(()) => {}
+            Err(Sealing::Failed(error)) if error.kind() == io::ErrorKind::NotFound => {
+                return self.completed_before(upload, proof);
+            }
+            Err(Sealing::Failed(error)) => return Err(self.failed("complete a file", error)),
+            Err(Sealing::Short(bytes)) => {
+                return Err(ArchiveError::Mismatch(format!(
+                    "the staging file holds {bytes} bytes, the file {}",
+                    proof.bytes
+                )));
+            }
+        }
+        self.publish(upload)?;
+        self.unstage(upload);
+        Ok(stored(proof.bytes))
+    }
+
+    /// Brings a staging file to its length and makes it durable. It may be longer when its last part was sent
+    /// again and was shorter then.
+    fn seal(&self, path: &Path, bytes: u64) -> Result<(), Sealing> {
+        let file = OpenOptions::new().write(true).open(path)?;
+        let held = file.metadata()?.len();
+        if held < bytes {
+            return Err(Sealing::Short(held));
+        }
+        if held > bytes {
+            file.set_len(bytes)?;
+        }
+        Ok(file.sync_all()?)
+    }
+
+    /// The staging file has gone: either we completed the object ourselves and died before we could tell, or
+    /// the upload is not known any more. What stands under the key tells.
+    fn completed_before(&self, upload: &Upload, proof: &Proof) -> Result<StoredObject, ArchiveError> {
+        let unknown = || ArchiveError::NoSuchUpload(upload.key.clone());
+        let path = self.path(&upload.key)?;
+        let found = fs::metadata(&path).map_err(|error| self.upload_failed(upload, "look", error))?;
+        if !found.is_file() || found.len() != proof.bytes {
+            return Err(unknown());
+        }
+        match file_crc(&path) {
+            Ok(crc) if crc == proof.crc64nvme => Ok(stored(proof.bytes)),
+            Ok(_) => Err(unknown()),
+            Err(error) => Err(self.failed("read back", error)),
+        }
+    }
+
+    /// Makes a durable staging file appear under its key, never over another.
+    fn publish(&self, upload: &Upload) -> Result<(), ArchiveError> {
+        let (from, to) = (self.staged(upload)?, self.path(&upload.key)?);
+        let folder = to.parent().unwrap_or(&self.root);
+        let appear = || {
+            ensure_directory(&self.root, folder)?;
+            appear(&from, &to)?;
+            sync_directory(folder)
+        };
+        appear().map_err(|error| match error.kind() {
+            io::ErrorKind::AlreadyExists => self.taken(&upload.key, &to),
+            _ => self.failed("publish", error),
+        })
+    }
+
+    /// Something stands where an object was to appear.
+    fn taken(&self, key: &str, path: &Path) -> ArchiveError {
+        if path.is_dir() {
+            return ArchiveError::Refused(format!("`{key}` is a folder of this archive"));
+        }
+        ArchiveError::Exists(key.to_owned())
+    }
+
+    fn abort_now(&self, upload: &Upload) -> Result<(), ArchiveError> {
+        match fs::remove_file(self.staged(upload)?) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(self.failed("abort", error)),
+            _ => self.check_root(),
+        }
+    }
+
+    fn abort_all_now(&self, key: &str) -> Result<u64, ArchiveError> {
+        self.path(key)?;
+        self.check_root()?;
+        let prefix = staging_prefix(key);
+        let names = match fs::read_dir(self.staging()) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+            names => names.map_err(|error| self.failed("look for unfinished files", error))?,
+        };
+        let mut freed = 0;
+        for entry in names {
+            let entry = entry.map_err(|error| self.failed("look for unfinished files", error))?;
+            if !entry.file_name().to_string_lossy().starts_with(&prefix) {
+                continue;
+            }
+            match fs::remove_file(entry.path()) {
+                Ok(()) => freed += 1,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(self.failed("abort", error)),
+            }
+        }
+        Ok(freed)
+    }
+
+    fn replace_now(&self, object: &NewObject, body: &[u8]) -> Result<StoredObject, ArchiveError> {
+        let to = self.path(&object.key)?;
+        let upload = self.stage_body(&object.key, body)?;
+        let folder = to.parent().unwrap_or(&self.root);
+        let swap = || {
+            ensure_directory(&self.root, folder)?;
+            fs::rename(self.staging().join(&upload.id), &to)?;
+            sync_directory(folder)
+        };
+        swap().map_err(|error| {
+            self.unstage(&upload);
+            self.failed("replace", error)
+        })?;
+        Ok(stored(body.len() as u64))
+    }
+
+    fn inspect_now(&self, key: &str) -> Result<Option<StoredObject>, ArchiveError> {
+        match fs::metadata(self.path(key)?) {
+            Ok(found) if found.is_file() => Ok(Some(stored(found.len()))),
+            Ok(_) => Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => self.check_root().map(|()| None),
+            Err(error) => Err(self.failed("look", error)),
+        }
+    }
+
+    /// Tells "nothing there" from "the archive is away".
+    fn check_root(&self) -> Result<(), ArchiveError> {
+        fs::read_dir(&self.root).map(drop).map_err(|error| self.failed("open", error))
+    }
+
+    fn upload_failed(&self, upload: &Upload, what: &str, error: io::Error) -> ArchiveError {
+        match error.kind() {
+            io::ErrorKind::NotFound if self.check_root().is_ok() => {
+                ArchiveError::NoSuchUpload(upload.key.clone())
+            }
+            _ => self.failed(what, error),
+        }
+    }
+
+    /// The decision in an error of the file system: the key's fault, or the archive's.
+    fn failed(&self, what: &str, error: io::Error) -> ArchiveError {
+        use io::ErrorKind::{AlreadyExists, InvalidFilename, InvalidInput, IsADirectory, NotADirectory};
+        let text = format!("{}: cannot {what}: {error}", self.description);
+        match error.kind() {
+            InvalidFilename | InvalidInput => ArchiveError::Refused(text),
+            // A file where the key needs a folder, or the reverse; unless it is the root itself that changed.
+            AlreadyExists | NotADirectory | IsADirectory if self.staging().is_dir() => {
+                ArchiveError::Refused(text)
+            }
+            _ => ArchiveError::Unavailable(text),
+        }
+    }
+}
+
+#[async_trait]
+impl Archive for DirectoryArchive {
+    fn describe(&self) -> &str {
+        &self.description
+    }
+
+    async fn put(
+        &self,
+        object: &NewObject,
+        body: Bytes,
+        proof: &Proof,
+    ) -> Result<StoredObject, ArchiveError> {
+        let (object, proof) = (object.clone(), *proof);
+        self.run(move |this| this.put_now(&object, &body, &proof)).await
+    }
+
+    async fn begin(&self, object: &NewObject) -> Result<Upload, ArchiveError> {
+        let key = object.key.clone();
+        self.run(move |this| {
+            let (upload, _) = this.stage(&key)?;
+            sync_directory(&this.staging()).map_err(|error| this.failed("begin a file", error))?;
+            Ok(upload)
+        })
+        .await
+    }
+
+    async fn put_part(
+        &self,
+        upload: &Upload,
+        plan: PartPlan,
+        number: u32,
+        body: Bytes,
+    ) -> Result<Part, ArchiveError> {
+        let upload = upload.clone();
+        self.run(move |this| this.put_part_now(&upload, plan, number, &body)).await
+    }
+
+    async fn complete(
+        &self,
+        upload: &Upload,
+        parts: &[Part],
+        proof: &Proof,
+    ) -> Result<StoredObject, ArchiveError> {
+        let (upload, parts, proof) = (upload.clone(), parts.to_vec(), *proof);
+        self.run(move |this| this.complete_now(&upload, &parts, &proof)).await
+    }
+
+    async fn abort(&self, upload: &Upload) -> Result<(), ArchiveError> {
+        let upload = upload.clone();
+        self.run(move |this| this.abort_now(&upload)).await
+    }
+
+    async fn abort_all(&self, key: &str) -> Result<u64, ArchiveError> {
+        let key = key.to_owned();
+        self.run(move |this| this.abort_all_now(&key)).await
+    }
+
+    async fn replace(&self, object: &NewObject, body: Bytes) -> Result<StoredObject, ArchiveError> {
+        let object = object.clone();
+        self.run(move |this| this.replace_now(&object, &body)).await
+    }
+
+    async fn inspect(&self, key: &str) -> Result<Option<StoredObject>, ArchiveError> {
+        let key = key.to_owned();
+        self.run(move |this| this.inspect_now(&key)).await
+    }
+
+    async fn read(&self, key: &str) -> Result<ObjectStream, ArchiveError> {
+        if self.inspect(key).await?.is_none() {
+            return Err(ArchiveError::Refused(format!("there is no object under {key}")));
+        }
+        let this = self.clone();
+        let file =
+            tokio::fs::File::open(self.path(key)?).await.map_err(|error| this.failed("read", error))?;
+        let pieces = stream::try_unfold(file, move |mut file| {
+            let this = this.clone();
+            async move {
+                let mut piece = BytesMut::with_capacity(READ_BYTES);
+                match file.read_buf(&mut piece).await {
+                    Ok(0) => Ok(None),
+                    Ok(_) => Ok(Some((piece.freeze(), file))),
+                    Err(error) => Err(this.failed("read", error)),
+                }
+            }
+        });
+        Ok(pieces.boxed())
+    }
+
+    async fn ping(&self) -> Result<(), ArchiveError> {
+        self.run(Self::check_root).await
+    }
+}
+
+/// Why a staging file could not be sealed.
+enum Sealing {
+    Failed(io::Error),
+    /// It holds fewer bytes than it should.
+    Short(u64),
+}
+
+impl From<io::Error> for Sealing {
+    fn from(error: io::Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// What a part's tag says: where in the file it was written, so that a gap between parts is seen at completion.
+struct PartTag {
+    offset: u64,
+    crc64nvme: u64,
+}
+
+impl std::fmt::Display for PartTag {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:x}-{:016x}", self.offset, self.crc64nvme)
+    }
+}
+
+/// Checks that every part was written where the one before it ends.
+fn review_layout(parts: &[&Part]) -> Result<(), ArchiveError> {
+    let mut offset = 0;
+    for part in parts {
+        let expected = PartTag { offset, crc64nvme: part.crc64nvme }.to_string();
+        if part.etag != expected {
+            return Err(ArchiveError::Mismatch(format!(
+                "part {} does not lie where part {} ends",
+                part.number,
+                part.number - 1
+            )));
+        }
+        offset += part.bytes;
+    }
+    Ok(())
+}
+
+/// What the names of a key's staging files begin with.
+fn staging_prefix(key: &str) -> String {
+    format!("{}-", data_encoding::HEXLOWER.encode(&Sha256::digest(key.as_bytes())[..16]))
+}
+
+fn stored(bytes: u64) -> StoredObject {
+    StoredObject { bytes, checksum: None, etag: None, version_id: None }
+}
+
+/// Makes `to` another name of the file `from`; fails when there is something under it. `from` may be gone
+/// afterwards.
+fn appear(from: &Path, to: &Path) -> io::Result<()> {
+    use io::ErrorKind::{PermissionDenied, Unsupported};
+    match fs::hard_link(from, to) {
+        // Ours already: we died between the link and the removal of the staging name.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && is_same_file(from, to) => Ok(()),
+        // FAT and several network file systems have no hard links (link(2): EPERM, EOPNOTSUPP).
+        Err(error) if matches!(error.kind(), PermissionDenied | Unsupported) => rename_exclusive(from, to)
+            .map_err(|second| match second.kind() {
+                io::ErrorKind::AlreadyExists | PermissionDenied => second,
+                _ => io::Error::new(
+                    second.kind(),
+                    format!(
+                        "hard link: {error}; rename without replacing: {second}; use another file system"
+                    ),
+                ),
+            }),
+        result => result,
+    }
+}
+
+#[cfg(any(target_os = "linux", target_vendor = "apple"))]
+fn rename_exclusive(from: &Path, to: &Path) -> io::Result<()> {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    Ok(renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE)?)
+}
+
+#[cfg(not(any(target_os = "linux", target_vendor = "apple")))]
+fn rename_exclusive(_: &Path, _: &Path) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+fn is_same_file(one: &Path, other: &Path) -> bool {
+    match (fs::symlink_metadata(one), fs::symlink_metadata(other)) {
+        (Ok(one), Ok(other)) => (one.dev(), one.ino()) == (other.dev(), other.ino()),
+        _ => false,
+    }
+}
+
+/// Makes `folder` and its parents below `root`, each durable in the one above it. Never makes the root.
+fn ensure_directory(root: &Path, folder: &Path) -> io::Result<()> {
+    if folder == root || folder.is_dir() {
+        return Ok(());
+    }
+    let parent = folder.parent().unwrap_or(root);
+    ensure_directory(root, parent)?;
+    match fs::create_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && folder.is_dir() => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            Err(io::Error::new(io::ErrorKind::NotADirectory, error))
+        }
+        Err(error) => Err(error),
+        Ok(()) => sync_directory(parent),
+    }
+}
+
+fn sync_directory(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+/// CRC-64/NVME of a file's content.
+fn file_crc(path: &Path) -> io::Result<u64> {
+    use io::Read;
+    let mut file = File::open(path)?;
+    let mut piece = vec![0; READ_BYTES];
+    let mut crc = Crc64Nvme::new();
+    loop {
+        match file.read(&mut piece)? {
+            0 => return Ok(crc.value()),
+            bytes => crc.update(&piece[..bytes]),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_hard_links_a_file_still_never_replaces_another() {
+        let folder = tempfile::tempdir().unwrap();
+        let (from, to) = (folder.path().join("from"), folder.path().join("to"));
+        fs::write(&from, "new").unwrap();
+        rename_exclusive(&from, &to).unwrap();
+        assert_eq!(fs::read(&to).unwrap(), b"new");
+
+        fs::write(&from, "newer").unwrap();
+        let error = rename_exclusive(&from, &to).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(fs::read(&to).unwrap(), b"new");
+    }
+
+    #[test]
+    fn a_link_made_before_we_died_is_known_for_ours() {
+        let folder = tempfile::tempdir().unwrap();
+        let (from, to) = (folder.path().join("from"), folder.path().join("to"));
+        fs::write(&from, "content").unwrap();
+        appear(&from, &to).unwrap();
+        appear(&from, &to).unwrap();
+        fs::remove_file(&from).unwrap();
+        fs::write(&from, "content").unwrap();
+        assert_eq!(appear(&from, &to).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+    }
+}

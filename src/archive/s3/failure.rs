@@ -1,0 +1,245 @@
+//! The decision in an error of the store.
+//!
+//! Codes are those of "Error responses" in the Amazon S3 API Reference, and what other stores were seen to
+//! send. Texts name bucket, code and remedy; they never hold a header or a URL, hence no credentials.
+
+use aws_sdk_s3::config::http::HttpResponse;
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+
+use super::super::ArchiveError;
+
+/// Longest piece of a store's own message that is repeated, in characters.
+const MAX_MESSAGE_CHARS: usize = 300;
+/// How much of an error's body is searched for names of headers, in bytes.
+const MAX_SEARCHED_BYTES: usize = 8 * 1024;
+
+/// What went wrong with one request.
+#[derive(Debug)]
+pub(super) struct Failure {
+    /// HTTP status; `None` when there was no answer.
+    status: Option<u16>,
+    /// The store's code, or what stands for it where an answer has no body (HEAD).
+    code: String,
+    /// The store's words, or the SDK's.
+    message: String,
+    /// The answer's body in lower case, to be searched.
+    searched: String,
+}
+
+/// Which options a rejection names. Neither means that it does not say.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Rejects {
+    pub(super) checksum: bool,
+    pub(super) condition: bool,
+}
+
+impl<E> From<SdkError<E, HttpResponse>> for Failure
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+{
+    fn from(error: SdkError<E, HttpResponse>) -> Self {
+        let SdkError::ServiceError(answer) = &error else {
+            return Self::without_answer(&error);
+        };
+        let status = answer.raw().status().as_u16();
+        let body = answer.raw().body().bytes().unwrap_or_default();
+        let body = String::from_utf8_lossy(&body[..body.len().min(MAX_SEARCHED_BYTES)]).to_lowercase();
+        let meta = answer.err().meta();
+        let code = meta.code().map_or_else(|| code_of(status).to_owned(), str::to_owned);
+        let message = meta.message().unwrap_or_default();
+        Self { status: Some(status), code, message: clipped(message), searched: body }
+    }
+}
+
+impl Failure {
+    fn without_answer<E: std::error::Error + 'static>(error: &SdkError<E, HttpResponse>) -> Self {
+        let code = match error {
+            SdkError::TimeoutError(_) => "no answer in time",
+            SdkError::ResponseError(_) => "broken answer",
+            SdkError::ConstructionFailure(_) => "request not sent",
+            _ => "no connection",
+        };
+        // The context names causes such as "connection refused", or where credentials were looked for; the
+        // debug form that the SDK puts behind it is left out.
+        let message = causes(error);
+        Self { status: None, code: code.to_owned(), message: clipped(&message), searched: String::new() }
+    }
+
+    /// Of reading a body whose request had succeeded.
+    pub(super) fn of_body(error: impl std::error::Error) -> Self {
+        let message = clipped(&causes(&error));
+        Self { status: None, code: "broken answer".to_owned(), message, searched: String::new() }
+    }
+
+    /// Of reading a body that does not go on.
+    pub(super) fn stalled() -> Self {
+        Self {
+            status: None,
+            code: "no answer in time".to_owned(),
+            message: "the body does not go on".to_owned(),
+            searched: String::new(),
+        }
+    }
+
+    /// For requests to a bucket whose 404 says no more than that.
+    pub(super) fn missing_bucket(mut self) -> Self {
+        if self.code == NOT_FOUND {
+            self.code = "NoSuchBucket".to_owned();
+        }
+        self
+    }
+
+    /// Whether there is no such object.
+    pub(super) fn is_not_found(&self) -> bool {
+        matches!(self.code.as_str(), NOT_FOUND | "NoSuchKey")
+    }
+
+    /// Whether the upload is not known any more.
+    pub(super) fn is_no_such_upload(&self) -> bool {
+        self.code == "NoSuchUpload"
+    }
+
+    /// Whether an object stands under the key already.
+    pub(super) fn is_exists(&self) -> bool {
+        self.code == "PreconditionFailed" || self.status == Some(412)
+    }
+
+    /// Whether another conditional write under the same key is under way.
+    pub(super) fn is_conflict(&self) -> bool {
+        self.code == "ConditionalRequestConflict"
+    }
+
+    /// Whether the store rejects an option of the request rather than the request, and which.
+    pub(super) fn rejects_option(&self) -> Option<Rejects> {
+        if !matches!(self.status, Some(400 | 501)) || self.is_mismatch() {
+            return None;
+        }
+        let names = |words: &[&str]| words.iter().any(|word| self.searched.contains(word));
+        let rejects = Rejects {
+            checksum: names(&["checksum", "algorithm", "crc64"]),
+            condition: names(&["if-none-match", "ifnonematch", "conditional", "precondition"]),
+        };
+        let unclear = self.status == Some(501) || names(&["header"]);
+        (rejects.checksum || rejects.condition || unclear).then_some(rejects)
+    }
+
+    fn is_mismatch(&self) -> bool {
+        matches!(
+            self.code.as_str(),
+            "BadDigest" | "XAmzContentChecksumMismatch" | "XAmzContentSHA256Mismatch" | "InvalidPart"
+        )
+    }
+
+    /// What follows from it for the caller.
+    pub(super) fn decide(&self, bucket: &str, what: &str, key: &str) -> ArchiveError {
+        if self.is_exists() || self.is_conflict() {
+            return ArchiveError::Exists(key.to_owned());
+        }
+        if self.is_no_such_upload() {
+            return ArchiveError::NoSuchUpload(key.to_owned());
+        }
+        let text = self.text(bucket, what, key);
+        if self.is_mismatch() {
+            ArchiveError::Mismatch(text)
+        } else if self.is_refusal() {
+            ArchiveError::Refused(text)
+        } else {
+            ArchiveError::Unavailable(text)
+        }
+    }
+
+    /// Whether repeating the request cannot help: what the client did wrong, but for what an operator can mend
+    /// in the store's or our settings.
+    fn is_refusal(&self) -> bool {
+        let mendable = self.remedy().is_some() || self.code.to_lowercase().contains("quota");
+        match self.status {
+            Some(501) => true,
+            Some(401 | 403 | 407 | 408 | 409 | 425 | 429) => false,
+            Some(400..=499) => !mendable,
+            _ => false,
+        }
+    }
+
+    fn text(&self, bucket: &str, what: &str, key: &str) -> String {
+        let place = if key.is_empty() { String::new() } else { format!(" {key}") };
+        let mut text = format!("bucket {bucket}: cannot {what}{place}: {}", self.code);
+        for more in [self.message.as_str(), self.remedy().unwrap_or_default()] {
+            if !more.is_empty() {
+                text.push_str(": ");
+                text.push_str(more);
+            }
+        }
+        text
+    }
+
+    /// What an operator can do about it.
+    fn remedy(&self) -> Option<&'static str> {
+        Some(match self.code.as_str() {
+            "NoSuchBucket" => "create the bucket, or mend ARCHIVE_URL",
+            "AccessDenied" | "AllAccessDisabled" | "Forbidden" => {
+                "allow s3:ListBucket and s3:ListBucketMultipartUploads on the bucket, s3:GetObject, \
+                 s3:PutObject, s3:DeleteObject, s3:AbortMultipartUpload and s3:ListMultipartUploadParts on its \
+                 objects"
+            }
+            "InvalidAccessKeyId" | "SignatureDoesNotMatch" | "InvalidToken" | "InvalidSecurity" => {
+                "check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN, or the profile"
+            }
+            "ExpiredToken" | "TokenRefreshRequired" => "renew the session credentials",
+            "AuthorizationHeaderMalformed" | "PermanentRedirect" | "IllegalLocationConstraintException" => {
+                "set AWS_REGION to the bucket's region, or AWS_ENDPOINT_URL_S3 to its endpoint"
+            }
+            "RequestTimeTooSkewed" => "set this machine's clock",
+            "SlowDown" | "TooManyRequests" | "ThrottlingException" | "Throttling" => {
+                "the store asks for fewer requests"
+            }
+            "XMinioStorageFull" | "InsufficientStorage" | "EntityStorageFull" => "the store is full",
+            "QuotaExceeded" | "XMinioAdminBucketQuotaExceeded" => "raise the bucket's quota",
+            "RequestTimeout" | "IncompleteBody" | "OperationAborted" => "it is tried again",
+            "request not sent" => "check the AWS credentials, region and endpoint",
+            "no connection" | "no answer in time" => "check AWS_ENDPOINT_URL_S3, AWS_REGION and the network",
+            "NotImplemented" => "set archive.s3.checksum and archive.s3.conditional_create to \"auto\"",
+            _ => return None,
+        })
+    }
+}
+
+/// What stands for the code of an answer without body.
+const NOT_FOUND: &str = "NotFound";
+
+fn code_of(status: u16) -> &'static str {
+    match status {
+        301 | 307 => "PermanentRedirect",
+        400 => "BadRequest",
+        401 | 403 => "Forbidden",
+        404 => NOT_FOUND,
+        412 => "PreconditionFailed",
+        429 => "TooManyRequests",
+        501 => "NotImplemented",
+        503 => "SlowDown",
+        507 => "InsufficientStorage",
+        500..=599 => "server error",
+        _ => "unexpected answer",
+    }
+}
+
+/// An error and its causes, in words.
+fn causes(error: &dyn std::error::Error) -> String {
+    let mut words = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let more = cause.to_string();
+        if !words.ends_with(&more) {
+            words.push_str(": ");
+            words.push_str(&more);
+        }
+        source = cause.source();
+    }
+    words
+}
+
+/// A message on one line, bounded, and cut before anything that looks like a signed URL.
+fn clipped(message: &str) -> String {
+    let safe = message.find("X-Amz-").map_or(message, |at| &message[..at]);
+    let line: String = safe.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    line.trim().chars().take(MAX_MESSAGE_CHARS).collect()
+}

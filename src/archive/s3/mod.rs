@@ -1,0 +1,161 @@
+//! An archive in any S3-compatible store. The only room that knows the AWS SDK.
+//!
+//! The store is the judge: it gets our checksum with every write and refuses what it received differently, and
+//! it is asked afterwards what it holds. Where it lacks what we ask for (checksums, conditional writes) and the
+//! configuration says `auto`, we do without, say so once, and remember.
+//!
+//! - `client`: the SDK's client, and where it finds the store
+//! - `failure`: the decision in an error of the store
+//! - `algorithm`: checksums as S3 names and writes them
+//! - `ability`: what this store has turned out to be able to do
+//! - `object`: whole objects
+//! - `multipart`: objects of several parts
+
+mod ability;
+mod algorithm;
+mod client;
+mod failure;
+mod multipart;
+mod object;
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use aws_sdk_s3::Client;
+use aws_sdk_s3::config::timeout::TimeoutConfig;
+use bytes::Bytes;
+
+use self::ability::Abilities;
+pub use self::client::Access;
+use self::failure::Failure;
+use super::location::S3Location;
+use super::review::review_part;
+use super::{Archive, ArchiveError, NewObject, ObjectStream, Part, StoredObject, Upload};
+use crate::config::archive::S3Config;
+use crate::domain::file::Proof;
+use crate::domain::part::PartPlan;
+
+/// The slowest way to the store that is not taken for a dead one, in bytes per second. A request may take its
+/// time limit plus what its body needs at this rate.
+const SLOWEST_BYTES_PER_SECOND: u64 = 128 * 1024;
+/// What a store that copies parts together at completion must reach, in bytes per second.
+const SLOWEST_COMPLETION_BYTES_PER_SECOND: u64 = 64 * 1024 * 1024;
+
+/// An archive in a bucket.
+#[derive(Debug)]
+pub struct S3Archive {
+    client: Client,
+    bucket: String,
+    prefix: String,
+    description: String,
+    attempt_timeout: Duration,
+    abilities: Abilities,
+}
+
+impl S3Archive {
+    /// Opens a bucket without asking the store anything. With `access` the store is that one, without it the
+    /// SDK's own chain says which store, region and credentials to use.
+    pub async fn open(place: &S3Location, config: &S3Config, access: Option<&Access>) -> Self {
+        Self {
+            client: client::connect(config, access).await,
+            bucket: place.bucket.clone(),
+            prefix: place.prefix.clone(),
+            description: format!("s3://{}/{}", place.bucket, place.prefix).trim_end_matches('/').to_owned(),
+            attempt_timeout: config.attempt_timeout(),
+            abilities: Abilities::new(config),
+        }
+    }
+
+    /// The key in the bucket.
+    fn full_key(&self, key: &str) -> String {
+        format!("{}{key}", self.prefix)
+    }
+
+    /// Time limits for a request that moves `bytes` at `rate` or more.
+    fn patience(&self, bytes: u64, rate: u64) -> aws_sdk_s3::config::Builder {
+        let attempt = self.attempt_timeout + Duration::from_secs(bytes / rate);
+        aws_sdk_s3::Config::builder().timeout_config(time_limits(attempt))
+    }
+
+    /// The decision in a failure, in words that name the bucket and the key.
+    fn decide(&self, what: &str, key: &str, failure: &Failure) -> ArchiveError {
+        failure.decide(&self.bucket, what, key)
+    }
+}
+
+/// A limit for each attempt and none for all of them together.
+fn time_limits(attempt: Duration) -> TimeoutConfig {
+    TimeoutConfig::builder()
+        .connect_timeout(attempt.min(Duration::from_secs(5)))
+        .operation_attempt_timeout(attempt)
+        .disable_operation_timeout()
+        .disable_read_timeout()
+        .build()
+}
+
+#[async_trait]
+impl Archive for S3Archive {
+    fn describe(&self) -> &str {
+        &self.description
+    }
+
+    async fn put(
+        &self,
+        object: &NewObject,
+        body: Bytes,
+        proof: &Proof,
+    ) -> Result<StoredObject, ArchiveError> {
+        self.put_object(object, body, proof).await
+    }
+
+    async fn begin(&self, object: &NewObject) -> Result<Upload, ArchiveError> {
+        self.begin_upload(object).await
+    }
+
+    async fn put_part(
+        &self,
+        upload: &Upload,
+        plan: PartPlan,
+        number: u32,
+        body: Bytes,
+    ) -> Result<Part, ArchiveError> {
+        review_part(plan, number, &body)?;
+        self.upload_part(upload, number, body).await
+    }
+
+    async fn complete(
+        &self,
+        upload: &Upload,
+        parts: &[Part],
+        proof: &Proof,
+    ) -> Result<StoredObject, ArchiveError> {
+        self.complete_upload(upload, parts, proof).await
+    }
+
+    async fn abort(&self, upload: &Upload) -> Result<(), ArchiveError> {
+        self.abort_upload(&upload.key, &upload.id).await
+    }
+
+    async fn abort_all(&self, key: &str) -> Result<u64, ArchiveError> {
+        self.abort_uploads(key).await
+    }
+
+    async fn replace(&self, object: &NewObject, body: Bytes) -> Result<StoredObject, ArchiveError> {
+        self.replace_object(object, body).await
+    }
+
+    async fn inspect(&self, key: &str) -> Result<Option<StoredObject>, ArchiveError> {
+        self.inspect_object(key).await
+    }
+
+    async fn read(&self, key: &str) -> Result<ObjectStream, ArchiveError> {
+        self.get(key).await
+    }
+
+    async fn ping(&self) -> Result<(), ArchiveError> {
+        match self.client.head_bucket().bucket(&self.bucket).send().await {
+            Ok(_) => Ok(()),
+            Err(error) => Err(Failure::from(error).missing_bucket().decide(&self.bucket, "look into", "")),
+        }
+    }
+}

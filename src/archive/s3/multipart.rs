@@ -1,0 +1,347 @@
+//! Objects of several parts: begun, filled, completed, given up.
+
+use aws_sdk_s3::operation::complete_multipart_upload::CompleteMultipartUploadOutput;
+use aws_sdk_s3::operation::list_multipart_uploads::ListMultipartUploadsOutput;
+use aws_sdk_s3::operation::upload_part::UploadPartOutput;
+use aws_sdk_s3::primitives::ByteStream;
+use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
+use bytes::Bytes;
+use md5::{Digest, Md5};
+
+use super::super::review::review;
+use super::super::{ArchiveError, NewObject, Part, StoredObject, Upload};
+use super::ability::Asked;
+use super::algorithm::{Algorithm, said, with_checksum};
+use super::failure::Failure;
+use super::object::{Expected, Found, conflict_may_pass, rest_after_conflict};
+use super::{S3Archive, SLOWEST_BYTES_PER_SECOND, SLOWEST_COMPLETION_BYTES_PER_SECOND};
+use crate::domain::checksum;
+use crate::domain::file::Proof;
+
+impl S3Archive {
+    /// Begins an upload that declares the checksum of its parts.
+    pub(super) async fn begin_upload(&self, object: &NewObject) -> Result<Upload, ArchiveError> {
+        let first = Asked { condition: false, ..self.abilities.ask() };
+        let mut asked = first;
+        let begun = loop {
+            let request = self
+                .client
+                .create_multipart_upload()
+                .bucket(&self.bucket)
+                .key(self.full_key(&object.key))
+                .content_type(&object.content_type)
+                .set_checksum_algorithm(asked.checksum.map(Algorithm::sdk))
+                .set_checksum_type(asked.checksum.map(Algorithm::kind));
+            match request.send().await.map_err(Failure::from) {
+                Ok(begun) => break begun,
+                Err(failure) => match self.abilities.less(asked, &failure) {
+                    Some(less) => asked = less,
+                    None => return Err(self.decide("begin", &object.key, &failure)),
+                },
+            }
+        };
+        self.abilities.remember(first, asked);
+        let id = begun.upload_id().ok_or_else(|| {
+            ArchiveError::Unavailable(format!(
+                "bucket {}: the store began an upload without an id",
+                self.bucket
+            ))
+        })?;
+        Ok(Upload {
+            key: object.key.clone(),
+            id: id.to_owned(),
+            checksum: asked.checksum.map(|algorithm| algorithm.name().to_owned()),
+        })
+    }
+
+    /// Stores one part.
+    pub(super) async fn upload_part(
+        &self,
+        upload: &Upload,
+        number: u32,
+        body: Bytes,
+    ) -> Result<Part, ArchiveError> {
+        let crc64nvme = checksum::crc64nvme(&body);
+        let first = Asked { checksum: declared(upload)?, condition: false };
+        let mut asked = first;
+        let sent = loop {
+            match self.send_part(upload, number, body.clone(), asked.checksum).await {
+                Ok(sent) => break sent,
+                Err(failure) => match self.abilities.less(asked, &failure) {
+                    Some(less) => asked = less,
+                    None => return Err(self.decide("write a part of", &upload.key, &failure)),
+                },
+            }
+        };
+        self.abilities.remember(first, asked);
+        let etag = sent.e_tag().ok_or_else(|| {
+            ArchiveError::Unavailable(format!("bucket {}: the store took a part without a tag", self.bucket))
+        })?;
+        Ok(Part { number, bytes: body.len() as u64, etag: etag.to_owned(), crc64nvme })
+    }
+
+    async fn send_part(
+        &self,
+        upload: &Upload,
+        number: u32,
+        body: Bytes,
+        algorithm: Option<Algorithm>,
+    ) -> Result<UploadPartOutput, Failure> {
+        let bytes = body.len() as u64;
+        let checksum = algorithm.map(|algorithm| (algorithm, algorithm.value(&body)));
+        let request = self
+            .client
+            .upload_part()
+            .bucket(&self.bucket)
+            .key(self.full_key(&upload.key))
+            .upload_id(&upload.id)
+            .part_number(number.cast_signed())
+            .body(ByteStream::from(body));
+        with_checksum!(request, checksum)
+            .customize()
+            .config_override(self.patience(bytes, SLOWEST_BYTES_PER_SECOND))
+            .send()
+            .await
+            .map_err(Failure::from)
+    }
+
+    /// Makes an object of the parts, where there is none.
+    pub(super) async fn complete_upload(
+        &self,
+        upload: &Upload,
+        parts: &[Part],
+        proof: &Proof,
+    ) -> Result<StoredObject, ArchiveError> {
+        let parts = review(parts, proof)?;
+        let algorithm = declared(upload)?;
+        let result = match self.part_checksums(upload, algorithm, &parts).await {
+            Ok(checksums) => self.complete_reviewed(upload, &parts, &checksums, proof).await,
+            Err(error) => Err(error),
+        };
+        match result {
+            Err(ArchiveError::NoSuchUpload(_)) => {
+                let ours = self.completed_before(upload, &parts, proof).await?;
+                ours.ok_or_else(|| ArchiveError::NoSuchUpload(upload.key.clone()))
+            }
+            // What is there may be our own: completed by a request whose answer was lost, and sent again.
+            Err(ArchiveError::Exists(_)) if !self.is_known(upload).await? => {
+                let ours = self.completed_before(upload, &parts, proof).await?;
+                ours.ok_or_else(|| ArchiveError::Exists(upload.key.clone()))
+            }
+            result => result,
+        }
+    }
+
+    async fn complete_reviewed(
+        &self,
+        upload: &Upload,
+        parts: &[&Part],
+        checksums: &[String],
+        proof: &Proof,
+    ) -> Result<StoredObject, ArchiveError> {
+        let first = Asked { checksum: declared(upload)?, ..self.abilities.ask() };
+        let (mut asked, mut conflicts) = (first, 0);
+        let completed = loop {
+            if !asked.condition {
+                self.require_absent(&upload.key).await?;
+            }
+            match self.send_completion(upload, parts, checksums, proof, asked).await {
+                Ok(completed) => break completed,
+                Err(failure) if conflict_may_pass(&failure, conflicts) => {
+                    rest_after_conflict(&mut conflicts).await;
+                }
+                Err(failure) => match self.abilities.less(asked, &failure) {
+                    Some(less) => asked = less,
+                    None => return Err(self.decide("complete", &upload.key, &failure)),
+                },
+            }
+        };
+        self.abilities.remember(first, asked);
+        let checksum = asked.checksum.and_then(|algorithm| match algorithm {
+            Algorithm::Crc64Nvme => Some((algorithm, checksum::to_base64(proof.crc64nvme))),
+            _ => Some((algorithm, algorithm.composite(checksums)?)),
+        });
+        let expected = Expected { proof, checksum, version: completed.version_id() };
+        self.review_written(&upload.key, &expected).await
+    }
+
+    async fn send_completion(
+        &self,
+        upload: &Upload,
+        parts: &[&Part],
+        checksums: &[String],
+        proof: &Proof,
+        asked: Asked,
+    ) -> Result<CompleteMultipartUploadOutput, Failure> {
+        let named = parts.iter().enumerate().map(|(index, part)| {
+            let checksum = asked.checksum.zip(checksums.get(index).cloned());
+            let named = CompletedPart::builder().part_number(part.number.cast_signed()).e_tag(&part.etag);
+            with_checksum!(named, checksum).build()
+        });
+        let whole = asked
+            .checksum
+            .filter(|algorithm| *algorithm == Algorithm::Crc64Nvme)
+            .map(|_| checksum::to_base64(proof.crc64nvme));
+        self.client
+            .complete_multipart_upload()
+            .bucket(&self.bucket)
+            .key(self.full_key(&upload.key))
+            .upload_id(&upload.id)
+            .set_if_none_match(asked.condition.then(|| "*".to_owned()))
+            .set_checksum_type(asked.checksum.map(Algorithm::kind))
+            .set_checksum_crc64_nvme(whole)
+            .multipart_upload(CompletedMultipartUpload::builder().set_parts(Some(named.collect())).build())
+            .customize()
+            .config_override(self.patience(proof.bytes, SLOWEST_COMPLETION_BYTES_PER_SECOND))
+            .send()
+            .await
+            .map_err(Failure::from)
+    }
+
+    /// The checksum of each part, to be repeated at completion. Those that a [`Part`] does not carry are asked
+    /// of the store, which compared them when the part came.
+    async fn part_checksums(
+        &self,
+        upload: &Upload,
+        algorithm: Option<Algorithm>,
+        parts: &[&Part],
+    ) -> Result<Vec<String>, ArchiveError> {
+        let Some(algorithm) = algorithm else { return Ok(Vec::new()) };
+        if algorithm == Algorithm::Crc64Nvme {
+            return Ok(parts.iter().map(|part| checksum::to_base64(part.crc64nvme)).collect());
+        }
+        let mut checksums = Vec::with_capacity(parts.len());
+        let mut pages = self
+            .client
+            .list_parts()
+            .bucket(&self.bucket)
+            .key(self.full_key(&upload.key))
+            .upload_id(&upload.id)
+            .into_paginator()
+            .send();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(|error| self.decide("list the parts of", &upload.key, &error.into()))?;
+            checksums
+                .extend(page.parts().iter().filter_map(|part| said!(part).get(algorithm).map(str::to_owned)));
+        }
+        if checksums.len() != parts.len() {
+            return Err(ArchiveError::Mismatch(format!(
+                "{}: the store keeps a {} of {} parts, the file has {}",
+                upload.key,
+                algorithm.name(),
+                checksums.len(),
+                parts.len()
+            )));
+        }
+        Ok(checksums)
+    }
+
+    /// Whether the store still knows an upload.
+    async fn is_known(&self, upload: &Upload) -> Result<bool, ArchiveError> {
+        let request = self
+            .client
+            .list_parts()
+            .bucket(&self.bucket)
+            .key(self.full_key(&upload.key))
+            .upload_id(&upload.id)
+            .max_parts(1);
+        match request.send().await.map_err(Failure::from) {
+            Ok(_) => Ok(true),
+            Err(failure) if failure.is_no_such_upload() => Ok(false),
+            Err(failure) => Err(self.decide("look for the upload of", &upload.key, &failure)),
+        }
+    }
+
+    /// The object, when it is certainly what this upload would have become.
+    async fn completed_before(
+        &self,
+        upload: &Upload,
+        parts: &[&Part],
+        proof: &Proof,
+    ) -> Result<Option<StoredObject>, ArchiveError> {
+        let found = self.head(&upload.key, None).await?;
+        Ok(found.filter(|found| is_ours(found, parts, proof)).map(Found::into_stored))
+    }
+
+    /// Gives up an upload; one that is not known is given up already.
+    pub(super) async fn abort_upload(&self, key: &str, id: &str) -> Result<(), ArchiveError> {
+        let request =
+            self.client.abort_multipart_upload().bucket(&self.bucket).key(self.full_key(key)).upload_id(id);
+        match request.send().await.map_err(Failure::from) {
+            Ok(_) => Ok(()),
+            Err(failure) if failure.is_no_such_upload() || failure.is_not_found() => Ok(()),
+            Err(failure) => Err(self.decide("abort", key, &failure)),
+        }
+    }
+
+    /// Gives up every unfinished upload under exactly this key.
+    pub(super) async fn abort_uploads(&self, key: &str) -> Result<u64, ArchiveError> {
+        let full_key = self.full_key(key);
+        let mut ids = Vec::new();
+        let mut markers = (None, None);
+        loop {
+            let page = self.list_uploads(key, markers).await?;
+            let ours = page.uploads().iter().filter(|upload| upload.key() == Some(full_key.as_str()));
+            ids.extend(ours.filter_map(|upload| upload.upload_id()).map(str::to_owned));
+            let next = page.next_key_marker().map(str::to_owned);
+            if page.is_truncated() != Some(true) || next.is_none() {
+                break;
+            }
+            markers = (next, page.next_upload_id_marker().map(str::to_owned));
+        }
+        for id in &ids {
+            self.abort_upload(key, id).await?;
+        }
+        Ok(ids.len() as u64)
+    }
+
+    /// One page of unfinished uploads whose keys begin with this one. MinIO lists those of a whole key only.
+    async fn list_uploads(
+        &self,
+        key: &str,
+        (key_marker, upload_marker): (Option<String>, Option<String>),
+    ) -> Result<ListMultipartUploadsOutput, ArchiveError> {
+        self.client
+            .list_multipart_uploads()
+            .bucket(&self.bucket)
+            .prefix(self.full_key(key))
+            .set_key_marker(key_marker)
+            .set_upload_id_marker(upload_marker)
+            .send()
+            .await
+            .map_err(|error| self.decide("list unfinished uploads of", key, &error.into()))
+    }
+}
+
+/// The algorithm that an upload declared when it began, perhaps in another process.
+fn declared(upload: &Upload) -> Result<Option<Algorithm>, ArchiveError> {
+    let Some(name) = upload.checksum.as_deref() else { return Ok(None) };
+    match Algorithm::named(name) {
+        Some(algorithm) => Ok(Some(algorithm)),
+        None => Err(ArchiveError::Refused(format!("{}: unknown checksum {name}", upload.key))),
+    }
+}
+
+/// Whether an object is certainly the one of these parts: by size and by the store's CRC-64/NVME of the whole,
+/// or, where it keeps none, by the entity tag that S3 gives an object of such parts.
+fn is_ours(found: &Found, parts: &[&Part], proof: &Proof) -> bool {
+    let same_content = match found.crc64nvme() {
+        Some(kept) => kept == checksum::to_base64(proof.crc64nvme),
+        None => found.etag.is_some() && found.etag == etag_of_parts(parts),
+    };
+    found.bytes == proof.bytes && same_content
+}
+
+/// The entity tag of an object of several parts: MD5 over the MD5s of its parts, and their number. `None` where
+/// the parts' tags are no MD5s, as in buckets encrypted with keys of the customer.
+fn etag_of_parts(parts: &[&Part]) -> Option<String> {
+    let mut digests = Vec::with_capacity(parts.len() * 16);
+    for part in parts {
+        let digest = data_encoding::HEXLOWER.decode(part.etag.trim_matches('"').as_bytes()).ok()?;
+        if digest.len() != 16 {
+            return None;
+        }
+        digests.extend(digest);
+    }
+    Some(format!("\"{}-{}\"", data_encoding::HEXLOWER.encode(&Md5::digest(&digests)), parts.len()))
+}

@@ -1,0 +1,266 @@
+//! Whole objects: written, looked at, read back, removed.
+
+use std::time::Duration;
+
+use aws_sdk_s3::operation::put_object::PutObjectOutput;
+use aws_sdk_s3::primitives::ByteStream;
+use aws_sdk_s3::types::ChecksumMode;
+use bytes::Bytes;
+use futures_util::stream::{self, StreamExt};
+
+use super::super::review::review_body;
+use super::super::{ArchiveError, NewObject, ObjectStream, StoredObject};
+use super::ability::Asked;
+use super::algorithm::{Algorithm, Said, said, with_checksum};
+use super::failure::Failure;
+use super::{S3Archive, SLOWEST_BYTES_PER_SECOND};
+use crate::domain::checksum;
+use crate::domain::file::Proof;
+
+/// Times that a write is sent again while another one under the same key is under way.
+const CONFLICT_RETRIES: u32 = 4;
+/// Rest before the first of them; doubled each time.
+const CONFLICT_REST: Duration = Duration::from_millis(200);
+
+/// What an object must be, for the review after it was written.
+pub(super) struct Expected<'a> {
+    pub(super) proof: &'a Proof,
+    /// The checksum that we asked the store to keep, and its value.
+    pub(super) checksum: Option<(Algorithm, String)>,
+    /// The version that we wrote, where the bucket keeps versions.
+    pub(super) version: Option<&'a str>,
+}
+
+/// An object as the store describes it.
+pub(super) struct Found {
+    pub(super) bytes: u64,
+    said: Said,
+    pub(super) etag: Option<String>,
+    version_id: Option<String>,
+}
+
+impl Found {
+    /// The store's CRC-64/NVME of the whole object, not of its parts' checksums.
+    pub(super) fn crc64nvme(&self) -> Option<&str> {
+        self.said.get(Algorithm::Crc64Nvme).filter(|value| !value.contains('-'))
+    }
+
+    pub(super) fn into_stored(self) -> StoredObject {
+        StoredObject {
+            bytes: self.bytes,
+            checksum: self.said.word(),
+            etag: self.etag,
+            version_id: self.version_id,
+        }
+    }
+}
+
+impl S3Archive {
+    /// Stores a whole object where there is none.
+    pub(super) async fn put_object(
+        &self,
+        object: &NewObject,
+        body: Bytes,
+        proof: &Proof,
+    ) -> Result<StoredObject, ArchiveError> {
+        review_body(&body, proof)?;
+        let first = self.abilities.ask();
+        let (mut asked, mut conflicts) = (first, 0);
+        let written = loop {
+            if !asked.condition {
+                self.require_absent(&object.key).await?;
+            }
+            match self.send_object(object, body.clone(), asked).await {
+                Ok(written) => break written,
+                Err(failure) if conflict_may_pass(&failure, conflicts) => {
+                    rest_after_conflict(&mut conflicts).await;
+                }
+                Err(failure) => match self.abilities.less(asked, &failure) {
+                    Some(less) => asked = less,
+                    None => return Err(self.decide("write", &object.key, &failure)),
+                },
+            }
+        };
+        self.abilities.remember(first, asked);
+        let checksum = asked.checksum.map(|algorithm| (algorithm, algorithm.of_whole(&body, proof)));
+        drop(body);
+        self.review_written(&object.key, &Expected { proof, checksum, version: written.version_id() }).await
+    }
+
+    /// Writes an object over whatever is there.
+    pub(super) async fn replace_object(
+        &self,
+        object: &NewObject,
+        body: Bytes,
+    ) -> Result<StoredObject, ArchiveError> {
+        let bytes = body.len() as u64;
+        let first = Asked { condition: false, ..self.abilities.ask() };
+        let mut asked = first;
+        let written = loop {
+            match self.send_object(object, body.clone(), asked).await {
+                Ok(written) => break written,
+                Err(failure) => match self.abilities.less(asked, &failure) {
+                    Some(less) => asked = less,
+                    None => return Err(self.decide("replace", &object.key, &failure)),
+                },
+            }
+        };
+        self.abilities.remember(first, asked);
+        Ok(StoredObject {
+            bytes,
+            checksum: said!(written).word(),
+            etag: written.e_tag().map(str::to_owned),
+            version_id: written.version_id().map(str::to_owned),
+        })
+    }
+
+    async fn send_object(
+        &self,
+        object: &NewObject,
+        body: Bytes,
+        asked: Asked,
+    ) -> Result<PutObjectOutput, Failure> {
+        let bytes = body.len() as u64;
+        let checksum = asked.checksum.map(|algorithm| (algorithm, algorithm.value(&body)));
+        let request = self
+            .client
+            .put_object()
+            .bucket(&self.bucket)
+            .key(self.full_key(&object.key))
+            .content_type(&object.content_type)
+            .set_if_none_match(asked.condition.then(|| "*".to_owned()))
+            .body(ByteStream::from(body));
+        with_checksum!(request, checksum)
+            .customize()
+            .config_override(self.patience(bytes, SLOWEST_BYTES_PER_SECOND))
+            .send()
+            .await
+            .map_err(Failure::from)
+    }
+
+    /// For stores without conditional writes: looks before we write.
+    pub(super) async fn require_absent(&self, key: &str) -> Result<(), ArchiveError> {
+        match self.inspect_object(key).await? {
+            Some(_) => Err(ArchiveError::Exists(key.to_owned())),
+            None => Ok(()),
+        }
+    }
+
+    /// What stands under a key.
+    pub(super) async fn inspect_object(&self, key: &str) -> Result<Option<StoredObject>, ArchiveError> {
+        Ok(self.head(key, None).await?.map(Found::into_stored))
+    }
+
+    /// What stands under a key, or what one version of it is.
+    pub(super) async fn head(&self, key: &str, version: Option<&str>) -> Result<Option<Found>, ArchiveError> {
+        let request = self
+            .client
+            .head_object()
+            .bucket(&self.bucket)
+            .key(self.full_key(key))
+            .set_version_id(version.map(str::to_owned))
+            .checksum_mode(ChecksumMode::Enabled);
+        match request.send().await.map_err(Failure::from) {
+            Ok(found) => Ok(Some(Found {
+                bytes: found.content_length().and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or_default(),
+                said: said!(found),
+                etag: found.e_tag().map(str::to_owned),
+                version_id: found.version_id().map(str::to_owned),
+            })),
+            Err(failure) if failure.is_not_found() => Ok(None),
+            Err(failure) => Err(self.decide("look at", key, &failure)),
+        }
+    }
+
+    /// Compares what the store holds with what we sent, and removes it again when they differ.
+    pub(super) async fn review_written(
+        &self,
+        key: &str,
+        expected: &Expected<'_>,
+    ) -> Result<StoredObject, ArchiveError> {
+        let Some(found) = self.head(key, expected.version).await? else {
+            return Err(ArchiveError::Mismatch(format!("{key} was written and is not there")));
+        };
+        let wrong = self.difference(&found, expected);
+        let Some(wrong) = wrong else { return Ok(found.into_stored()) };
+        self.remove(key, expected.version).await.map_err(|error| {
+            ArchiveError::Mismatch(format!("{key}: {wrong}; and it could not be removed: {error}"))
+        })?;
+        Err(ArchiveError::Mismatch(format!("{key}: {wrong}; it was removed again")))
+    }
+
+    /// What is wrong with an object, in words.
+    fn difference(&self, found: &Found, expected: &Expected<'_>) -> Option<String> {
+        let proof = expected.proof;
+        if found.bytes != proof.bytes {
+            return Some(format!("the store holds {} bytes, the file {}", found.bytes, proof.bytes));
+        }
+        // AWS keeps this one also where none was asked for.
+        if found.crc64nvme().is_some_and(|kept| kept != checksum::to_base64(proof.crc64nvme)) {
+            return Some("the store's CRC-64/NVME is not that of the file".to_owned());
+        }
+        let (algorithm, value) = expected.checksum.as_ref()?;
+        match found.said.get(*algorithm) {
+            Some(kept) if kept == value => None,
+            Some(_) => Some(format!("the store's {} is not that of the file", algorithm.name())),
+            None if self.abilities.insists_on_checksum() => Some(format!(
+                "the store confirms no {} (set archive.s3.checksum to \"auto\" or \"none\")",
+                algorithm.name()
+            )),
+            None => {
+                self.abilities.forgo_checksum("does not keep");
+                None
+            }
+        }
+    }
+
+    /// Removes what we wrote: that version, where there are versions.
+    async fn remove(&self, key: &str, version: Option<&str>) -> Result<(), ArchiveError> {
+        self.client
+            .delete_object()
+            .bucket(&self.bucket)
+            .key(self.full_key(key))
+            .set_version_id(version.map(str::to_owned))
+            .send()
+            .await
+            .map(drop)
+            .map_err(|error| self.decide("remove", key, &Failure::from(error)))
+    }
+
+    /// Reads an object back.
+    pub(super) async fn get(&self, key: &str) -> Result<ObjectStream, ArchiveError> {
+        let request = self.client.get_object().bucket(&self.bucket).key(self.full_key(key));
+        let found = match request.send().await.map_err(Failure::from) {
+            Ok(found) => found,
+            Err(failure) if failure.is_not_found() => {
+                return Err(ArchiveError::Refused(format!("there is no object under {key}")));
+            }
+            Err(failure) => return Err(self.decide("read", key, &failure)),
+        };
+        let (limit, bucket, key) = (self.attempt_timeout, self.bucket.clone(), key.to_owned());
+        let pieces = stream::try_unfold(found.body, move |mut body| {
+            let (bucket, key) = (bucket.clone(), key.clone());
+            async move {
+                let failure = match tokio::time::timeout(limit, body.next()).await {
+                    Ok(None) => return Ok(None),
+                    Ok(Some(Ok(piece))) => return Ok(Some((piece, body))),
+                    Ok(Some(Err(error))) => Failure::of_body(error),
+                    Err(_) => Failure::stalled(),
+                };
+                Err(failure.decide(&bucket, "read", &key))
+            }
+        });
+        Ok(pieces.boxed())
+    }
+}
+
+/// Waits out another write under the same key.
+pub(super) async fn rest_after_conflict(conflicts: &mut u32) {
+    tokio::time::sleep(CONFLICT_REST * 2u32.pow(*conflicts)).await;
+    *conflicts += 1;
+}
+
+/// Whether a conflict is worth another attempt.
+pub(super) fn conflict_may_pass(failure: &Failure, conflicts: u32) -> bool {
+    failure.is_conflict() && conflicts < CONFLICT_RETRIES
+}
