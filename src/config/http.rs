@@ -17,6 +17,8 @@ pub struct HttpConfig {
     pub admin_listen: SocketAddr,
     /// Longest request body, in bytes.
     pub max_body_bytes: usize,
+    /// Memory for request bodies, in bytes.
+    pub max_body_memory_bytes: usize,
     /// Open connections to each door.
     pub max_connections: usize,
     /// Webhook requests worked on at once.
@@ -50,6 +52,11 @@ impl HttpConfig {
 
     pub(super) fn check(&self, problems: &mut Problems) {
         problems.at_least("http.max_body_bytes", self.max_body_bytes as u64, 1024);
+        problems.at_least(
+            "http.max_body_memory_bytes",
+            self.max_body_memory_bytes as u64,
+            self.max_body_bytes as u64,
+        );
         problems.at_least("http.max_connections", self.max_connections as u64, 1);
         problems.at_least("http.max_in_flight", self.max_in_flight as u64, 1);
         problems.at_least("http.header_timeout_ms", self.header_timeout_ms, 1);

@@ -201,3 +201,105 @@ fn known_keys(table: &Table, path: &str) -> Vec<String> {
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn environment(pairs: &[(&str, &str)]) -> Environment {
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    }
+
+    fn file(text: &str) -> tempfile::NamedTempFile {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), text).unwrap();
+        file
+    }
+
+    #[test]
+    fn the_reference_holds_every_key_and_every_default_makes_sense() {
+        let config = load(None, &Environment::new()).unwrap();
+        // A key of the code that is missing from the reference fails above; a key of the reference that the
+        // code does not know is refused by serde; so both know the same keys.
+        let shown: Table = toml::to_string(&config).unwrap().parse().unwrap();
+        assert_eq!(known_keys(&shown, ""), known_keys(&default_table(), ""));
+    }
+
+    #[test]
+    fn every_key_of_the_reference_is_explained() {
+        let mut explained = false;
+        for line in DEFAULT_TOML.lines() {
+            match line.trim() {
+                "" => explained = false,
+                comment if comment.starts_with('#') => explained = true,
+                section if section.starts_with('[') => {}
+                key => assert!(explained, "{key} has no comment above it"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_file_goes_over_the_defaults_and_the_environment_over_both() {
+        let file = file("[worker]\nconcurrency = 3\nlease_secs = 9\n");
+        let environment = environment(&[("ZOOM_ARCHIVER_WORKER__LEASE_SECS", "10")]);
+        let config = load(Some(file.path()), &environment).unwrap();
+        assert_eq!((config.worker.concurrency, config.worker.lease_secs), (3, 10));
+    }
+
+    #[test]
+    fn nested_sections_and_lists_can_be_set_by_the_environment() {
+        let environment = environment(&[
+            ("ZOOM_ARCHIVER_ARCHIVE__S3__CHECKSUM", "none"),
+            ("ZOOM_ARCHIVER_ZOOM__DOWNLOAD_HOSTS", "cdn.example.com, http://127.0.0.1:9000"),
+        ]);
+        let config = load(None, &environment).unwrap();
+        assert_eq!(config.archive.s3.checksum, crate::config::archive::ChecksumMode::None);
+        assert_eq!(config.zoom.download_hosts, ["cdn.example.com", "http://127.0.0.1:9000"]);
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_by_name_with_the_nearest_known_one() {
+        let file = file("[worker]\nconcurency = 3\n");
+        let told = load(Some(file.path()), &Environment::new()).unwrap_err().to_string();
+        assert!(told.contains("`worker.concurency`"), "{told}");
+        assert!(told.contains("did you mean `worker.concurrency`"), "{told}");
+        let environment = environment(&[("ZOOM_ARCHIVER_WORKER__NONSENSE", "1")]);
+        let told = load(None, &environment).unwrap_err().to_string();
+        assert!(
+            told.contains("ZOOM_ARCHIVER_WORKER__NONSENSE") && told.contains("`worker.nonsense`"),
+            "{told}"
+        );
+    }
+
+    #[test]
+    fn a_value_of_the_wrong_kind_is_refused_by_key() {
+        let environment = environment(&[("ZOOM_ARCHIVER_WORKER__CONCURRENCY", "many")]);
+        let told = load(None, &environment).unwrap_err().to_string();
+        assert!(told.contains("`worker.concurrency` must be a whole number, not `many`"), "{told}");
+        let file = file("[http]\nlisten = 80\n");
+        let told = load(Some(file.path()), &Environment::new()).unwrap_err().to_string();
+        assert!(told.contains("`http.listen` must be a text"), "{told}");
+    }
+
+    #[test]
+    fn all_senseless_values_are_told_at_once() {
+        let environment = environment(&[
+            ("ZOOM_ARCHIVER_WORKER__CONCURRENCY", "0"),
+            ("ZOOM_ARCHIVER_TRANSFER__PART_BYTES", "1"),
+            ("ZOOM_ARCHIVER_ARCHIVE__KEY_TEMPLATE", "{topic}/{file}"),
+            ("ZOOM_ARCHIVER_ZOOM__DOWNLOAD_HOSTS", "http://x/y"),
+        ]);
+        let told = load(None, &environment).unwrap_err().to_string();
+        for key in
+            ["worker.concurrency", "transfer.part_bytes", "archive.key_template", "zoom.download_hosts"]
+        {
+            assert!(told.contains(key), "{key} is missing in: {told}");
+        }
+    }
+
+    #[test]
+    fn a_missing_file_is_named() {
+        let told = load(Some(Path::new("/no/such.toml")), &Environment::new()).unwrap_err().to_string();
+        assert!(told.contains("/no/such.toml"), "{told}");
+    }
+}

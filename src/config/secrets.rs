@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 
 use super::load::{ConfigError, Environment};
 
@@ -56,6 +56,20 @@ impl Secrets {
     }
 }
 
+impl Secrets {
+    /// The database's address for people: without user, password and parameters.
+    #[must_use]
+    pub fn database_without_password(&self) -> String {
+        let url = self.database_url.expose_secret();
+        match url::Url::parse(url) {
+            Ok(parsed) if parsed.host_str().is_some() => {
+                format!("{}://{}{}", parsed.scheme(), parsed.host_str().unwrap_or_default(), parsed.path())
+            }
+            _ => url.split('?').next().unwrap_or_default().to_owned(),
+        }
+    }
+}
+
 /// `NAME`, or the content of the file that `NAME_FILE` names, without white space around it; an empty value is
 /// no value.
 fn value(environment: &Environment, name: &'static str) -> Result<Option<String>, ConfigError> {
@@ -71,5 +85,57 @@ fn value(environment: &Environment, name: &'static str) -> Result<Option<String>
             Ok(Some(text.trim().to_owned()).filter(|text| !text.is_empty()))
         }
         (None, None) => Ok(None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(pairs: &[(&str, &str)]) -> Result<Secrets, ConfigError> {
+        let environment =
+            pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        Secrets::read(&environment, Path::new("/var/lib/za"))
+    }
+
+    #[test]
+    fn without_anything_database_and_archive_lie_in_the_data_directory() {
+        let secrets = read(&[]).unwrap();
+        assert_eq!(secrets.database_url.expose_secret(), "sqlite:/var/lib/za/zoom-archiver.db");
+        assert_eq!(secrets.archive_url, "file:///var/lib/za/archive");
+        assert!(secrets.webhook_secret_tokens.is_empty());
+    }
+
+    #[test]
+    fn several_secret_tokens_are_separated_by_commas() {
+        let secrets = read(&[("ZOOM_WEBHOOK_SECRET_TOKEN", "one, two,,")]).unwrap();
+        let tokens: Vec<_> = secrets.webhook_secret_tokens.iter().map(|t| t.expose_secret()).collect();
+        assert_eq!(tokens, ["one", "two"]);
+    }
+
+    #[test]
+    fn a_secret_may_come_from_a_file_but_not_from_both() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "from-file\n").unwrap();
+        let path = file.path().to_str().unwrap();
+        let secrets = read(&[("ADMIN_TOKEN_FILE", path)]).unwrap();
+        assert_eq!(secrets.admin_token.unwrap().expose_secret(), "from-file");
+        let told = read(&[("ADMIN_TOKEN_FILE", path), ("ADMIN_TOKEN", "x")]).unwrap_err().to_string();
+        assert!(told.contains("ADMIN_TOKEN and ADMIN_TOKEN_FILE"), "{told}");
+        let told = read(&[("DATABASE_URL_FILE", "/no/such")]).unwrap_err().to_string();
+        assert!(told.contains("DATABASE_URL_FILE") && told.contains("/no/such"), "{told}");
+    }
+
+    #[test]
+    fn no_secret_is_in_debug_output_or_in_the_address_for_people() {
+        let secrets = read(&[
+            ("ZOOM_WEBHOOK_SECRET_TOKEN", "hush1"),
+            ("ADMIN_TOKEN", "hush2"),
+            ("DATABASE_URL", "postgres://me:hush3@db.example:5432/za?password=hush4"),
+        ])
+        .unwrap();
+        let shown = format!("{secrets:?} {}", secrets.database_without_password());
+        assert!(!shown.contains("hush"), "{shown}");
+        assert!(shown.contains("postgres://db.example/za"), "{shown}");
     }
 }

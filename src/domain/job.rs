@@ -187,8 +187,8 @@ pub enum Outcome {
 pub struct Completion {
     /// The file that is now archived.
     pub archived: Option<(FileId, ArchivedFile)>,
-    /// Jobs that follow from it.
-    pub next: Vec<Task>,
+    /// Jobs that follow from it, each with the rest before it is due.
+    pub next: Vec<(Task, Duration)>,
 }
 
 /// How a run of a job is written down, in one transaction.

@@ -228,3 +228,127 @@ fn short_hash(parts: &[&str]) -> String {
     }
     data_encoding::HEXLOWER.encode(&hasher.finalize()[..6])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::recording::RecordingKind;
+
+    const DEFAULT: &str =
+        "{account}/{kind}/{year}/{month}/{date}-{topic}-{recording}/{time}-{type}-{file}.{ext}";
+
+    struct Sample {
+        recording: RecordingIdentity,
+        file: FileIdentity,
+        topic: Option<&'static str>,
+        extension: &'static str,
+    }
+
+    impl Default for Sample {
+        fn default() -> Self {
+            Self {
+                recording: RecordingIdentity {
+                    account_id: "aCc_1".into(),
+                    kind: RecordingKind::VideoSdk,
+                    instance_id: "/Q0z/9+aa==".into(),
+                },
+                file: FileIdentity {
+                    collection: "recording_files".into(),
+                    name: "f1".into(),
+                    recording_type: "shared_screen_with_speaker_view".into(),
+                },
+                topic: Some("Weekly sync"),
+                extension: "mp4",
+            }
+        }
+    }
+
+    impl Sample {
+        fn key(&self, template: &str) -> String {
+            let template = KeyTemplate::parse(template).unwrap();
+            let input = KeyInput {
+                recording: &self.recording,
+                topic: self.topic,
+                recording_began: "2026-01-02T03:04:05Z".parse().unwrap(),
+                file: &self.file,
+                file_type: "MP4",
+                extension: self.extension,
+                file_began: "2026-01-02T03:09:00Z".parse().unwrap(),
+            };
+            format!("{}/{}", template.folder(&input), template.file_name(&input))
+        }
+    }
+
+    #[test]
+    fn a_key_can_be_read_by_people() {
+        assert_eq!(
+            Sample::default().key(DEFAULT),
+            format!(
+                "aCc_1/video_sdk/2026/01/2026-01-02-Weekly-sync-{}/030900Z-shared_screen_with_speaker_view-{}.mp4",
+                short_hash(&["aCc_1", "video_sdk", "/Q0z/9+aa=="]),
+                short_hash(&["recording_files", "f1", "shared_screen_with_speaker_view"]),
+            )
+        );
+    }
+
+    #[test]
+    fn hostile_names_stay_harmless() {
+        for topic in
+            ["../../etc/passwd", "a//b", "..", "\0\n\u{202e}", "CON", "🎉🎉", "", "x".repeat(5000).leak()]
+        {
+            let key = Sample { topic: Some(topic), ..Sample::default() }.key(DEFAULT);
+            assert!(key.is_ascii() && key.len() <= MAX_KEY_BYTES, "{key}");
+            assert!(!key.contains("..") && !key.contains("//") && !key.starts_with('/'), "{key}");
+            assert!(!key.contains(|c: char| c.is_control() || c == '\\'), "{key}");
+            assert!(key.split('/').all(|s| !s.is_empty() && s.len() <= MAX_SEGMENT_BYTES), "{key}");
+        }
+    }
+
+    #[test]
+    fn names_in_any_script_are_transliterated() {
+        let key = Sample { topic: Some("Köln 会议 Привет"), ..Sample::default() }.key(DEFAULT);
+        assert!(key.contains("Koln-Hui-Yi-Privet"), "{key}");
+    }
+
+    #[test]
+    fn the_same_id_in_two_collections_makes_two_keys() {
+        let first = Sample::default();
+        let mut second = Sample::default();
+        second.file.collection = "participant_video_files".into();
+        assert_ne!(first.key(DEFAULT), second.key(DEFAULT));
+    }
+
+    #[test]
+    fn ids_that_differ_only_in_odd_characters_make_two_keys() {
+        let mut other = Sample::default();
+        other.recording.instance_id = "/Q0z/9-aa==".into();
+        assert_ne!(Sample::default().key(DEFAULT), other.key(DEFAULT));
+    }
+
+    #[test]
+    fn an_overlong_segment_keeps_its_unique_end() {
+        let sample = Sample { topic: Some("long ".repeat(40).leak()), ..Sample::default() };
+        let key = sample.key("{topic}{topic}{topic}-{recording}/{type}{type}{type}{type}-{file}.{ext}");
+        let hash = short_hash(&["recording_files", "f1", "shared_screen_with_speaker_view"]);
+        assert!(key.ends_with(&format!("-{hash}.mp4")), "{key}");
+        assert!(key.split('/').all(|segment| segment.len() <= MAX_SEGMENT_BYTES), "{key}");
+        let folder = key.split('/').next().unwrap();
+        assert!(folder.ends_with(&short_hash(&["aCc_1", "video_sdk", "/Q0z/9+aa=="])), "{key}");
+    }
+
+    #[test]
+    fn a_file_without_extension_gets_one() {
+        assert!(Sample { extension: "", ..Sample::default() }.key(DEFAULT).ends_with(".bin"));
+    }
+
+    #[test]
+    fn a_template_that_could_give_two_files_one_key_is_refused() {
+        let refused = |text| KeyTemplate::parse(text).unwrap_err().to_string();
+        assert!(refused("{topic}/{file}").contains("{recording}"));
+        assert!(refused("{recording}/{type}").contains("{file}"));
+        assert!(refused("{recording}-{file}").contains('/'));
+        assert!(refused("{recording}/{type}/{file}").contains("folder"));
+        assert!(refused("{recording}/{fiel}{file}").contains("{fiel}"));
+        assert!(refused("{recording/{file}").contains("without"));
+    }
+}

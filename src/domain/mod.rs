@@ -6,6 +6,7 @@
 //! - [`file`]: the states of a file, and the proof that it is archived
 //! - [`job`]: the queue's words: job, lease, checkpoint, outcome, settlement
 //! - [`key`]: where in the archive a file lies
+//! - [`media`]: file types, extensions, media types
 //! - [`origin`]: which origins recordings may be fetched from
 //! - [`part`]: how a file is cut into parts
 //! - [`checksum`]: the CRC-64/NVME that proves parts and whole
@@ -16,6 +17,7 @@ pub mod file;
 pub mod ids;
 pub mod job;
 pub mod key;
+pub mod media;
 pub mod origin;
 pub mod part;
 pub mod recording;

@@ -38,7 +38,7 @@ impl AllowedOrigin {
         let wrong = || OriginError(entry.to_owned());
         if !entry.contains("://") {
             let host = match Host::parse(entry).map_err(|_| wrong())? {
-                Host::Domain(name) if name.contains(|c: char| c.is_ascii_alphanumeric()) => name,
+                Host::Domain(name) if is_host_name(&name) => name,
                 _ => return Err(wrong()),
             };
             return Ok(Self::Host(host));
@@ -71,6 +71,14 @@ impl AllowedOrigin {
     }
 }
 
+/// No wildcards, and nothing but what a host name may hold.
+fn is_host_name(name: &str) -> bool {
+    let label = |label: &str| {
+        !label.is_empty() && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+    };
+    name.split('.').all(label)
+}
+
 /// Whether `url` lies at Zoom itself.
 #[must_use]
 pub fn is_zoom(url: &Url) -> bool {
@@ -84,4 +92,57 @@ pub fn is_zoom(url: &Url) -> bool {
 
 fn is_public_https(url: &Url) -> bool {
     url.scheme() == "https" && url.port_or_known_default() == Some(443)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn url(text: &str) -> Url {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn zoom_is_its_domains_and_what_lies_below_them_by_https() {
+        for text in ["https://zoom.us/rec/x", "https://us02web.zoom.us/", "https://ssrweb.zoom.us./x"] {
+            assert_eq!(is_zoom(&url(text)), !text.contains("us./"), "{text}");
+        }
+        for text in [
+            "http://zoom.us/",
+            "https://zoom.us:8443/",
+            "https://evilzoom.us/",
+            "https://zoom.us.evil.com/",
+            "https://zoom.us@evil.com/",
+            "ftp://zoom.us/",
+            "https://127.0.0.1/",
+        ] {
+            assert!(!is_zoom(&url(text)), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_bare_host_allows_https_on_the_usual_port_and_no_host_below_it() {
+        let entry = AllowedOrigin::parse("CDN.example.com").unwrap();
+        assert!(entry.covers(&url("https://cdn.example.com/a")));
+        for text in ["http://cdn.example.com/", "https://a.cdn.example.com/", "https://cdn.example.com:444/"]
+        {
+            assert!(!entry.covers(&url(text)), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_origin_allows_exactly_itself() {
+        let entry = AllowedOrigin::parse("http://127.0.0.1:9000").unwrap();
+        assert!(entry.covers(&url("http://127.0.0.1:9000/a?b")));
+        for text in ["http://127.0.0.1:9001/", "https://127.0.0.1:9000/", "http://127.0.0.2:9000/"] {
+            assert!(!entry.covers(&url(text)), "{text}");
+        }
+    }
+
+    #[test]
+    fn entries_that_are_neither_are_refused() {
+        for entry in ["", "10.0.0.1", "[::1]", "a b", "http://h/path", "http://u@h", "ftp://h", "*.zoom.us"] {
+            assert!(AllowedOrigin::parse(entry).is_err(), "{entry}");
+        }
+    }
 }

@@ -128,7 +128,7 @@ pub trait Store: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`StoreError::LeaseLost`] when the lease is no longer ours; then nothing is written.
-    async fn settle(&self, lease: &Lease, settlement: Settlement) -> Result<(), StoreError>;
+    async fn settle(&self, lease: &Lease, settlement: &Settlement) -> Result<(), StoreError>;
 
     /// Returns jobs whose lease has expired to `waiting`, with their checkpoint; a job that has lost
     /// `max_lost_leases` of them in a row is parked for a person: it may be what kills its workers.
