@@ -1,0 +1,343 @@
+//! What an event says. Everything Zoom sends is optional until proven otherwise: ids come as numbers or
+//! strings, keys twice, sizes not at all, and one odd file never spoils its siblings.
+//!
+//! Shapes: Zoom's event references for Video SDK (`session.recording_completed` and kin) and Meetings
+//! (`recording.completed` and kin).
+
+use chrono::{DateTime, Utc};
+use secrecy::SecretString;
+use serde_json::{Map, Value};
+
+use crate::domain::media::extension_of;
+use crate::domain::recording::{
+    AnnouncedFile, AnnouncedRecording, Announcement, FileIdentity, RecordingIdentity, RecordingKind,
+};
+
+/// Events that announce files, as they are to be ticked in the portal.
+pub const RECORDING_EVENTS: &[&str] = &[
+    "session.recording_completed",
+    "session.recording_transcript_completed",
+    "session.recording_summary_completed",
+    "recording.completed",
+    "recording.transcript_completed",
+];
+
+/// Longest event name that is kept, in bytes; names label metrics.
+const MAX_NAME_BYTES: usize = 80;
+
+/// Keys whose values are secrets; they stay out of everything that is kept.
+const SECRET_KEYS: &[&str] = &[
+    "download_token",
+    "download_access_token",
+    "download_url",
+    "password",
+    "passcode",
+    "recording_play_passcode",
+];
+
+/// Account of a recording whose event names none.
+const UNKNOWN_ACCOUNT: &str = "unknown";
+
+/// `type` of a webinar's recording (Zoom's meeting API reference: 5 webinar, 6 and 9 recurring webinars).
+const WEBINAR_TYPES: &[&str] = &["5", "6", "9"];
+
+/// A body that Zoom signed, read.
+#[derive(Debug)]
+pub enum Message {
+    /// Zoom asks whether this URL belongs to the holder of the secret.
+    UrlValidation {
+        /// To be encrypted and sent back.
+        plain_token: String,
+    },
+    /// Files of a recording are ready.
+    Announcement {
+        /// Event name.
+        name: String,
+        /// What it announces.
+        announcement: Announcement,
+        /// The body without secrets.
+        body: Vec<u8>,
+    },
+    /// An event that this version has no use for.
+    Other {
+        /// Event name.
+        name: String,
+    },
+    /// A shape that this version cannot read.
+    Unreadable {
+        /// Event name, empty when even that could not be read.
+        name: String,
+        /// Why, without any of the body.
+        reason: String,
+    },
+}
+
+/// Reads a body whose signature has been verified.
+#[must_use]
+pub fn read(body: &[u8]) -> Message {
+    let unreadable =
+        |name: &str, reason: &str| Message::Unreadable { name: name.to_owned(), reason: reason.to_owned() };
+    // A `Value` first: it takes keys that stand twice (the last one counts), a struct would not.
+    let Ok(value) = serde_json::from_slice::<Value>(body) else {
+        return unreadable("", "not JSON");
+    };
+    let Some(name) = value.get("event").and_then(Value::as_str).map(bounded_name) else {
+        return unreadable("", "no event name");
+    };
+    if name == "endpoint.url_validation" {
+        return match text(value.pointer("/payload/plainToken")) {
+            Some(plain_token) => Message::UrlValidation { plain_token },
+            None => unreadable(&name, "no plainToken"),
+        };
+    }
+    if !RECORDING_EVENTS.contains(&name.as_str()) {
+        return Message::Other { name };
+    }
+    match announcement(&name, &value) {
+        Ok(announcement) => {
+            Message::Announcement { name, announcement, body: without_secrets(value).to_string().into() }
+        }
+        Err(reason) => Message::Unreadable { name, reason },
+    }
+}
+
+fn announcement(name: &str, value: &Value) -> Result<Announcement, String> {
+    let object = value
+        .pointer("/payload/object")
+        .and_then(Value::as_object)
+        .ok_or("payload.object is missing or no object")?;
+    let kind = recording_kind(name, object);
+    let instance_key = if kind == RecordingKind::VideoSdk { "session_id" } else { "uuid" };
+    let instance_id = text(object.get(instance_key)).ok_or_else(|| format!("no {instance_key}"))?;
+    let account_id = text(value.pointer("/payload/account_id"))
+        .or_else(|| text(object.get("account_id")))
+        .unwrap_or_else(|| UNKNOWN_ACCOUNT.to_owned());
+    let token = ["/download_token", "/payload/download_token", "/payload/object/download_access_token"]
+        .iter()
+        .find_map(|pointer| text(value.pointer(pointer)));
+    let mut files = Vec::new();
+    let mut odd = Vec::new();
+    for (collection, entries) in object.iter().filter(|(key, _)| key.ends_with("_files")) {
+        let entries = match entries {
+            Value::Array(entries) => entries.as_slice(),
+            Value::Null => &[],
+            _ => {
+                odd.push(format!("{collection} is no list"));
+                continue;
+            }
+        };
+        for (index, entry) in entries.iter().enumerate() {
+            match announced_file(collection, entry, token.as_deref()) {
+                Ok(file) => files.push(file),
+                Err(reason) => odd.push(format!("{collection}[{index}]: {reason}")),
+            }
+        }
+    }
+    Ok(Announcement {
+        recording: AnnouncedRecording {
+            identity: RecordingIdentity { account_id, kind, instance_id },
+            topic: text(object.get("session_name")).or_else(|| text(object.get("topic"))),
+            start_time: time(object.get("start_time")),
+            metadata: recording_metadata(object),
+        },
+        files,
+        odd,
+    })
+}
+
+fn recording_kind(name: &str, object: &Map<String, Value>) -> RecordingKind {
+    if name.starts_with("session.") {
+        return RecordingKind::VideoSdk;
+    }
+    match text(object.get("type")) {
+        Some(kind) if WEBINAR_TYPES.contains(&kind.as_str()) => RecordingKind::Webinar,
+        _ => RecordingKind::Meeting,
+    }
+}
+
+fn announced_file(collection: &str, entry: &Value, token: Option<&str>) -> Result<AnnouncedFile, String> {
+    let entry = entry.as_object().ok_or("no object")?;
+    let file_type = text(entry.get("file_type")).unwrap_or_default().to_uppercase();
+    let start_text = text(entry.get("recording_start"));
+    let name = match (text(entry.get("id")), &start_text) {
+        (Some(id), _) => id,
+        (None, Some(start)) if !file_type.is_empty() => format!("{file_type}@{start}"),
+        (None, _) => return Err("neither an id nor a file type with its recording_start".to_owned()),
+    };
+    let extension = text(entry.get("file_extension"))
+        .map_or_else(|| extension_of(&file_type).to_owned(), |extension| extension.to_lowercase());
+    Ok(AnnouncedFile {
+        identity: FileIdentity {
+            collection: collection.to_owned(),
+            name,
+            recording_type: text(entry.get("recording_type")).unwrap_or_default(),
+        },
+        file_type,
+        extension,
+        recording_start: time(entry.get("recording_start")),
+        announced_bytes: size(entry.get("file_size")),
+        download_url: text(entry.get("download_url")).map(SecretString::from),
+        download_token: token.map(SecretString::from),
+        metadata: strip_map(entry.clone()),
+    })
+}
+
+/// What the event says of the recording itself: all but the lists of its files.
+fn recording_metadata(object: &Map<String, Value>) -> Map<String, Value> {
+    let own = object.iter().filter(|(key, _)| !key.ends_with("_files"));
+    strip_map(own.map(|(key, value)| (key.clone(), value.clone())).collect())
+}
+
+/// The same JSON without the values of [`SECRET_KEYS`], and without the queries of URLs.
+fn without_secrets(value: Value) -> Value {
+    match value {
+        Value::Object(map) => Value::Object(strip_map(map)),
+        Value::Array(items) => Value::Array(items.into_iter().map(without_secrets).collect()),
+        Value::String(text) if text.starts_with("https://") || text.starts_with("http://") => {
+            Value::String(text.split(['?', '#']).next().unwrap_or_default().to_owned())
+        }
+        other => other,
+    }
+}
+
+fn strip_map(map: Map<String, Value>) -> Map<String, Value> {
+    map.into_iter()
+        .filter(|(key, _)| !SECRET_KEYS.contains(&key.as_str()))
+        .map(|(key, value)| (key, without_secrets(value)))
+        .collect()
+}
+
+/// A string or a number as text; nothing when missing, null, empty or of another kind.
+fn text(value: Option<&Value>) -> Option<String> {
+    match value? {
+        Value::String(text) if !text.trim().is_empty() => Some(text.trim().replace('\0', "")),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    }
+}
+
+fn time(value: Option<&Value>) -> Option<DateTime<Utc>> {
+    text(value)?.parse::<DateTime<Utc>>().ok()
+}
+
+fn size(value: Option<&Value>) -> Option<u64> {
+    text(value)?.parse().ok()
+}
+
+fn bounded_name(name: &str) -> String {
+    let mut name = name.to_owned();
+    name.truncate((0..=MAX_NAME_BYTES).rev().find(|at| name.is_char_boundary(*at)).unwrap_or(0));
+    name
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn announced(body: &str) -> Announcement {
+        match read(body.as_bytes()) {
+            Message::Announcement { announcement, .. } => announcement,
+            other => panic!("not an announcement: {other:?}"),
+        }
+    }
+
+    fn session(files: &str) -> String {
+        format!(
+            r#"{{"event":"session.recording_completed","event_ts":1,"download_token":"t0p-secret","payload":
+            {{"account_id":"acc","object":{{"session_id":"/Q0z/9+aa==","session_name":"Weekly",
+            "start_time":"2026-01-02T03:04:05Z","password":"pa55","recording_files":{files}}}}}}}"#
+        )
+    }
+
+    const MP4: &str = r#"{"id":"a","file_type":"MP4","file_extension":"MP4","file_size":3,
+        "recording_type":"shared_screen","recording_start":"2026-01-02T03:05:05Z",
+        "download_url":"https://zoom.us/rec/webhook_download/signed?x=1"}"#;
+
+    #[test]
+    fn a_session_is_read_with_its_files() {
+        let read = announced(&session(&format!("[{MP4}]")));
+        assert_eq!(read.recording.identity.instance_id, "/Q0z/9+aa==");
+        assert_eq!(read.recording.identity.kind, RecordingKind::VideoSdk);
+        let file = &read.files[0];
+        assert_eq!((file.extension.as_str(), file.announced_bytes), ("mp4", Some(3)));
+        assert!(file.download_url.is_some() && file.download_token.is_some());
+    }
+
+    #[test]
+    fn nothing_that_is_kept_holds_a_secret() {
+        let body = session(&format!("[{MP4}]"));
+        let Message::Announcement { announcement, body, .. } = read(body.as_bytes()) else { panic!() };
+        let kept = format!("{announcement:?} {}", String::from_utf8(body).unwrap());
+        for secret in ["t0p-secret", "webhook_download", "pa55"] {
+            assert!(!kept.contains(secret), "{secret} in {kept}");
+        }
+    }
+
+    #[test]
+    fn an_odd_file_does_not_spoil_its_siblings() {
+        let read = announced(&session(&format!(r#"[null,"x",{{"status":"?"}},{MP4}]"#)));
+        assert_eq!((read.files.len(), read.odd.len()), (1, 3));
+    }
+
+    #[test]
+    fn a_list_that_is_none_does_not_spoil_the_others() {
+        let body = session(&format!("[{MP4}]")).replace(
+            r#""recording_files""#,
+            r#""participant_audio_files":7,"participant_video_files":null,"recording_files""#,
+        );
+        let read = announced(&body);
+        assert_eq!((read.files.len(), read.odd.len()), (1, 1));
+    }
+
+    #[test]
+    fn files_without_an_id_are_told_apart_by_type_and_start() {
+        let read = announced(&session(
+            r#"[{"file_type":"TIMELINE","recording_start":"2026-01-02T03:05:05Z"},
+                {"file_type":"TIMELINE","recording_start":"2026-01-02T04:05:05Z"},
+                {"file_type":"CC","recording_start":"2026-01-02T03:05:05Z"}]"#,
+        ));
+        let names: Vec<_> = read.files.iter().map(|file| file.identity.name.as_str()).collect();
+        assert_eq!(
+            names,
+            ["TIMELINE@2026-01-02T03:05:05Z", "TIMELINE@2026-01-02T04:05:05Z", "CC@2026-01-02T03:05:05Z"]
+        );
+    }
+
+    #[test]
+    fn ids_may_be_numbers_and_sizes_strings() {
+        let read = announced(&session(r#"[{"id":7,"file_size":"12"},{"id":"8","file_size":-1}]"#));
+        assert_eq!(read.files[0].identity.name, "7");
+        assert_eq!(read.files[0].announced_bytes, Some(12));
+        assert_eq!(read.files[1].announced_bytes, None);
+    }
+
+    #[test]
+    fn of_a_key_that_stands_twice_the_last_one_counts() {
+        let read = announced(&session(r#"[{"id":"old","id":"new","file_type":"MP4"}]"#));
+        assert_eq!(read.files[0].identity.name, "new");
+    }
+
+    #[test]
+    fn meetings_and_webinars_are_told_apart_by_their_type() {
+        let body = |kind: &str| {
+            format!(
+                r#"{{"event":"recording.completed","payload":{{"object":
+                {{"uuid":"u==","id":86413209876,"type":{kind},"recording_files":[]}}}}}}"#
+            )
+        };
+        assert_eq!(announced(&body("8")).recording.identity.kind, RecordingKind::Meeting);
+        assert_eq!(announced(&body("5")).recording.identity.kind, RecordingKind::Webinar);
+        assert_eq!(announced(&body("\"9\"")).recording.identity.kind, RecordingKind::Webinar);
+        assert_eq!(announced(&body("8")).recording.identity.account_id, UNKNOWN_ACCOUNT);
+    }
+
+    #[test]
+    fn other_events_are_named_and_unreadable_ones_say_why() {
+        assert!(matches!(read(br#"{"event":"session.started"}"#),
+            Message::Other { name } if name == "session.started"));
+        assert!(matches!(read(b"\xff"), Message::Unreadable { .. }));
+        assert!(matches!(read("[".repeat(100_000).as_bytes()), Message::Unreadable { .. }));
+        assert!(matches!(read(br#"{"event":"recording.completed","payload":{"object":{}}}"#),
+            Message::Unreadable { reason, .. } if reason == "no uuid"));
+    }
+}
