@@ -1,0 +1,186 @@
+//! The memory that all transfers of a process share: a fixed number of bytes, handed out in parts, first come
+//! first served. What is given back is used again, so the process does not grow and shrink with every part.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// Unit in which memory is counted: permits of a semaphore are a 32-bit number.
+const UNIT_BYTES: u64 = 4096;
+/// While a transfer stands in line for memory, it gives a sign of life this often.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(5);
+
+/// The shared memory.
+#[derive(Debug, Clone)]
+pub struct Buffers(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    budget: Arc<Semaphore>,
+    units: u32,
+    spare: Mutex<Vec<BytesMut>>,
+    /// Only buffers of this length are kept for another use.
+    usual_bytes: usize,
+}
+
+impl Buffers {
+    /// `memory_bytes` in all, mostly used in buffers of `part_bytes`.
+    #[must_use]
+    pub fn new(memory_bytes: u64, part_bytes: u64) -> Self {
+        let units = u32::try_from(memory_bytes / UNIT_BYTES).unwrap_or(u32::MAX >> 3).max(1);
+        Self(Arc::new(Inner {
+            budget: Arc::new(Semaphore::new(units as usize)),
+            units,
+            spare: Mutex::new(Vec::new()),
+            usual_bytes: usize::try_from(part_bytes).unwrap_or(usize::MAX),
+        }))
+    }
+
+    /// Takes a buffer of `bytes`, and waits in line until there is room for it; `waiting` is called now and
+    /// then meanwhile. One that is larger than all the memory is granted when nothing else is out.
+    pub async fn take(&self, bytes: usize, waiting: impl Fn()) -> Buffer {
+        let units = u32::try_from((bytes as u64).div_ceil(UNIT_BYTES)).unwrap_or(u32::MAX);
+        let acquire = Arc::clone(&self.0.budget).acquire_many_owned(units.clamp(1, self.0.units));
+        tokio::pin!(acquire);
+        let permit = loop {
+            match tokio::time::timeout(SIGN_OF_LIFE, &mut acquire).await {
+                // The semaphore is never closed.
+                Ok(permit) => break permit.ok(),
+                Err(_) => waiting(),
+            }
+        };
+        let data = self.spare(bytes).unwrap_or_else(|| BytesMut::with_capacity(bytes));
+        Buffer { data, limit: bytes, permit, home: self.clone() }
+    }
+
+    fn spare(&self, bytes: usize) -> Option<BytesMut> {
+        if bytes != self.0.usual_bytes {
+            return None;
+        }
+        self.0.spare.lock().unwrap_or_else(PoisonError::into_inner).pop()
+    }
+
+    fn keep(&self, data: Bytes) {
+        if let Ok(mut data) = data.try_into_mut()
+            && data.capacity() >= self.0.usual_bytes
+        {
+            data.clear();
+            self.0.spare.lock().unwrap_or_else(PoisonError::into_inner).push(data);
+        }
+    }
+}
+
+/// A buffer that is being filled.
+#[derive(Debug)]
+pub struct Buffer {
+    data: BytesMut,
+    limit: usize,
+    permit: Option<OwnedSemaphorePermit>,
+    home: Buffers,
+}
+
+impl Buffer {
+    /// Takes as much of `chunk` as there is room for, and leaves the rest in it.
+    pub fn fill(&mut self, chunk: &mut Bytes) {
+        let room = self.limit - self.data.len();
+        let taken = chunk.split_to(room.min(chunk.len()));
+        self.data.extend_from_slice(&taken);
+    }
+
+    /// Whether there is no room left.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.data.len() >= self.limit
+    }
+
+    /// What it holds.
+    #[must_use]
+    pub fn content(&self) -> &[u8] {
+        &self.data
+    }
+
+    /// Makes the content shareable. Its memory counts as taken until the returned value is dropped.
+    #[must_use]
+    pub fn freeze(self) -> Filled {
+        Filled { data: Some(self.data.freeze()), permit: self.permit, home: self.home }
+    }
+}
+
+/// A filled buffer on its way to the archive.
+#[derive(Debug)]
+pub struct Filled {
+    data: Option<Bytes>,
+    permit: Option<OwnedSemaphorePermit>,
+    home: Buffers,
+}
+
+impl Filled {
+    /// The content; clones share the memory.
+    #[must_use]
+    pub fn bytes(&self) -> Bytes {
+        self.data.clone().unwrap_or_default()
+    }
+}
+
+impl Drop for Filled {
+    fn drop(&mut self) {
+        if let Some(data) = self.data.take() {
+            self.home.keep(data);
+        }
+        // The memory first, then the right to it.
+        self.permit.take();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: usize = 1024 * 1024;
+
+    #[tokio::test]
+    async fn no_more_is_handed_out_than_there_is() {
+        let buffers = Buffers::new(2 * MIB as u64, MIB as u64);
+        let first = buffers.take(MIB, || {}).await;
+        let _second = buffers.take(MIB, || {}).await;
+        let mut third = Box::pin(buffers.take(MIB, || {}));
+        assert!(futures_util::poll!(&mut third).is_pending());
+        drop(first);
+        third.await;
+    }
+
+    #[tokio::test]
+    async fn a_buffer_takes_its_length_and_leaves_the_rest() {
+        let buffers = Buffers::new(MIB as u64, MIB as u64);
+        let mut buffer = buffers.take(4, || {}).await;
+        let mut chunk = Bytes::from_static(b"abcdef");
+        buffer.fill(&mut chunk);
+        assert!(buffer.is_full());
+        assert_eq!((buffer.content(), &chunk[..]), (&b"abcd"[..], &b"ef"[..]));
+    }
+
+    #[tokio::test]
+    async fn memory_is_used_again() {
+        let buffers = Buffers::new(MIB as u64, MIB as u64);
+        let mut buffer = buffers.take(MIB, || {}).await;
+        buffer.fill(&mut Bytes::from_static(b"x"));
+        let filled = buffer.freeze();
+        let address = filled.bytes().as_ptr();
+        drop(filled);
+        let again = buffers.take(MIB, || {}).await;
+        assert_eq!(again.content(), b"");
+        assert_eq!(again.data.as_ptr(), address);
+    }
+
+    #[tokio::test]
+    async fn one_that_is_larger_than_all_memory_goes_alone() {
+        let buffers = Buffers::new(MIB as u64, MIB as u64);
+        let large = buffers.take(2 * MIB, || {}).await;
+        let mut other = Box::pin(buffers.take(1, || {}));
+        assert!(futures_util::poll!(&mut other).is_pending());
+        drop(large);
+        other.await;
+    }
+}

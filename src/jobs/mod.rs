@@ -1,0 +1,100 @@
+//! The work itself, one file per kind of job. The only room where Zoom meets the archive.
+//!
+//! - [`transfer`]: carries one file into the archive
+//! - [`manifest`]: writes the manifest of one recording
+//! - [`buffers`]: the memory that all transfers share
+//! - [`checkpoint`]: what a transfer leaves for its next run
+//!
+//! A job never settles itself: it returns an [`Outcome`], and the worker writes it down.
+
+pub mod buffers;
+pub mod checkpoint;
+pub mod manifest;
+pub mod transfer;
+
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+
+use crate::archive::{ArchiveError, SharedArchive};
+use crate::config::transfer::TransferConfig;
+use crate::domain::job::{Outcome, Task, WaitsFor};
+use crate::domain::key::KeyTemplate;
+use crate::store::{SharedStore, StoreError};
+use crate::worker::Runner;
+use crate::zoom::download::{DownloadError, Downloader};
+
+use buffers::Buffers;
+
+/// What every job works with.
+pub struct Jobs {
+    /// Reads only: what a job concludes goes out as its outcome.
+    pub store: SharedStore,
+    /// Where files go.
+    pub archive: SharedArchive,
+    /// Where files come from.
+    pub downloader: Downloader,
+    /// How objects are named.
+    pub template: KeyTemplate,
+    /// Bounds and times.
+    pub config: TransferConfig,
+    /// The memory that all transfers share.
+    pub buffers: Buffers,
+}
+
+impl Jobs {
+    /// The runner that a worker pool takes.
+    #[must_use]
+    pub fn runner(self) -> Runner {
+        let jobs = Arc::new(self);
+        Arc::new(move |job, context| {
+            let jobs = Arc::clone(&jobs);
+            async move {
+                match job.task {
+                    Task::Transfer(file) => transfer::run(&jobs, file, &job, &context).await,
+                    Task::Manifest(recording) => manifest::run(&jobs, recording).await,
+                }
+            }
+            .boxed()
+        })
+    }
+}
+
+/// Each kind of failure decides what happens to the job.
+impl From<StoreError> for Outcome {
+    fn from(error: StoreError) -> Self {
+        let reason = error.to_string();
+        match error {
+            StoreError::Unavailable(_) => Self::Snooze { reason },
+            StoreError::LeaseLost(_) => Self::Stopped,
+            _ => Self::Retry { reason, after: None },
+        }
+    }
+}
+
+impl From<ArchiveError> for Outcome {
+    fn from(error: ArchiveError) -> Self {
+        let reason = error.to_string();
+        match error {
+            ArchiveError::Unavailable(_) => Self::Snooze { reason },
+            ArchiveError::Exists(_) | ArchiveError::Refused(_) => {
+                Self::Park { waits_for: WaitsFor::Person, reason }
+            }
+            ArchiveError::NoSuchUpload(_) | ArchiveError::Mismatch(_) => Self::Retry { reason, after: None },
+        }
+    }
+}
+
+impl From<DownloadError> for Outcome {
+    fn from(error: DownloadError) -> Self {
+        let reason = error.to_string();
+        match error {
+            DownloadError::NotAllowed(_) => Self::Park { waits_for: WaitsFor::Person, reason },
+            DownloadError::Expired(_) => Self::Park { waits_for: WaitsFor::Token, reason },
+            DownloadError::Refused { retry_after, .. } => Self::Retry { reason, after: retry_after },
+            DownloadError::NotFound | DownloadError::Interrupted(_) | DownloadError::Stalled(_) => {
+                Self::Retry { reason, after: None }
+            }
+        }
+    }
+}
