@@ -1,14 +1,25 @@
 //! zoom-archiver: carries Zoom cloud recordings into storage that you own, proven byte for byte.
 //!
-//! The map of the house (the picture is in `docs/architecture.md`):
+//! The map of the house (the picture is in `docs/architecture.md`). Data flows one way: Zoom → [`http`] →
+//! [`store`] → [`worker`] → [`jobs`], which carry files from [`zoom`] to [`archive`].
 //!
-//! - [`domain`]: the words of the trade
 //! - [`config`]: settings, from file and environment
-//! - [`store`]: the record, in Postgres or SQLite
+//! - [`domain`]: the words of the trade, pure
+//! - [`http`]: the public door and the private door
+//! - [`zoom`]: all that Zoom knows: signatures, payloads, downloads
+//! - [`store`]: the record, in Postgres or SQLite: events, recordings, files, jobs
+//! - [`worker`]: the queue's workers; they know leases, not the work
+//! - [`jobs`]: the work itself, the only room where Zoom meets the archive
 //! - [`archive`]: the storage that the user owns, S3 or a directory
 
 pub mod archive;
+pub mod clock;
 pub mod config;
 pub mod domain;
+pub mod http;
+pub mod jobs;
+pub mod lifecycle;
 pub mod store;
+pub mod telemetry;
+pub mod worker;
 pub mod zoom;

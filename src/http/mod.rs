@@ -1,0 +1,12 @@
+//! The two doors. The public one takes Zoom's webhook and answers health checks; the private one is for those
+//! who run the service.
+//!
+//! - [`server`]: accepts connections within bounds, and stops on time
+//! - [`public`]: the public door's routes
+//! - [`webhook`]: `POST /webhooks/zoom`: verify, read, make durable, answer
+//! - [`private`]: the private door's routes
+
+pub mod private;
+pub mod public;
+pub mod server;
+pub mod webhook;

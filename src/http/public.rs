@@ -1,0 +1,61 @@
+//! The public door: `POST /webhooks/zoom`, `GET /livez`, `GET /readyz`, and nothing else.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use http::StatusCode;
+use tokio_util::sync::CancellationToken;
+use tower_http::catch_panic::CatchPanicLayer;
+
+use super::webhook::{self, Receiver};
+use crate::store::SharedStore;
+
+/// Where the webhook arrives.
+pub const WEBHOOK_PATH: &str = "/webhooks/zoom";
+
+/// Time for the database to answer a readiness check.
+const READY_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// What health checks look at.
+#[derive(Clone)]
+pub struct Health {
+    /// Must answer.
+    pub store: SharedStore,
+    /// Cancelled: no longer ready.
+    pub stop: CancellationToken,
+}
+
+/// The routes; without a receiver (this process is worker only) there is no webhook.
+pub fn router(health: Health, receiver: Option<Arc<Receiver>>) -> Router {
+    let mut router = Router::new()
+        .route("/livez", get(|| async { "ok\n" }))
+        .route("/readyz", get(ready).with_state(health));
+    if let Some(receiver) = receiver {
+        router = router.route(WEBHOOK_PATH, post(webhook::receive).with_state(receiver));
+    }
+    router.layer(CatchPanicLayer::custom(panicked))
+}
+
+async fn ready(State(health): State<Health>) -> Response {
+    if health.stop.is_cancelled() {
+        return (StatusCode::SERVICE_UNAVAILABLE, "stopping\n").into_response();
+    }
+    match tokio::time::timeout(READY_TIMEOUT, health.store.ping()).await {
+        Ok(Ok(())) => "ready\n".into_response(),
+        Ok(Err(error)) => {
+            tracing::warn!(%error, "not ready");
+            (StatusCode::SERVICE_UNAVAILABLE, "database not available\n").into_response()
+        }
+        Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "database does not answer\n").into_response(),
+    }
+}
+
+/// A panic is answered 503, so that Zoom repeats the event.
+fn panicked(_: Box<dyn std::any::Any + Send>) -> Response {
+    tracing::error!("a request handler panicked");
+    (StatusCode::SERVICE_UNAVAILABLE, "error\n").into_response()
+}

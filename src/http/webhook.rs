@@ -1,0 +1,279 @@
+//! `POST /webhooks/zoom`: the raw body is verified before anything parses it; what Zoom signed is never
+//! refused, and a 200 leaves only after the commit.
+//!
+//! Bodies are received within a memory budget; the bound on events in flight counts verified ones only, so a
+//! flood of forgeries cannot keep Zoom's events out of the database.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use http::header::CONTENT_LENGTH;
+use http::{HeaderMap, HeaderName, Request, StatusCode};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use secrecy::SecretString;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+use tracing::{Instrument, info, info_span, warn};
+
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::domain::event::{Event, EventContent};
+use crate::domain::ids::EventId;
+use crate::store::SharedStore;
+use crate::zoom::payload::{self, Message};
+use crate::zoom::signature::{self, ReplayWindow, SIGNATURE_HEADER, TIMESTAMP_HEADER};
+
+/// What the webhook works with.
+pub struct Receiver {
+    store: SharedStore,
+    secrets: Vec<SecretString>,
+    window: ReplayWindow,
+    clock: Clock,
+    max_body_bytes: usize,
+    body_timeout: Duration,
+    answer_timeout: Duration,
+    body_memory: Arc<Semaphore>,
+    in_flight: Arc<Semaphore>,
+    wake: Arc<Notify>,
+    stop: CancellationToken,
+}
+
+impl Receiver {
+    /// A receiver that rings `wake` when it has recorded new work, and answers 503 once `stop` is cancelled.
+    #[must_use]
+    pub fn new(
+        config: &Config,
+        secrets: Vec<SecretString>,
+        store: SharedStore,
+        wake: Arc<Notify>,
+        stop: CancellationToken,
+        clock: Clock,
+    ) -> Self {
+        Self {
+            store,
+            secrets,
+            window: ReplayWindow { back: config.zoom.replay_window(), ahead: config.zoom.replay_ahead() },
+            clock,
+            max_body_bytes: config.http.max_body_bytes,
+            body_timeout: config.http.body_timeout(),
+            answer_timeout: config.http.answer_timeout(),
+            body_memory: Arc::new(Semaphore::new(
+                config.http.max_body_memory_bytes.div_ceil(BODY_UNIT_BYTES),
+            )),
+            in_flight: Arc::new(Semaphore::new(config.http.max_in_flight)),
+            wake,
+            stop,
+        }
+    }
+}
+
+/// Unit in which memory for bodies is counted, in bytes.
+const BODY_UNIT_BYTES: usize = 1024;
+
+/// How a delivery was answered.
+#[derive(Debug)]
+enum Answer {
+    /// Durable, or of no use to us.
+    Accepted,
+    /// The answer to a URL validation.
+    Validated { plain_token: String, encrypted_token: String },
+    /// A URL validation with a token that Zoom would not send.
+    OddToken,
+    /// Not Zoom's, as far as anyone can tell.
+    Unsigned,
+    /// The body is too long.
+    TooLong,
+    /// The body did not come in time, or broke off.
+    Unfinished(StatusCode),
+    /// Not now; Zoom repeats it.
+    Unavailable,
+}
+
+impl IntoResponse for Answer {
+    fn into_response(self) -> Response {
+        match self {
+            Self::Accepted => (StatusCode::OK, "ok\n").into_response(),
+            Self::Validated { plain_token, encrypted_token } => axum::Json(serde_json::json!({
+                "plainToken": plain_token,
+                "encryptedToken": encrypted_token,
+            }))
+            .into_response(),
+            Self::OddToken => (StatusCode::BAD_REQUEST, "bad token\n").into_response(),
+            Self::Unsigned => (StatusCode::UNAUTHORIZED, "unauthorized\n").into_response(),
+            Self::TooLong => (StatusCode::PAYLOAD_TOO_LARGE, "too large\n").into_response(),
+            Self::Unfinished(status) => (status, "incomplete\n").into_response(),
+            Self::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "try again\n").into_response(),
+        }
+    }
+}
+
+/// Takes one delivery.
+pub async fn receive(State(receiver): State<Arc<Receiver>>, request: Request<Body>) -> Response {
+    let answer = match receiver.deliver(request).await {
+        Ok(answer) | Err(answer) => answer,
+    };
+    let response = answer.into_response();
+    metrics::counter!("zoom_archiver_webhook_answers_total", "status" => response.status().as_str().to_owned())
+        .increment(1);
+    response
+}
+
+impl Receiver {
+    async fn deliver(self: &Arc<Self>, request: Request<Body>) -> Result<Answer, Answer> {
+        if self.stop.is_cancelled() {
+            return Err(Answer::Unavailable);
+        }
+        let (parts, body) = request.into_parts();
+        // What cannot be genuine is not even received.
+        let seen = SignedHeaders::read(&parts.headers);
+        self.precheck(seen)?;
+        let _memory = self.memory_for(&parts.headers)?;
+        let body = self.collect(body).await?;
+        let secret = self.verify(seen, &body)?;
+        let event = match payload::read(&body) {
+            Message::UrlValidation { plain_token } => return Ok(validate(secret, plain_token)),
+            Message::Other { name } => {
+                count_event(&name, "ignored");
+                return Ok(Answer::Accepted);
+            }
+            Message::Announcement { name, announcement, body } => {
+                self.event(name, EventContent::Announcement(announcement), body)
+            }
+            Message::Unreadable { name, reason } => {
+                self.event(name, EventContent::Unreadable { reason }, body.to_vec())
+            }
+        };
+        self.record(event).await
+    }
+
+    fn event(&self, name: String, content: EventContent, body: Vec<u8>) -> Event {
+        Event { id: EventId::new(), received_at: self.clock.now(), name, body, content }
+    }
+
+    /// Refuses what lacks the headers or is stale, before the body is received.
+    fn precheck(&self, seen: SignedHeaders<'_>) -> Result<(), Answer> {
+        signature::check_headers(seen.timestamp, seen.signature, self.clock.now(), self.window)
+            .map(drop)
+            .map_err(unsigned)
+    }
+
+    fn verify(&self, seen: SignedHeaders<'_>, body: &[u8]) -> Result<&SecretString, Answer> {
+        let now = self.clock.now();
+        signature::verify(&self.secrets, seen.timestamp, seen.signature, body, now, self.window)
+            .map(|index| &self.secrets[index])
+            .map_err(unsigned)
+    }
+
+    fn memory_for(&self, headers: &HeaderMap) -> Result<OwnedSemaphorePermit, Answer> {
+        let declared = headers
+            .get(CONTENT_LENGTH)
+            .and_then(|length| length.to_str().ok()?.parse::<u64>().ok())
+            .unwrap_or(self.max_body_bytes as u64);
+        if declared > self.max_body_bytes as u64 {
+            return Err(Answer::TooLong);
+        }
+        let units = u32::try_from(declared.div_ceil(BODY_UNIT_BYTES as u64)).unwrap_or(u32::MAX);
+        Arc::clone(&self.body_memory).try_acquire_many_owned(units.max(1)).map_err(|_| Answer::Unavailable)
+    }
+
+    async fn collect(&self, body: Body) -> Result<Bytes, Answer> {
+        let limited = Limited::new(body, self.max_body_bytes);
+        match tokio::time::timeout(self.body_timeout, limited.collect()).await {
+            Ok(Ok(collected)) => Ok(collected.to_bytes()),
+            Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Answer::TooLong),
+            Ok(Err(_)) => Err(Answer::Unfinished(StatusCode::BAD_REQUEST)),
+            Err(_) => Err(Answer::Unfinished(StatusCode::REQUEST_TIMEOUT)),
+        }
+    }
+
+    /// Makes an event durable, in a task of its own: the server drops a handler whose client has gone, and a
+    /// transaction must not end that way.
+    async fn record(self: &Arc<Self>, event: Event) -> Result<Answer, Answer> {
+        let permit = Arc::clone(&self.in_flight).try_acquire_owned().map_err(|_| Answer::Unavailable)?;
+        let span = info_span!("event", event.id = %event.id, event.name = event.name);
+        let receiver = Arc::clone(self);
+        let task = tokio::spawn(
+            async move {
+                let answer = receiver.record_now(&event).await;
+                drop(permit);
+                answer
+            }
+            .instrument(span),
+        );
+        match tokio::time::timeout(self.answer_timeout, task).await {
+            Ok(Ok(answer)) => answer,
+            // Too slow for Zoom, which will repeat it; the task goes on, and a repetition changes nothing.
+            Ok(Err(_)) | Err(_) => Err(Answer::Unavailable),
+        }
+    }
+
+    async fn record_now(&self, event: &Event) -> Result<Answer, Answer> {
+        match self.store.record(event).await {
+            Ok(recorded) => {
+                match &event.content {
+                    EventContent::Announcement(announcement) => {
+                        count_event(&event.name, "recorded");
+                        info!(
+                            new_files = recorded.new_files,
+                            known_files = recorded.known_files,
+                            woken = recorded.woken,
+                            "event recorded"
+                        );
+                        for odd in &announcement.odd {
+                            warn!(reason = odd, "a file in the event cannot be read; the event is kept");
+                        }
+                    }
+                    EventContent::Unreadable { reason } => {
+                        count_event(&event.name, "unreadable");
+                        warn!(reason, "a signed event cannot be read; it is kept raw");
+                    }
+                }
+                self.wake.notify_one();
+                Ok(Answer::Accepted)
+            }
+            Err(error) => {
+                warn!(%error, "cannot record the event; Zoom is asked to repeat it");
+                Err(Answer::Unavailable)
+            }
+        }
+    }
+}
+
+/// The two headers that make a signature.
+#[derive(Debug, Clone, Copy)]
+struct SignedHeaders<'a> {
+    timestamp: Option<&'a [u8]>,
+    signature: Option<&'a [u8]>,
+}
+
+impl<'a> SignedHeaders<'a> {
+    fn read(headers: &'a HeaderMap) -> Self {
+        let get =
+            |name: &'static str| headers.get(HeaderName::from_static(name)).map(http::HeaderValue::as_bytes);
+        Self { timestamp: get(TIMESTAMP_HEADER), signature: get(SIGNATURE_HEADER) }
+    }
+}
+
+fn unsigned(error: signature::SignatureError) -> Answer {
+    metrics::counter!("zoom_archiver_webhook_rejected_total", "reason" => error.reason()).increment(1);
+    Answer::Unsigned
+}
+
+fn validate(secret: &SecretString, plain_token: String) -> Answer {
+    match signature::encrypt_plain_token(secret, &plain_token) {
+        Some(encrypted_token) => {
+            info!("Zoom has validated this URL");
+            Answer::Validated { plain_token, encrypted_token }
+        }
+        None => Answer::OddToken,
+    }
+}
+
+fn count_event(name: &str, outcome: &'static str) {
+    metrics::counter!("zoom_archiver_events_total", "event" => name.to_owned(), "outcome" => outcome)
+        .increment(1);
+}
