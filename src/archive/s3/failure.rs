@@ -111,7 +111,12 @@ impl Failure {
 
     /// Whether the store rejects an option of the request rather than the request, and which.
     pub(super) fn rejects_option(&self) -> Option<Rejects> {
-        if !matches!(self.status, Some(400 | 501)) || self.is_mismatch() {
+        let may_mean_it = match self.status {
+            Some(501) => true,
+            Some(400) => !self.is_mismatch() && self.remedy().is_none(),
+            _ => false,
+        };
+        if !may_mean_it {
             return None;
         }
         let names = |words: &[&str]| words.iter().any(|word| self.searched.contains(word));
@@ -188,6 +193,8 @@ impl Failure {
             "AuthorizationHeaderMalformed" | "PermanentRedirect" | "IllegalLocationConstraintException" => {
                 "set AWS_REGION to the bucket's region, or AWS_ENDPOINT_URL_S3 to its endpoint"
             }
+            // HEAD has no body to say more in; AWS answers so to a wrong region and to expired credentials.
+            BAD_REQUEST => "check AWS_REGION and the AWS credentials",
             "RequestTimeTooSkewed" => "set this machine's clock",
             "SlowDown" | "TooManyRequests" | "ThrottlingException" | "Throttling" => {
                 "the store asks for fewer requests"
@@ -205,11 +212,13 @@ impl Failure {
 
 /// What stands for the code of an answer without body.
 const NOT_FOUND: &str = "NotFound";
+/// Likewise.
+const BAD_REQUEST: &str = "BadRequest";
 
 fn code_of(status: u16) -> &'static str {
     match status {
         301 | 307 => "PermanentRedirect",
-        400 => "BadRequest",
+        400 => BAD_REQUEST,
         401 | 403 => "Forbidden",
         404 => NOT_FOUND,
         412 => "PreconditionFailed",
