@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicU32;
 use bytes::{Bytes, BytesMut};
 use futures_util::TryStreamExt;
 use s3s::S3ErrorCode;
+use secrecy::ExposeSecret;
 use sha2::{Digest, Sha256};
 use zoom_archiver::archive::directory::DirectoryArchive;
 use zoom_archiver::archive::location::S3Location;
@@ -834,6 +835,59 @@ mod only_s3 {
         let upload = archive.begin(&object(KEY)).await.unwrap();
         server.stop().await;
         every_call_finds_it_away(&archive, &upload).await;
+    }
+
+    #[tokio::test]
+    async fn a_store_that_does_not_answer_is_an_archive_that_is_away() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let endpoint = format!("http://{}", listener.local_addr().unwrap());
+        let silent = tokio::spawn(async move {
+            let mut held = Vec::new();
+            while let Ok(connection) = listener.accept().await {
+                held.push(connection);
+            }
+        });
+        let access = Access {
+            endpoint,
+            region: "us-east-1".to_owned(),
+            access_key_id: "anyone".to_owned(),
+            secret_access_key: "anything".into(),
+        };
+        let place = S3Location { bucket: "somewhere".to_owned(), prefix: String::new() };
+        let config = S3Config { attempt_timeout_ms: 200, ..impatient() };
+        let archive = S3Archive::open(&place, &config, Some(&access)).await;
+        let result = archive.ping().await;
+        let Err(ArchiveError::Unavailable(text)) = result else { panic!("{result:?}") };
+        assert!(text.contains("somewhere") && text.contains("no answer in time"), "{text}");
+        silent.abort();
+    }
+
+    /// Runs itself once more as a child, because a process must not change its own environment.
+    #[tokio::test]
+    async fn the_store_is_found_by_the_sdks_own_chain() {
+        const BUCKET: &str = "TEST_BUCKET_OF_CHILD";
+        if let Ok(bucket) = std::env::var(BUCKET) {
+            let config = ArchiveConfig { key_template: String::new(), s3: default_config() };
+            let url = format!("s3://{bucket}/by/chain");
+            let archive = zoom_archiver::archive::open(&url, &config).await.unwrap();
+            assert_eq!(archive.describe(), url);
+            put(&archive, "found", &Bytes::from_static(b"x")).await.unwrap();
+            return;
+        }
+        let server = S3Server::start().await;
+        let bucket = server.create_bucket().await;
+        let access = server.access();
+        let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+        child
+            .args(["--exact", "archive_contract::only_s3::the_store_is_found_by_the_sdks_own_chain"])
+            .env(BUCKET, &bucket)
+            .env("AWS_ENDPOINT_URL_S3", &access.endpoint)
+            .env("AWS_REGION", &access.region)
+            .env("AWS_ACCESS_KEY_ID", &access.access_key_id)
+            .env("AWS_SECRET_ACCESS_KEY", access.secret_access_key.expose_secret());
+        let ended = tokio::task::spawn_blocking(move || child.output()).await.unwrap().unwrap();
+        assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stdout));
+        assert_eq!(server.objects(&bucket).await, ["by/chain/found"]);
     }
 
     #[tokio::test]

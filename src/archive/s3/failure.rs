@@ -53,15 +53,15 @@ where
 
 impl Failure {
     fn without_answer<E: std::error::Error + 'static>(error: &SdkError<E, HttpResponse>) -> Self {
+        // They name what no variant does, such as "connection refused" or a lack of credentials.
+        let message = causes(error);
         let code = match error {
+            _ if message.contains("credential") => "no credentials",
             SdkError::TimeoutError(_) => "no answer in time",
             SdkError::ResponseError(_) => "broken answer",
             SdkError::ConstructionFailure(_) => "request not sent",
             _ => "no connection",
         };
-        // The context names causes such as "connection refused", or where credentials were looked for; the
-        // debug form that the SDK puts behind it is left out.
-        let message = causes(error);
         Self { status: None, code: code.to_owned(), message: clipped(&message), searched: String::new() }
     }
 
@@ -186,7 +186,11 @@ impl Failure {
                  s3:PutObject, s3:DeleteObject, s3:AbortMultipartUpload and s3:ListMultipartUploadParts on its \
                  objects"
             }
-            "InvalidAccessKeyId" | "SignatureDoesNotMatch" | "InvalidToken" | "InvalidSecurity" => {
+            "no credentials"
+            | "InvalidAccessKeyId"
+            | "SignatureDoesNotMatch"
+            | "InvalidToken"
+            | "InvalidSecurity" => {
                 "check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN, or the profile"
             }
             "ExpiredToken" | "TokenRefreshRequired" => "renew the session credentials",
