@@ -306,7 +306,8 @@ impl DirectoryArchive {
     /// The decision in an error of the file system: the key's fault, or the archive's.
     fn failed(&self, what: &str, error: io::Error) -> ArchiveError {
         use io::ErrorKind::{AlreadyExists, InvalidFilename, InvalidInput, IsADirectory, NotADirectory};
-        let text = format!("{}: cannot {what}: {error}", self.description);
+        let hint = if self.root.is_dir() { "" } else { " (is it mounted?)" };
+        let text = format!("{}: cannot {what}: {error}{hint}", self.description);
         match error.kind() {
             InvalidFilename | InvalidInput => ArchiveError::Refused(text),
             // A file where the key needs a folder, or the reverse; unless it is the root itself that changed.

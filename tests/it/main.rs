@@ -1,1 +1,4 @@
 //! The one integration-test binary: sentences about behaviour, on real parts.
+
+mod archive_contract;
+mod support;

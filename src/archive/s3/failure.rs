@@ -53,15 +53,15 @@ where
 
 impl Failure {
     fn without_answer<E: std::error::Error + 'static>(error: &SdkError<E, HttpResponse>) -> Self {
+        // They name what no variant does, such as "connection refused" or a lack of credentials.
+        let message = causes(error);
         let code = match error {
+            _ if message.contains("credential") => "no credentials",
             SdkError::TimeoutError(_) => "no answer in time",
             SdkError::ResponseError(_) => "broken answer",
             SdkError::ConstructionFailure(_) => "request not sent",
             _ => "no connection",
         };
-        // The context names causes such as "connection refused", or where credentials were looked for; the
-        // debug form that the SDK puts behind it is left out.
-        let message = causes(error);
         Self { status: None, code: code.to_owned(), message: clipped(&message), searched: String::new() }
     }
 
@@ -111,7 +111,12 @@ impl Failure {
 
     /// Whether the store rejects an option of the request rather than the request, and which.
     pub(super) fn rejects_option(&self) -> Option<Rejects> {
-        if !matches!(self.status, Some(400 | 501)) || self.is_mismatch() {
+        let may_mean_it = match self.status {
+            Some(501) => true,
+            Some(400) => !self.is_mismatch() && self.remedy().is_none(),
+            _ => false,
+        };
+        if !may_mean_it {
             return None;
         }
         let names = |words: &[&str]| words.iter().any(|word| self.searched.contains(word));
@@ -181,13 +186,19 @@ impl Failure {
                  s3:PutObject, s3:DeleteObject, s3:AbortMultipartUpload and s3:ListMultipartUploadParts on its \
                  objects"
             }
-            "InvalidAccessKeyId" | "SignatureDoesNotMatch" | "InvalidToken" | "InvalidSecurity" => {
+            "no credentials"
+            | "InvalidAccessKeyId"
+            | "SignatureDoesNotMatch"
+            | "InvalidToken"
+            | "InvalidSecurity" => {
                 "check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN, or the profile"
             }
             "ExpiredToken" | "TokenRefreshRequired" => "renew the session credentials",
             "AuthorizationHeaderMalformed" | "PermanentRedirect" | "IllegalLocationConstraintException" => {
                 "set AWS_REGION to the bucket's region, or AWS_ENDPOINT_URL_S3 to its endpoint"
             }
+            // HEAD has no body to say more in; AWS answers so to a wrong region and to expired credentials.
+            BAD_REQUEST => "check AWS_REGION and the AWS credentials",
             "RequestTimeTooSkewed" => "set this machine's clock",
             "SlowDown" | "TooManyRequests" | "ThrottlingException" | "Throttling" => {
                 "the store asks for fewer requests"
@@ -205,11 +216,13 @@ impl Failure {
 
 /// What stands for the code of an answer without body.
 const NOT_FOUND: &str = "NotFound";
+/// Likewise.
+const BAD_REQUEST: &str = "BadRequest";
 
 fn code_of(status: u16) -> &'static str {
     match status {
         301 | 307 => "PermanentRedirect",
-        400 => "BadRequest",
+        400 => BAD_REQUEST,
         401 | 403 => "Forbidden",
         404 => NOT_FOUND,
         412 => "PreconditionFailed",

@@ -1,0 +1,943 @@
+//! What every archive promises, on a directory and on an S3 store; then what only one of them can break.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+
+use bytes::{Bytes, BytesMut};
+use futures_util::TryStreamExt;
+use s3s::S3ErrorCode;
+use secrecy::ExposeSecret;
+use sha2::{Digest, Sha256};
+use zoom_archiver::archive::directory::DirectoryArchive;
+use zoom_archiver::archive::location::S3Location;
+use zoom_archiver::archive::s3::{Access, S3Archive};
+use zoom_archiver::archive::{Archive, ArchiveError, NewObject, Part, SharedArchive, StoredObject, Upload};
+use zoom_archiver::config::archive::{ArchiveConfig, ChecksumMode, S3Config, Switch};
+use zoom_archiver::domain::checksum::{crc64nvme, to_base64};
+use zoom_archiver::domain::file::{Proof, Sha256Digest};
+use zoom_archiver::domain::part::{MIN_PART_BYTES, PartPlan};
+
+use crate::support::s3::{Quirks, S3Server, default_config};
+
+const KEY: &str = "account/video_sdk/2025/11/2025-11-23-Lesson-0a1b2c3d4e5f/101500Z-shared_screen-f00d.mp4";
+const PREFIX: &str = "zoom/";
+const PLAN: PartPlan = PartPlan { part_bytes: MIN_PART_BYTES };
+
+/// An archive and a way to see behind it.
+struct Bench {
+    archive: SharedArchive,
+    place: Place,
+}
+
+enum Place {
+    Directory(tempfile::TempDir),
+    S3 { server: S3Server, bucket: String },
+}
+
+impl Bench {
+    async fn directory() -> Self {
+        let root = tempfile::tempdir().unwrap();
+        let archive = DirectoryArchive::open(root.path()).await.unwrap();
+        Self { archive: Arc::new(archive), place: Place::Directory(root) }
+    }
+
+    async fn s3() -> Self {
+        Self::on(S3Server::start().await, default_config()).await
+    }
+
+    async fn on(server: S3Server, config: S3Config) -> Self {
+        let bucket = server.create_bucket().await;
+        let archive = server.archive(&bucket, PREFIX, &config).await;
+        Self { archive, place: Place::S3 { server, bucket } }
+    }
+
+    async fn quirky(quirks: Quirks, config: S3Config) -> Self {
+        Self::on(S3Server::in_process(quirks).await, config).await
+    }
+
+    /// Another process on the same archive.
+    async fn reopened(&self) -> SharedArchive {
+        match &self.place {
+            Place::Directory(root) => Arc::new(DirectoryArchive::open(root.path()).await.unwrap()),
+            Place::S3 { server, bucket } => server.archive(bucket, PREFIX, &default_config()).await,
+        }
+    }
+
+    /// What really lies under a key.
+    async fn raw(&self, key: &str) -> Option<Bytes> {
+        match &self.place {
+            Place::Directory(root) => std::fs::read(root.path().join(key)).ok().map(Bytes::from),
+            Place::S3 { server, bucket } => server.bytes(bucket, &format!("{PREFIX}{key}")).await,
+        }
+    }
+
+    /// How many unfinished uploads or staging files there are for `key`.
+    async fn unfinished(&self, key: &str) -> usize {
+        match &self.place {
+            Place::Directory(root) => std::fs::read_dir(root.path().join(".staging")).unwrap().count(),
+            Place::S3 { server, bucket } => server.uploads(bucket, &format!("{PREFIX}{key}")).await.len(),
+        }
+    }
+
+    fn server(&self) -> &S3Server {
+        match &self.place {
+            Place::S3 { server, .. } => server,
+            Place::Directory(_) => panic!("a directory has no server"),
+        }
+    }
+}
+
+fn object(key: &str) -> NewObject {
+    NewObject { key: key.to_owned(), content_type: "video/mp4".to_owned() }
+}
+
+fn proof(bytes: &[u8]) -> Proof {
+    Proof {
+        bytes: bytes.len() as u64,
+        sha256: Sha256Digest(Sha256::digest(bytes).into()),
+        crc64nvme: crc64nvme(bytes),
+    }
+}
+
+/// Bytes that differ from place to place.
+fn content(bytes: usize, seed: u64) -> Bytes {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut out = BytesMut::with_capacity(bytes + 8);
+    while out.len() < bytes {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        out.extend_from_slice(&state.to_le_bytes());
+    }
+    out.truncate(bytes);
+    out.freeze()
+}
+
+/// A file of two full parts and a short one.
+fn three_parts() -> Bytes {
+    content(2 * MIN_PART_BYTES as usize + 1000, 7)
+}
+
+fn piece(file: &Bytes, number: u32) -> Bytes {
+    let start = PLAN.offset(number) as usize;
+    file.slice(start..file.len().min(start + MIN_PART_BYTES as usize))
+}
+
+async fn put(archive: &SharedArchive, key: &str, body: &Bytes) -> Result<StoredObject, ArchiveError> {
+    archive.put(&object(key), body.clone(), &proof(body)).await
+}
+
+async fn send_parts(archive: &SharedArchive, upload: &Upload, file: &Bytes) -> Vec<Part> {
+    let mut parts = Vec::new();
+    for number in 1..=3 {
+        parts.push(archive.put_part(upload, PLAN, number, piece(file, number)).await.unwrap());
+    }
+    parts
+}
+
+async fn read(archive: &SharedArchive, key: &str) -> Bytes {
+    let pieces = archive.read(key).await.unwrap();
+    let whole = pieces.try_fold(BytesMut::new(), |mut whole, piece| async move {
+        whole.extend_from_slice(&piece);
+        Ok(whole)
+    });
+    whole.await.unwrap().freeze()
+}
+
+async fn a_small_object_is_put_and_read_back(bench: Bench) {
+    let body = content(70_001, 1);
+    let stored = put(&bench.archive, KEY, &body).await.unwrap();
+    assert_eq!(stored.bytes, 70_001);
+    assert_eq!(bench.archive.inspect(KEY).await.unwrap(), Some(stored));
+    assert_eq!(read(&bench.archive, KEY).await, body);
+    assert_eq!(bench.raw(KEY).await, Some(body));
+    assert_eq!(bench.unfinished(KEY).await, 0);
+}
+
+async fn an_object_of_no_bytes_is_an_object(bench: Bench) {
+    assert_eq!(put(&bench.archive, KEY, &Bytes::new()).await.unwrap().bytes, 0);
+    assert_eq!(bench.archive.inspect(KEY).await.unwrap().unwrap().bytes, 0);
+    assert_eq!(read(&bench.archive, KEY).await, Bytes::new());
+}
+
+async fn a_second_put_is_refused_and_the_first_content_stands(bench: Bench) {
+    put(&bench.archive, KEY, &Bytes::from_static(b"first")).await.unwrap();
+    let second = put(&bench.archive, KEY, &Bytes::from_static(b"second")).await;
+    assert!(matches!(&second, Err(ArchiveError::Exists(key)) if key == KEY), "{second:?}");
+    assert_eq!(bench.raw(KEY).await.unwrap(), "first");
+    assert_eq!(bench.unfinished(KEY).await, 0);
+}
+
+async fn of_many_puts_at_once_exactly_one_wins(bench: Bench) {
+    let bodies: Vec<Bytes> = (0..8).map(|n| content(1000, n)).collect();
+    let results =
+        futures_util::future::join_all(bodies.iter().map(|body| put(&bench.archive, KEY, body))).await;
+    let won: Vec<usize> = (0..8).filter(|n| results[*n].is_ok()).collect();
+    assert_eq!(won.len(), 1, "{results:?}");
+    assert!(
+        results.iter().all(|result| matches!(result, Ok(_) | Err(ArchiveError::Exists(_)))),
+        "{results:?}"
+    );
+    assert_eq!(bench.raw(KEY).await.unwrap(), bodies[won[0]]);
+}
+
+async fn a_body_that_is_not_what_the_proof_says_is_not_stored(bench: Bench) {
+    let body = Bytes::from_static(b"what was received");
+    for other in [&b"what was received too"[..], b"what was RECEIVED"] {
+        let result = bench.archive.put(&object(KEY), body.clone(), &proof(other)).await;
+        assert!(matches!(result, Err(ArchiveError::Mismatch(_))), "{result:?}");
+    }
+    assert_eq!(bench.raw(KEY).await, None);
+}
+
+async fn parts_come_at_the_same_time_and_in_any_order(bench: Bench) {
+    let file = three_parts();
+    let upload = bench.archive.begin(&object(KEY)).await.unwrap();
+    let send = |number| bench.archive.put_part(&upload, PLAN, number, piece(&file, number));
+    let (third, first, second) = tokio::join!(send(3), send(1), send(2));
+    assert_eq!(bench.archive.inspect(KEY).await.unwrap(), None);
+    assert_eq!(bench.raw(KEY).await, None);
+
+    let parts = [third.unwrap(), first.unwrap(), second.unwrap()];
+    assert_eq!(parts[1].crc64nvme, crc64nvme(&piece(&file, 1)));
+    let stored = bench.archive.complete(&upload, &parts, &proof(&file)).await.unwrap();
+    assert_eq!(stored.bytes, file.len() as u64);
+    assert_eq!(bench.archive.inspect(KEY).await.unwrap(), Some(stored));
+    assert!(read(&bench.archive, KEY).await == file);
+    assert_eq!(bench.unfinished(KEY).await, 0);
+}
+
+async fn another_process_takes_up_an_upload_from_its_checkpoint(bench: Bench) {
+    let file = three_parts();
+    let upload = bench.archive.begin(&object(KEY)).await.unwrap();
+    let first = bench.archive.put_part(&upload, PLAN, 1, piece(&file, 1)).await.unwrap();
+    let checkpoint = serde_json::to_string(&(&upload, &first)).unwrap();
+
+    let other = bench.reopened().await;
+    let (upload, first): (Upload, Part) = serde_json::from_str(&checkpoint).unwrap();
+    let mut parts = vec![first];
+    for number in [2, 3] {
+        parts.push(other.put_part(&upload, PLAN, number, piece(&file, number)).await.unwrap());
+    }
+    other.complete(&upload, &parts, &proof(&file)).await.unwrap();
+    assert!(bench.raw(KEY).await.unwrap() == file);
+}
+
+async fn a_part_sent_again_replaces_itself(bench: Bench) {
+    let file = three_parts();
+    let upload = bench.archive.begin(&object(KEY)).await.unwrap();
+    bench.archive.put_part(&upload, PLAN, 1, content(MIN_PART_BYTES as usize, 99)).await.unwrap();
+    bench.archive.put_part(&upload, PLAN, 3, content(5000, 98)).await.unwrap();
+    let parts = send_parts(&bench.archive, &upload, &file).await;
+    bench.archive.complete(&upload, &parts, &proof(&file)).await.unwrap();
+    assert!(bench.raw(KEY).await.unwrap() == file);
+}
+
+async fn parts_that_do_not_add_up_are_not_completed(bench: Bench) {
+    let file = three_parts();
+    let upload = bench.archive.begin(&object(KEY)).await.unwrap();
+    let parts = send_parts(&bench.archive, &upload, &file).await;
+    let right = proof(&file);
+    let gap = vec![parts[0].clone(), parts[2].clone()];
+    let doubled = vec![parts[0].clone(), parts[0].clone(), parts[2].clone()];
+    let cases = [
+        ("a gap", gap, proof(&[piece(&file, 1), piece(&file, 3)].concat())),
+        ("a doubled part", doubled, right),
+        ("no parts", vec![], proof(b"")),
+        ("a wrong sum", parts.clone(), Proof { bytes: right.bytes + 1, ..right }),
+        ("a wrong checksum", parts.clone(), Proof { crc64nvme: right.crc64nvme ^ 1, ..right }),
+    ];
+    for (what, parts, proof) in cases {
+        let result = bench.archive.complete(&upload, &parts, &proof).await;
+        assert!(matches!(result, Err(ArchiveError::Mismatch(_))), "{what}: {result:?}");
+        assert_eq!(bench.raw(KEY).await, None, "{what}");
+    }
+    bench.archive.complete(&upload, &parts, &right).await.unwrap();
+}
+
+async fn a_part_that_was_replaced_behind_our_back_is_not_completed(bench: Bench) {
+    let file = three_parts();
+    let upload = bench.archive.begin(&object(KEY)).await.unwrap();
+    let mut parts = send_parts(&bench.archive, &upload, &file).await;
+    parts[1].etag = "\"00000000000000000000000000000000\"".to_owned();
+    let result = bench.archive.complete(&upload, &parts, &proof(&file)).await;
+    assert!(matches!(result, Err(ArchiveError::Mismatch(_))), "{result:?}");
+    assert_eq!(bench.raw(KEY).await, None);
+}
+
+async fn a_part_that_is_none_of_the_plan_is_refused(bench: Bench) {
+    let upload = bench.archive.begin(&object(KEY)).await.unwrap();
+    let long = content(MIN_PART_BYTES as usize + 1, 1);
+    for (number, body) in [(0, Bytes::new()), (10_001, Bytes::new()), (1, long)] {
+        let result = bench.archive.put_part(&upload, PLAN, number, body).await;
+        assert!(matches!(result, Err(ArchiveError::Refused(_))), "{result:?}");
+    }
+}
+
+async fn completing_over_an_object_leaves_it_untouched(bench: Bench) {
+    let file = three_parts();
+    let upload = bench.archive.begin(&object(KEY)).await.unwrap();
+    let parts = send_parts(&bench.archive, &upload, &file).await;
+    put(&bench.archive, KEY, &Bytes::from_static(b"first")).await.unwrap();
+    let result = bench.archive.complete(&upload, &parts, &proof(&file)).await;
+    assert!(matches!(&result, Err(ArchiveError::Exists(key)) if key == KEY), "{result:?}");
+    assert_eq!(bench.raw(KEY).await.unwrap(), "first");
+    assert_eq!(bench.unfinished(KEY).await, 1);
+    bench.archive.abort(&upload).await.unwrap();
+    assert_eq!(bench.unfinished(KEY).await, 0);
+    assert_eq!(bench.raw(KEY).await.unwrap(), "first");
+}
+
+async fn completing_twice_is_completing_once(bench: Bench) {
+    let file = three_parts();
+    let upload = bench.archive.begin(&object(KEY)).await.unwrap();
+    let parts = send_parts(&bench.archive, &upload, &file).await;
+    let once = bench.archive.complete(&upload, &parts, &proof(&file)).await.unwrap();
+    let twice = bench.archive.complete(&upload, &parts, &proof(&file)).await.unwrap();
+    assert_eq!(once, twice);
+}
+
+async fn an_upload_given_up_leaves_nothing(bench: Bench) {
+    let file = three_parts();
+    let upload = bench.archive.begin(&object(KEY)).await.unwrap();
+    let parts = send_parts(&bench.archive, &upload, &file).await;
+    assert_eq!(bench.unfinished(KEY).await, 1);
+    bench.archive.abort(&upload).await.unwrap();
+    bench.archive.abort(&upload).await.unwrap();
+    assert_eq!(bench.unfinished(KEY).await, 0);
+
+    let part = bench.archive.put_part(&upload, PLAN, 1, piece(&file, 1)).await;
+    assert!(matches!(&part, Err(ArchiveError::NoSuchUpload(key)) if key == KEY), "{part:?}");
+    let completed = bench.archive.complete(&upload, &parts, &proof(&file)).await;
+    assert!(matches!(completed, Err(ArchiveError::NoSuchUpload(_))), "{completed:?}");
+    assert_eq!(bench.raw(KEY).await, None);
+}
+
+async fn all_uploads_of_exactly_one_key_are_given_up(bench: Bench) {
+    let longer = format!("{KEY}.part");
+    let mut of_key = Vec::new();
+    for _ in 0..3 {
+        of_key.push(bench.archive.begin(&object(KEY)).await.unwrap());
+    }
+    let neighbour = bench.archive.begin(&object(&longer)).await.unwrap();
+
+    let other = bench.reopened().await;
+    assert_eq!(other.abort_all(KEY).await.unwrap(), 3);
+    assert_eq!(other.abort_all(KEY).await.unwrap(), 0);
+    for upload in of_key {
+        let result = bench.archive.put_part(&upload, PLAN, 1, Bytes::from_static(b"late")).await;
+        assert!(matches!(result, Err(ArchiveError::NoSuchUpload(_))), "{result:?}");
+    }
+    bench.archive.put_part(&neighbour, PLAN, 1, Bytes::from_static(b"alive")).await.unwrap();
+}
+
+async fn replacing_writes_over_what_is_there(bench: Bench) {
+    bench.archive.replace(&object(KEY), Bytes::from_static(b"{}")).await.unwrap();
+    let stored = bench.archive.replace(&object(KEY), Bytes::from_static(b"{\"files\":1}")).await.unwrap();
+    assert_eq!(stored.bytes, 11);
+    assert_eq!(bench.raw(KEY).await.unwrap(), "{\"files\":1}");
+    assert_eq!(bench.unfinished(KEY).await, 0);
+}
+
+async fn where_there_is_nothing_inspection_says_so_and_reading_is_refused(bench: Bench) {
+    assert_eq!(bench.archive.inspect(KEY).await.unwrap(), None);
+    let result = bench.archive.read(KEY).await.map(drop);
+    assert!(matches!(result, Err(ArchiveError::Refused(_))), "{result:?}");
+}
+
+async fn odd_keys_name_one_object_each(bench: Bench) {
+    let keys = [
+        "a b/c d.mp4",
+        "a+b/c+d.mp4",
+        "a%20b/c%2Fd.mp4",
+        "Stunde für Ägypten/レッスン.mp4",
+        "a&b=c;d/e'f(g)!*~.mp4",
+        "x/...mp4",
+        "x/#?.mp4",
+    ];
+    for (seed, key) in (0..).zip(keys) {
+        put(&bench.archive, key, &content(100, seed)).await.unwrap();
+    }
+    for (seed, key) in (0..).zip(keys) {
+        assert_eq!(read(&bench.archive, key).await, content(100, seed), "{key}");
+        let upload = bench.archive.begin(&object(key)).await.unwrap();
+        assert_eq!(bench.archive.abort_all(key).await.unwrap(), 1, "{key}");
+        bench.archive.abort(&upload).await.unwrap();
+    }
+}
+
+async fn a_ping_writes_nothing(bench: Bench) {
+    bench.archive.ping().await.unwrap();
+    match &bench.place {
+        Place::Directory(root) => assert_eq!(files(root.path()), Vec::<String>::new()),
+        Place::S3 { server, bucket } => assert_eq!(server.objects(bucket).await, Vec::<String>::new()),
+    }
+}
+
+/// Every file below a directory.
+fn files(root: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(root).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(files(&path));
+        } else {
+            found.push(path.display().to_string());
+        }
+    }
+    found
+}
+
+macro_rules! contract {
+    ($($sentence:ident)*) => {
+        mod directory {
+            $(#[tokio::test]
+            async fn $sentence() {
+                super::$sentence(super::Bench::directory().await).await;
+            })*
+        }
+        mod s3 {
+            $(#[tokio::test]
+            async fn $sentence() {
+                super::$sentence(super::Bench::s3().await).await;
+            })*
+        }
+    };
+}
+
+contract! {
+    a_small_object_is_put_and_read_back
+    an_object_of_no_bytes_is_an_object
+    a_second_put_is_refused_and_the_first_content_stands
+    of_many_puts_at_once_exactly_one_wins
+    a_body_that_is_not_what_the_proof_says_is_not_stored
+    parts_come_at_the_same_time_and_in_any_order
+    another_process_takes_up_an_upload_from_its_checkpoint
+    a_part_sent_again_replaces_itself
+    parts_that_do_not_add_up_are_not_completed
+    a_part_that_was_replaced_behind_our_back_is_not_completed
+    a_part_that_is_none_of_the_plan_is_refused
+    completing_over_an_object_leaves_it_untouched
+    completing_twice_is_completing_once
+    an_upload_given_up_leaves_nothing
+    all_uploads_of_exactly_one_key_are_given_up
+    replacing_writes_over_what_is_there
+    where_there_is_nothing_inspection_says_so_and_reading_is_refused
+    odd_keys_name_one_object_each
+    a_ping_writes_nothing
+}
+
+mod only_directory {
+    use super::*;
+
+    fn root(bench: &Bench) -> &Path {
+        match &bench.place {
+            Place::Directory(root) => root.path(),
+            Place::S3 { .. } => panic!("not a directory"),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_key_that_leaves_the_root_is_refused() {
+        let bench = Bench::directory().await;
+        let long = format!("a/{}", "x".repeat(300));
+        for key in ["", "/etc/x", "../x", "a/../../x", "a//b", "a/./b", "a/", "a\0b", ".staging/x", &long] {
+            let results = [
+                put(&bench.archive, key, &Bytes::from_static(b"x")).await.map(drop),
+                bench.archive.replace(&object(key), Bytes::from_static(b"x")).await.map(drop),
+            ];
+            assert!(
+                results.iter().all(|result| matches!(result, Err(ArchiveError::Refused(_)))),
+                "{key:?}: {results:?}"
+            );
+        }
+        assert_eq!(files(root(&bench)), Vec::<String>::new());
+    }
+
+    #[tokio::test]
+    async fn an_upload_id_that_leads_elsewhere_is_refused() {
+        let bench = Bench::directory().await;
+        let upload = bench.archive.begin(&object(KEY)).await.unwrap();
+        let of_other_key = bench.archive.begin(&object("other/key")).await.unwrap().id;
+        let victim = root(&bench).join("victim");
+        std::fs::write(&victim, "untouched").unwrap();
+        for id in ["../victim".to_owned(), String::new(), format!("{}/../../victim", upload.id), of_other_key]
+        {
+            let forged = Upload { id, ..upload.clone() };
+            let part = bench.archive.put_part(&forged, PLAN, 1, Bytes::from_static(b"x")).await;
+            assert!(matches!(part, Err(ArchiveError::Refused(_))), "{part:?}");
+            let abort = bench.archive.abort(&forged).await;
+            assert!(matches!(abort, Err(ArchiveError::Refused(_))), "{abort:?}");
+        }
+        assert_eq!(std::fs::read(victim).unwrap(), b"untouched");
+    }
+
+    #[tokio::test]
+    async fn a_gap_between_short_parts_is_not_completed() {
+        let bench = Bench::directory().await;
+        let file = content(300, 5);
+        let upload = bench.archive.begin(&object(KEY)).await.unwrap();
+        let mut parts = Vec::new();
+        for (number, at) in [(1, 0), (2, 100), (3, 200)] {
+            parts
+                .push(bench.archive.put_part(&upload, PLAN, number, file.slice(at..at + 100)).await.unwrap());
+        }
+        let result = bench.archive.complete(&upload, &parts, &proof(&file)).await;
+        assert!(matches!(result, Err(ArchiveError::Mismatch(_))), "{result:?}");
+        assert_eq!(bench.raw(KEY).await, None);
+    }
+
+    #[tokio::test]
+    async fn a_staging_file_that_was_cut_short_is_not_completed() {
+        let bench = Bench::directory().await;
+        let file = three_parts();
+        let upload = bench.archive.begin(&object(KEY)).await.unwrap();
+        let parts = send_parts(&bench.archive, &upload, &file).await;
+        let staged = root(&bench).join(".staging").join(&upload.id);
+        std::fs::OpenOptions::new().write(true).open(staged).unwrap().set_len(1000).unwrap();
+        let result = bench.archive.complete(&upload, &parts, &proof(&file)).await;
+        assert!(matches!(result, Err(ArchiveError::Mismatch(_))), "{result:?}");
+        assert_eq!(bench.raw(KEY).await, None);
+    }
+
+    #[tokio::test]
+    async fn a_root_that_has_gone_is_an_archive_that_is_away() {
+        let bench = Bench::directory().await;
+        let upload = bench.archive.begin(&object(KEY)).await.unwrap();
+        let root = root(&bench).to_owned();
+        let away = root.with_extension("away");
+        std::fs::rename(&root, &away).unwrap();
+        every_call_finds_it_away(&bench.archive, &upload).await;
+        assert!(!root.exists(), "what is written to a mount point is lost to sight");
+
+        std::fs::write(&root, "a file where the root was").unwrap();
+        every_call_finds_it_away(&bench.archive, &upload).await;
+
+        std::fs::remove_file(&root).unwrap();
+        std::fs::rename(&away, &root).unwrap();
+        bench.archive.put_part(&upload, PLAN, 1, Bytes::from_static(b"back")).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_file_where_the_key_needs_a_folder_is_the_fault_of_the_key() {
+        let bench = Bench::directory().await;
+        put(&bench.archive, "a/b", &Bytes::from_static(b"file")).await.unwrap();
+        for key in ["a/b/c", "a"] {
+            let result = put(&bench.archive, key, &Bytes::from_static(b"x")).await;
+            assert!(matches!(result, Err(ArchiveError::Refused(_))), "{key}: {result:?}");
+        }
+        assert_eq!(bench.raw("a/b").await.unwrap(), "file");
+    }
+
+    #[tokio::test]
+    async fn a_root_behind_a_symbolic_link_is_a_root() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("real")).unwrap();
+        std::os::unix::fs::symlink(folder.path().join("real"), folder.path().join("link")).unwrap();
+        let archive: SharedArchive =
+            Arc::new(DirectoryArchive::open(&folder.path().join("link")).await.unwrap());
+        put(&archive, KEY, &Bytes::from_static(b"x")).await.unwrap();
+        assert!(folder.path().join("real").join(KEY).is_file());
+    }
+}
+
+/// Every call fails as one that may succeed later.
+async fn every_call_finds_it_away(archive: &SharedArchive, upload: &Upload) {
+    let body = Bytes::from_static(b"x");
+    let results = [
+        ("put", put(archive, KEY, &body).await.map(drop)),
+        ("begin", archive.begin(&object(KEY)).await.map(drop)),
+        ("put_part", archive.put_part(upload, PLAN, 1, body.clone()).await.map(drop)),
+        ("abort", archive.abort(upload).await),
+        ("abort_all", archive.abort_all(KEY).await.map(drop)),
+        ("replace", archive.replace(&object(KEY), body.clone()).await.map(drop)),
+        ("inspect", archive.inspect(KEY).await.map(drop)),
+        ("read", archive.read(KEY).await.map(drop)),
+        ("ping", archive.ping().await),
+    ];
+    for (call, result) in results {
+        assert!(matches!(result, Err(ArchiveError::Unavailable(_))), "{call}: {result:?}");
+    }
+}
+
+mod only_s3 {
+    use super::*;
+
+    fn config(checksum: ChecksumMode, conditional_create: Switch) -> S3Config {
+        S3Config { checksum, conditional_create, ..default_config() }
+    }
+
+    /// One attempt, so that a failing store is found out at once.
+    fn impatient() -> S3Config {
+        S3Config { max_attempts: 1, attempt_timeout_ms: 2000, ..default_config() }
+    }
+
+    async fn complete(bench: &Bench, file: &Bytes) -> Result<StoredObject, ArchiveError> {
+        let upload = bench.archive.begin(&object(KEY)).await?;
+        let parts = send_parts(&bench.archive, &upload, file).await;
+        bench.archive.complete(&upload, &parts, &proof(file)).await
+    }
+
+    #[tokio::test]
+    async fn the_content_type_is_kept() {
+        let bench = Bench::s3().await;
+        put(&bench.archive, "put", &Bytes::from_static(b"x")).await.unwrap();
+        bench.archive.replace(&object("replaced"), Bytes::from_static(b"x")).await.unwrap();
+        let upload = bench.archive.begin(&object("parts")).await.unwrap();
+        let body = Bytes::from_static(b"x");
+        let part = bench.archive.put_part(&upload, PLAN, 1, body.clone()).await.unwrap();
+        bench.archive.complete(&upload, &[part], &proof(&body)).await.unwrap();
+        let Place::S3 { server, bucket } = &bench.place else { panic!("not a store") };
+        for key in ["put", "replaced", "parts"] {
+            let kept = server.content_type(bucket, &format!("{PREFIX}{key}")).await;
+            assert_eq!(kept.as_deref(), Some("video/mp4"), "{key}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_store_confirms_the_checksum_of_the_whole() {
+        let bench = Bench::on(S3Server::start().await, config(ChecksumMode::Crc64nvme, Switch::On)).await;
+        let file = three_parts();
+        let stored = complete(&bench, &file).await.unwrap();
+        let word = stored.checksum.unwrap().to_string();
+        assert_eq!(word, format!("crc64nvme:{}", to_base64(crc64nvme(&file))));
+
+        let small = content(1000, 3);
+        let stored = put(&bench.archive, "small", &small).await.unwrap();
+        let word = stored.checksum.unwrap().to_string();
+        assert_eq!(word, format!("crc64nvme:{}", to_base64(crc64nvme(&small))));
+    }
+
+    #[tokio::test]
+    async fn every_mode_archives_whole_objects_and_objects_of_parts() {
+        let file = three_parts();
+        for checksum in [ChecksumMode::None, ChecksumMode::Crc32c, ChecksumMode::Sha256] {
+            for condition in [Switch::On, Switch::Off] {
+                let bench = Bench::on(S3Server::start().await, config(checksum, condition)).await;
+                let stored = complete(&bench, &file).await.unwrap();
+                let algorithm = stored.checksum.map(|word| word.algorithm);
+                let expected = match checksum {
+                    ChecksumMode::Crc32c => Some("crc32c"),
+                    ChecksumMode::Sha256 => Some("sha256"),
+                    _ => None,
+                };
+                // A store may keep a checksum that nobody asked for.
+                assert!(
+                    expected.is_none() || algorithm.as_deref() == expected,
+                    "{checksum:?}: {algorithm:?}"
+                );
+                assert!(bench.raw(KEY).await.unwrap() == file);
+
+                let again = complete(&bench, &file).await;
+                assert!(
+                    matches!(again, Err(ArchiveError::Exists(_))),
+                    "{checksum:?} {condition:?}: {again:?}"
+                );
+                put(&bench.archive, "small", &Bytes::from_static(b"x")).await.unwrap();
+                let again = put(&bench.archive, "small", &Bytes::from_static(b"y")).await;
+                assert!(
+                    matches!(again, Err(ArchiveError::Exists(_))),
+                    "{checksum:?} {condition:?}: {again:?}"
+                );
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_store_without_checksums_is_taken_as_it_is_once_and_for_all() {
+        for quirks in [
+            Quirks { rejects_checksums: true, ..Quirks::default() },
+            Quirks { ignores_checksums: true, ..Quirks::default() },
+        ] {
+            let bench = Bench::quirky(quirks, default_config()).await;
+            let stored = put(&bench.archive, "first", &Bytes::from_static(b"x")).await.unwrap();
+            assert_eq!(stored.checksum, None);
+            let before = bench.server().count(|counts| &counts.puts);
+            put(&bench.archive, "second", &Bytes::from_static(b"x")).await.unwrap();
+            assert_eq!(bench.server().count(|counts| &counts.puts) - before, 1, "it was remembered");
+            let upload = bench.archive.begin(&object("third")).await.unwrap();
+            assert_eq!(upload.checksum, None);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_store_without_checksums_takes_objects_of_parts() {
+        for quirks in [
+            Quirks { rejects_checksums: true, ..Quirks::default() },
+            Quirks { ignores_checksums: true, ..Quirks::default() },
+        ] {
+            let bench = Bench::quirky(quirks, default_config()).await;
+            let file = three_parts();
+            assert_eq!(complete(&bench, &file).await.unwrap().checksum, None);
+            assert!(bench.raw(KEY).await.unwrap() == file);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_checksum_that_was_demanded_is_not_done_without() {
+        let demanding = config(ChecksumMode::Crc64nvme, Switch::Auto);
+        let rejecting = Quirks { rejects_checksums: true, ..Quirks::default() };
+        let bench = Bench::quirky(rejecting, demanding.clone()).await;
+        let result = put(&bench.archive, KEY, &Bytes::from_static(b"x")).await;
+        assert!(matches!(result, Err(ArchiveError::Refused(_))), "{result:?}");
+
+        let ignoring = Quirks { ignores_checksums: true, ..Quirks::default() };
+        let bench = Bench::quirky(ignoring, demanding).await;
+        let result = put(&bench.archive, KEY, &Bytes::from_static(b"x")).await;
+        assert!(matches!(result, Err(ArchiveError::Mismatch(_))), "{result:?}");
+        assert_eq!(bench.raw(KEY).await, None);
+    }
+
+    #[tokio::test]
+    async fn a_store_without_conditional_writes_is_looked_at_before_each_write() {
+        for quirks in [
+            Quirks { rejects_conditions: true, ..Quirks::default() },
+            Quirks { rejects_silently: true, ..Quirks::default() },
+        ] {
+            let bench = Bench::quirky(quirks, default_config()).await;
+            put(&bench.archive, KEY, &Bytes::from_static(b"first")).await.unwrap();
+            let before = bench.server().count(|counts| &counts.puts);
+            let second = put(&bench.archive, KEY, &Bytes::from_static(b"second")).await;
+            assert!(matches!(second, Err(ArchiveError::Exists(_))), "{second:?}");
+            assert_eq!(bench.server().count(|counts| &counts.puts), before, "it looked, and did not write");
+            let completed = complete(&bench, &three_parts()).await;
+            assert!(matches!(completed, Err(ArchiveError::Exists(_))), "{completed:?}");
+            assert_eq!(bench.raw(KEY).await.unwrap(), "first");
+        }
+    }
+
+    #[tokio::test]
+    async fn another_write_under_way_is_waited_out() {
+        let quirks = Quirks { conflicts: AtomicU32::new(2), ..Quirks::default() };
+        let bench = Bench::quirky(quirks, impatient()).await;
+        put(&bench.archive, KEY, &Bytes::from_static(b"x")).await.unwrap();
+
+        let quirks = Quirks { conflicts: AtomicU32::new(u32::MAX), ..Quirks::default() };
+        let bench = Bench::quirky(quirks, impatient()).await;
+        let result = put(&bench.archive, KEY, &Bytes::from_static(b"x")).await;
+        assert!(matches!(result, Err(ArchiveError::Exists(_))), "{result:?}");
+    }
+
+    #[tokio::test]
+    async fn a_store_that_keeps_something_else_is_found_out_and_cleaned_up() {
+        let file = three_parts();
+        let corrupting = || Quirks { corrupts: true, ..Quirks::default() };
+        let truncating = || Quirks { truncates: true, ..Quirks::default() };
+        let without_checksum = config(ChecksumMode::None, Switch::Auto);
+        for (quirks, config) in [
+            (corrupting(), default_config()),
+            (truncating(), default_config()),
+            (truncating(), without_checksum),
+            (corrupting(), config(ChecksumMode::Sha256, Switch::Auto)),
+        ] {
+            let composite = config.checksum == ChecksumMode::Sha256;
+            let bench = Bench::quirky(quirks, config).await;
+            let result = put(&bench.archive, KEY, &content(1000, 1)).await;
+            assert!(matches!(result, Err(ArchiveError::Mismatch(_))), "{result:?}");
+            assert_eq!(bench.raw(KEY).await, None);
+            // A checksum of the parts' checksums says nothing of what becomes of them afterwards.
+            if !composite {
+                let result = complete(&bench, &file).await;
+                assert!(matches!(result, Err(ArchiveError::Mismatch(_))), "{result:?}");
+                assert_eq!(bench.raw(KEY).await, None);
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_completion_whose_answer_was_lost_is_a_completion() {
+        let file = three_parts();
+        for checksum in [ChecksumMode::Auto, ChecksumMode::None] {
+            for condition in [Switch::On, Switch::Off] {
+                // The SDK sends it again; then the upload is gone and the object is there.
+                let quirks = Quirks { loses_completions: AtomicU32::new(1), ..Quirks::default() };
+                let bench = Bench::quirky(quirks, config(checksum, condition)).await;
+                let stored = complete(&bench, &file).await.unwrap();
+                assert_eq!(stored.bytes, file.len() as u64);
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn an_object_of_somebody_else_is_not_taken_for_a_lost_completion() {
+        let bench = Bench::s3().await;
+        let file = three_parts();
+        let upload = bench.archive.begin(&object(KEY)).await.unwrap();
+        let parts = send_parts(&bench.archive, &upload, &file).await;
+        bench.archive.abort(&upload).await.unwrap();
+        put(&bench.archive, KEY, &Bytes::from_static(b"theirs")).await.unwrap();
+        let result = bench.archive.complete(&upload, &parts, &proof(&file)).await;
+        assert!(matches!(result, Err(ArchiveError::Exists(_) | ArchiveError::NoSuchUpload(_))), "{result:?}");
+        assert_eq!(bench.raw(KEY).await.unwrap(), "theirs");
+    }
+
+    #[tokio::test]
+    async fn an_error_inside_a_200_is_an_error() {
+        let quirks = Quirks { fails_inside_200: AtomicU32::new(u32::MAX), ..Quirks::default() };
+        let bench = Bench::quirky(quirks, impatient()).await;
+        let result = complete(&bench, &three_parts()).await;
+        assert!(matches!(result, Err(ArchiveError::Unavailable(_))), "{result:?}");
+        assert_eq!(bench.raw(KEY).await, None);
+        assert_eq!(bench.unfinished(KEY).await, 1);
+    }
+
+    #[tokio::test]
+    async fn unfinished_uploads_are_found_on_every_page() {
+        let bench =
+            Bench::quirky(Quirks { uploads_per_page: 2, ..Quirks::default() }, default_config()).await;
+        for _ in 0..5 {
+            bench.archive.begin(&object(KEY)).await.unwrap();
+        }
+        assert_eq!(bench.archive.abort_all(KEY).await.unwrap(), 5);
+        assert_eq!(bench.unfinished(KEY).await, 0);
+    }
+
+    #[tokio::test]
+    async fn the_code_of_an_answer_decides() {
+        let codes = [
+            (S3ErrorCode::SlowDown, "unavailable"),
+            (S3ErrorCode::InternalError, "unavailable"),
+            (S3ErrorCode::ServiceUnavailable, "unavailable"),
+            (S3ErrorCode::AccessDenied, "unavailable"),
+            (S3ErrorCode::InvalidAccessKeyId, "unavailable"),
+            (S3ErrorCode::SignatureDoesNotMatch, "unavailable"),
+            (S3ErrorCode::ExpiredToken, "unavailable"),
+            (S3ErrorCode::AuthorizationHeaderMalformed, "unavailable"),
+            (S3ErrorCode::NoSuchBucket, "unavailable"),
+            (S3ErrorCode::BadDigest, "mismatch"),
+            (S3ErrorCode::InvalidRequest, "refused"),
+            (S3ErrorCode::KeyTooLongError, "refused"),
+            (S3ErrorCode::EntityTooLarge, "refused"),
+        ];
+        for (code, decision) in codes {
+            let name = code.as_str().to_owned();
+            let quirks = Quirks { answers: Some(code), ..Quirks::default() };
+            let bench = Bench::quirky(quirks, impatient()).await;
+            let error = put(&bench.archive, KEY, &Bytes::from_static(b"x")).await.unwrap_err();
+            let found = match &error {
+                ArchiveError::Unavailable(_) => "unavailable",
+                ArchiveError::Mismatch(_) => "mismatch",
+                ArchiveError::Refused(_) => "refused",
+                _ => "other",
+            };
+            assert_eq!(found, decision, "{error}");
+            let text = error.to_string();
+            assert!(text.contains(&name) && text.contains("bucket test-"), "{text}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_store_that_has_gone_is_an_archive_that_is_away() {
+        let mut server = S3Server::in_process(Quirks::default()).await;
+        let bucket = server.create_bucket().await;
+        let archive = server.archive(&bucket, PREFIX, &impatient()).await;
+        let upload = archive.begin(&object(KEY)).await.unwrap();
+        server.stop().await;
+        every_call_finds_it_away(&archive, &upload).await;
+    }
+
+    #[tokio::test]
+    async fn a_store_that_does_not_answer_is_an_archive_that_is_away() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let endpoint = format!("http://{}", listener.local_addr().unwrap());
+        let silent = tokio::spawn(async move {
+            let mut held = Vec::new();
+            while let Ok(connection) = listener.accept().await {
+                held.push(connection);
+            }
+        });
+        let access = Access {
+            endpoint,
+            region: "us-east-1".to_owned(),
+            access_key_id: "anyone".to_owned(),
+            secret_access_key: "anything".into(),
+        };
+        let place = S3Location { bucket: "somewhere".to_owned(), prefix: String::new() };
+        let config = S3Config { attempt_timeout_ms: 200, ..impatient() };
+        let archive = S3Archive::open(&place, &config, Some(&access)).await;
+        let result = archive.ping().await;
+        let Err(ArchiveError::Unavailable(text)) = result else { panic!("{result:?}") };
+        assert!(text.contains("somewhere") && text.contains("no answer in time"), "{text}");
+        silent.abort();
+    }
+
+    /// Runs itself once more as a child, because a process must not change its own environment.
+    #[tokio::test]
+    async fn the_store_is_found_by_the_sdks_own_chain() {
+        const BUCKET: &str = "TEST_BUCKET_OF_CHILD";
+        if let Ok(bucket) = std::env::var(BUCKET) {
+            let config = ArchiveConfig { key_template: String::new(), s3: default_config() };
+            let url = format!("s3://{bucket}/by/chain");
+            let archive = zoom_archiver::archive::open(&url, &config).await.unwrap();
+            assert_eq!(archive.describe(), url);
+            put(&archive, "found", &Bytes::from_static(b"x")).await.unwrap();
+            return;
+        }
+        let server = S3Server::start().await;
+        let bucket = server.create_bucket().await;
+        let access = server.access();
+        let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+        child
+            .args(["--exact", "archive_contract::only_s3::the_store_is_found_by_the_sdks_own_chain"])
+            .env(BUCKET, &bucket)
+            .env("AWS_ENDPOINT_URL_S3", &access.endpoint)
+            .env("AWS_REGION", &access.region)
+            .env("AWS_ACCESS_KEY_ID", &access.access_key_id)
+            .env("AWS_SECRET_ACCESS_KEY", access.secret_access_key.expose_secret());
+        let ended = tokio::task::spawn_blocking(move || child.output()).await.unwrap().unwrap();
+        assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stdout));
+        assert_eq!(server.objects(&bucket).await, ["by/chain/found"]);
+    }
+
+    #[tokio::test]
+    async fn a_missing_bucket_is_named() {
+        let server = S3Server::start().await;
+        let archive = server.archive("no-such-bucket-here", PREFIX, &impatient()).await;
+        let results = [
+            put(&archive, KEY, &Bytes::from_static(b"x")).await.map(drop),
+            archive.begin(&object(KEY)).await.map(drop),
+            archive.ping().await,
+        ];
+        for result in results {
+            let Err(ArchiveError::Unavailable(text)) = result else { panic!("{result:?}") };
+            assert!(text.contains("no-such-bucket-here") && text.contains("create the bucket"), "{text}");
+        }
+    }
+
+    #[tokio::test]
+    async fn wrong_credentials_are_an_archive_that_is_away_and_are_not_told() {
+        let server = S3Server::start().await;
+        let bucket = server.create_bucket().await;
+        let place = S3Location { bucket, prefix: String::new() };
+        let wrong = [
+            Access { secret_access_key: "hush-hush-hush".into(), ..server.access().clone() },
+            Access { access_key_id: "nobody-knows-me".to_owned(), ..server.access().clone() },
+        ];
+        for access in wrong {
+            let archive = S3Archive::open(&place, &impatient(), Some(&access)).await;
+            let body = Bytes::from_static(b"x");
+            let result = archive.put(&object(KEY), body.clone(), &proof(&body)).await;
+            let Err(ArchiveError::Unavailable(text)) = result else { panic!("{result:?}") };
+            assert!(!text.contains("hush") && !text.contains("Signature="), "{text}");
+            assert!(!format!("{archive:?}").contains("hush"));
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_archive_is_opened_by_its_url() {
+    let config = ArchiveConfig { key_template: "{recording}/{file}".to_owned(), s3: default_config() };
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("deep/archive");
+    let url = format!("file://{}", root.display());
+    let archive = zoom_archiver::archive::open(&url, &config).await.unwrap();
+    assert_eq!(archive.describe(), url);
+    put(&archive, KEY, &Bytes::from_static(b"x")).await.unwrap();
+    assert!(root.join(KEY).is_file());
+
+    for url in ["ftp://host/path", "file://relative", "s3://", ""] {
+        let result = zoom_archiver::archive::open(url, &config).await.map(drop);
+        assert!(matches!(result, Err(ArchiveError::Refused(_))), "{url}: {result:?}");
+    }
+}

@@ -1,0 +1,655 @@
+//! An S3 server to test against: the one that `TEST_S3_ENDPOINT` names, or one in this process.
+//!
+//! The one in this process speaks the real protocol over a real socket (the `s3s` crate) and keeps its objects
+//! in memory, with the semantics that matter here: conditional writes, checksums of parts and whole, unfinished
+//! uploads by key. It misbehaves on command ([`Quirks`]). `s3s-fs` would not do: it lists no unfinished uploads
+//! and keeps no checksum of an object of several parts.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region};
+use bytes::{Bytes, BytesMut};
+use futures_util::TryStreamExt;
+use md5::{Digest, Md5};
+use s3s::auth::SimpleAuth;
+use s3s::dto::*;
+use s3s::service::S3ServiceBuilder;
+use s3s::{Body, S3, S3Error, S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
+use sha2::Sha256;
+use uuid::Uuid;
+use zoom_archiver::archive::SharedArchive;
+use zoom_archiver::archive::location::S3Location;
+use zoom_archiver::archive::s3::{Access, S3Archive};
+use zoom_archiver::config::archive::{ChecksumMode, S3Config, Switch};
+use zoom_archiver::domain::checksum;
+
+const IN_PROCESS_KEY: &str = "test-access-key";
+const IN_PROCESS_SECRET: &str = "test-secret-key";
+
+/// The settings that `config/default.toml` has, with less patience.
+pub(crate) fn default_config() -> S3Config {
+    S3Config {
+        checksum: ChecksumMode::Auto,
+        conditional_create: Switch::Auto,
+        path_style: Switch::Auto,
+        attempt_timeout_ms: 20_000,
+        max_attempts: 3,
+    }
+}
+
+/// A running S3 server.
+pub(crate) struct S3Server {
+    access: Access,
+    client: aws_sdk_s3::Client,
+    serving: Option<tokio::task::JoinHandle<()>>,
+    memory: Option<Memory>,
+}
+
+impl S3Server {
+    /// The server that `TEST_S3_ENDPOINT` names, else one in this process.
+    pub(crate) async fn start() -> Self {
+        match std::env::var("TEST_S3_ENDPOINT") {
+            Ok(endpoint) => {
+                let variable =
+                    |name: &str| std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set"));
+                let (key, secret) = (variable("AWS_ACCESS_KEY_ID"), variable("AWS_SECRET_ACCESS_KEY"));
+                let region = std::env::var("AWS_REGION").unwrap_or_else(|_| "us-east-1".to_owned());
+                Self::at(Access { endpoint, region, access_key_id: key, secret_access_key: secret.into() })
+            }
+            Err(_) => {
+                let required = std::env::var("TEST_REQUIRE").unwrap_or_default();
+                assert!(
+                    !required.split(',').any(|name| name.trim() == "minio"),
+                    "TEST_REQUIRE names minio, but TEST_S3_ENDPOINT is not set"
+                );
+                Self::in_process(Quirks::default()).await
+            }
+        }
+    }
+
+    /// A server of its own, in this process.
+    pub(crate) async fn in_process(quirks: Quirks) -> Self {
+        let memory = Memory { kept: Arc::default(), quirks: Arc::new(quirks) };
+        let mut service = S3ServiceBuilder::new(memory.clone());
+        service.set_auth(SimpleAuth::from_single(IN_PROCESS_KEY, IN_PROCESS_SECRET));
+        let service = service.build();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let endpoint = format!("http://{}", listener.local_addr().unwrap());
+        let serving = tokio::spawn(async move {
+            let mut connections = tokio::task::JoinSet::new();
+            while let Ok((socket, _)) = listener.accept().await {
+                let service = service.clone();
+                connections.spawn(async move {
+                    let io = hyper_util::rt::TokioIo::new(socket);
+                    let _ = hyper::server::conn::http1::Builder::new().serve_connection(io, service).await;
+                });
+            }
+        });
+        let mut server = Self::at(Access {
+            endpoint,
+            region: "us-east-1".to_owned(),
+            access_key_id: IN_PROCESS_KEY.to_owned(),
+            secret_access_key: IN_PROCESS_SECRET.into(),
+        });
+        server.serving = Some(serving);
+        server.memory = Some(memory);
+        server
+    }
+
+    fn at(access: Access) -> Self {
+        use secrecy::ExposeSecret;
+        let secret = access.secret_access_key.expose_secret();
+        let settings = aws_sdk_s3::Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .endpoint_url(&access.endpoint)
+            .region(Region::new(access.region.clone()))
+            .credentials_provider(Credentials::new(&access.access_key_id, secret, None, None, "test"))
+            .force_path_style(true)
+            .build();
+        Self { access, client: aws_sdk_s3::Client::from_conf(settings), serving: None, memory: None }
+    }
+
+    /// Where it is and how to be let in.
+    pub(crate) fn access(&self) -> &Access {
+        &self.access
+    }
+
+    /// Makes a bucket that nobody else uses.
+    pub(crate) async fn create_bucket(&self) -> String {
+        let bucket = format!("test-{}", Uuid::now_v7().simple());
+        self.client.create_bucket().bucket(&bucket).send().await.unwrap();
+        bucket
+    }
+
+    /// An archive in a bucket.
+    pub(crate) async fn archive(&self, bucket: &str, prefix: &str, config: &S3Config) -> SharedArchive {
+        let place = S3Location { bucket: bucket.to_owned(), prefix: prefix.to_owned() };
+        Arc::new(S3Archive::open(&place, config, Some(&self.access)).await)
+    }
+
+    /// The keys of all objects, in order.
+    pub(crate) async fn objects(&self, bucket: &str) -> Vec<String> {
+        let mut pages = self.client.list_objects_v2().bucket(bucket).into_paginator().send();
+        let mut keys = Vec::new();
+        while let Some(page) = pages.next().await {
+            keys.extend(page.unwrap().contents().iter().filter_map(|object| object.key.clone()));
+        }
+        keys
+    }
+
+    /// The ids of the unfinished uploads under exactly this full key.
+    pub(crate) async fn uploads(&self, bucket: &str, key: &str) -> Vec<String> {
+        let listed = self.client.list_multipart_uploads().bucket(bucket).prefix(key).send().await.unwrap();
+        let exact = listed.uploads().iter().filter(|upload| upload.key() == Some(key));
+        exact.filter_map(|upload| upload.upload_id.clone()).collect()
+    }
+
+    /// The raw bytes under a full key; `None` when there is nothing.
+    pub(crate) async fn bytes(&self, bucket: &str, key: &str) -> Option<Bytes> {
+        let found = self.client.get_object().bucket(bucket).key(key).send().await;
+        match found {
+            Ok(found) => Some(found.body.collect().await.unwrap().into_bytes()),
+            Err(error) if error.as_service_error().is_some_and(|error| error.is_no_such_key()) => None,
+            Err(error) => panic!("{error:?}"),
+        }
+    }
+
+    /// The media type of the object under a full key.
+    pub(crate) async fn content_type(&self, bucket: &str, key: &str) -> Option<String> {
+        self.client.head_object().bucket(bucket).key(key).send().await.unwrap().content_type
+    }
+
+    /// How many requests of this kind the in-process server has had.
+    pub(crate) fn count(&self, of: impl Fn(&Counts) -> &AtomicUsize) -> usize {
+        of(&self.memory.as_ref().expect("only the server in this process counts").quirks.counts)
+            .load(Ordering::SeqCst)
+    }
+
+    /// Stops the in-process server: its port is closed when this returns.
+    pub(crate) async fn stop(&mut self) {
+        let serving = self.serving.take().expect("only a server in this process can be stopped");
+        serving.abort();
+        let _ = serving.await;
+    }
+}
+
+impl Drop for S3Server {
+    fn drop(&mut self) {
+        if let Some(serving) = &self.serving {
+            serving.abort();
+        }
+    }
+}
+
+/// Requests that were answered.
+#[derive(Debug, Default)]
+pub(crate) struct Counts {
+    /// `PutObject`, also rejected ones.
+    pub(crate) puts: AtomicUsize,
+    /// `HeadObject`.
+    pub(crate) heads: AtomicUsize,
+}
+
+/// How the in-process server is lesser than Amazon's, or misbehaves.
+#[derive(Debug, Default)]
+pub(crate) struct Quirks {
+    /// Answers 400 to any request with a checksum.
+    pub(crate) rejects_checksums: bool,
+    /// Takes checksums and forgets them.
+    pub(crate) ignores_checksums: bool,
+    /// Answers 501 to `If-None-Match`.
+    pub(crate) rejects_conditions: bool,
+    /// Answers 501 to `If-None-Match` or checksums, without saying which it means.
+    pub(crate) rejects_silently: bool,
+    /// Stores something else than it was sent: the last byte is another one.
+    pub(crate) corrupts: bool,
+    /// Stores less than it was sent: the last byte is missing.
+    pub(crate) truncates: bool,
+    /// Completes, then answers 500 to this many completions.
+    pub(crate) loses_completions: AtomicU32,
+    /// Answers this many completions with 200 and an error in the body, and does not complete.
+    pub fails_inside_200: AtomicU32,
+    /// Answers 409 `ConditionalRequestConflict` to this many conditional writes.
+    pub(crate) conflicts: AtomicU32,
+    /// Answers every request with this code.
+    pub(crate) answers: Option<S3ErrorCode>,
+    /// Uploads on one page of a listing; 0 for no limit.
+    pub(crate) uploads_per_page: usize,
+    /// What was asked.
+    pub(crate) counts: Counts,
+}
+
+/// Takes one of `left`, if there is one.
+fn take(left: &AtomicU32) -> bool {
+    left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok()
+}
+
+#[derive(Clone)]
+struct Memory {
+    kept: Arc<Mutex<BTreeMap<String, Bucket>>>,
+    quirks: Arc<Quirks>,
+}
+
+#[derive(Default)]
+struct Bucket {
+    objects: BTreeMap<String, Stored>,
+    uploads: BTreeMap<String, Unfinished>,
+}
+
+#[derive(Clone)]
+struct Stored {
+    body: Bytes,
+    etag: String,
+    content_type: Option<String>,
+    sums: Sums,
+}
+
+struct Unfinished {
+    key: String,
+    content_type: Option<String>,
+    algorithm: Option<String>,
+    parts: BTreeMap<i32, Stored>,
+}
+
+/// Checksums as they were sent or are kept.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Sums {
+    crc64nvme: Option<String>,
+    crc32c: Option<String>,
+    sha256: Option<String>,
+}
+
+macro_rules! sums {
+    ($input:expr) => {
+        Sums {
+            crc64nvme: $input.checksum_crc64nvme.clone(),
+            crc32c: $input.checksum_crc32c.clone(),
+            sha256: $input.checksum_sha256.clone(),
+        }
+    };
+}
+
+impl Sums {
+    fn any(&self) -> bool {
+        *self != Self::default()
+    }
+
+    /// The same algorithms over `body`.
+    fn over(&self, body: &[u8]) -> Self {
+        Self {
+            crc64nvme: self.crc64nvme.as_ref().map(|_| checksum::to_base64(checksum::crc64nvme(body))),
+            crc32c: self.crc32c.as_ref().map(|_| crc32c(body)),
+            sha256: self.sha256.as_ref().map(|_| base64(&Sha256::digest(body))),
+        }
+    }
+
+    fn get(&self, algorithm: &str) -> Option<&String> {
+        match algorithm {
+            "CRC64NVME" => self.crc64nvme.as_ref(),
+            "CRC32C" => self.crc32c.as_ref(),
+            _ => self.sha256.as_ref(),
+        }
+    }
+
+    /// Of an object of these parts: over the whole for CRC-64, over the parts' checksums for the others.
+    fn of_parts(algorithm: &str, body: &[u8], parts: &[&Stored]) -> Self {
+        let raw: Vec<u8> = parts
+            .iter()
+            .filter_map(|part| part.sums.get(algorithm))
+            .flat_map(|sum| data_encoding::BASE64.decode(sum.as_bytes()).unwrap())
+            .collect();
+        let mut sums = Self::default();
+        match algorithm {
+            "CRC64NVME" => sums.crc64nvme = Some(checksum::to_base64(checksum::crc64nvme(body))),
+            "CRC32C" => sums.crc32c = Some(format!("{}-{}", crc32c(&raw), parts.len())),
+            _ => sums.sha256 = Some(format!("{}-{}", base64(&Sha256::digest(&raw)), parts.len())),
+        }
+        sums
+    }
+}
+
+fn base64(bytes: &[u8]) -> String {
+    data_encoding::BASE64.encode(bytes)
+}
+
+fn crc32c(bytes: &[u8]) -> String {
+    base64(&crc_fast::crc32_iscsi(bytes).to_be_bytes())
+}
+
+async fn collect(body: Option<StreamingBlob>) -> S3Result<Bytes> {
+    let Some(body) = body else { return Ok(Bytes::new()) };
+    let whole = body.try_fold(BytesMut::new(), |mut whole, piece| async move {
+        whole.extend_from_slice(&piece);
+        Ok(whole)
+    });
+    whole.await.map(BytesMut::freeze).map_err(|_| s3_error!(IncompleteBody))
+}
+
+impl Memory {
+    fn kept(&self) -> MutexGuard<'_, BTreeMap<String, Bucket>> {
+        self.kept.lock().unwrap()
+    }
+
+    fn with<T>(&self, bucket: &str, work: impl FnOnce(&mut Bucket) -> S3Result<T>) -> S3Result<T> {
+        work(self.kept().get_mut(bucket).ok_or_else(|| s3_error!(NoSuchBucket, "no such bucket"))?)
+    }
+
+    fn answer(&self) -> S3Result<()> {
+        match &self.quirks.answers {
+            Some(code) => Err(S3Error::with_message(code.clone(), "as the test wants it")),
+            None => Ok(()),
+        }
+    }
+
+    fn accept_checksum(&self, sent: bool) -> S3Result<()> {
+        if sent && self.quirks.rejects_checksums {
+            return Err(s3_error!(InvalidArgument, "x-amz-checksum headers are not supported"));
+        }
+        if sent && self.quirks.rejects_silently {
+            return Err(s3_error!(NotImplemented, "a header implies functionality that is not implemented"));
+        }
+        Ok(())
+    }
+
+    fn accept_condition(&self, condition: &Option<ETagCondition>) -> S3Result<bool> {
+        let conditional = condition.as_ref().is_some_and(ETagCondition::is_any);
+        if conditional && self.quirks.rejects_conditions {
+            return Err(s3_error!(NotImplemented, "If-None-Match is not implemented"));
+        }
+        if conditional && self.quirks.rejects_silently {
+            return Err(s3_error!(NotImplemented, "a header implies functionality that is not implemented"));
+        }
+        if conditional && take(&self.quirks.conflicts) {
+            return Err(s3_error!(ConditionalRequestConflict, "another write is under way"));
+        }
+        Ok(conditional)
+    }
+
+    /// What becomes of a body on its way to the disk.
+    fn written(&self, body: Bytes) -> Bytes {
+        let mut body = body.to_vec();
+        if self.quirks.truncates {
+            body.pop();
+        }
+        if let Some(last) = body.last_mut().filter(|_| self.quirks.corrupts) {
+            *last ^= 1;
+        }
+        body.into()
+    }
+
+    fn kept_sums(&self, sums: Sums) -> Sums {
+        if self.quirks.ignores_checksums { Sums::default() } else { sums }
+    }
+}
+
+fn md5_hex(bytes: &[u8]) -> String {
+    data_encoding::HEXLOWER.encode(&Md5::digest(bytes))
+}
+
+#[async_trait::async_trait]
+impl S3 for Memory {
+    async fn create_bucket(
+        &self,
+        req: S3Request<CreateBucketInput>,
+    ) -> S3Result<S3Response<CreateBucketOutput>> {
+        self.kept().entry(req.input.bucket).or_default();
+        Ok(S3Response::new(CreateBucketOutput::default()))
+    }
+
+    async fn head_bucket(&self, req: S3Request<HeadBucketInput>) -> S3Result<S3Response<HeadBucketOutput>> {
+        self.answer()?;
+        self.with(&req.input.bucket, |_| Ok(S3Response::new(HeadBucketOutput::default())))
+    }
+
+    async fn list_objects_v2(
+        &self,
+        req: S3Request<ListObjectsV2Input>,
+    ) -> S3Result<S3Response<ListObjectsV2Output>> {
+        self.with(&req.input.bucket, |bucket| {
+            let keys = bucket.objects.keys();
+            let contents = keys.map(|key| Object { key: Some(key.clone()), ..Object::default() }).collect();
+            let listed = ListObjectsV2Output { contents: Some(contents), ..ListObjectsV2Output::default() };
+            Ok(S3Response::new(listed))
+        })
+    }
+
+    async fn put_object(&self, req: S3Request<PutObjectInput>) -> S3Result<S3Response<PutObjectOutput>> {
+        let input = req.input;
+        self.quirks.counts.puts.fetch_add(1, Ordering::SeqCst);
+        self.answer()?;
+        let sent = sums!(input);
+        self.accept_checksum(sent.any())?;
+        let conditional = self.accept_condition(&input.if_none_match)?;
+        let body = collect(input.body).await?;
+        if !self.quirks.ignores_checksums && sent != sent.over(&body) {
+            return Err(s3_error!(BadDigest, "the checksum did not match"));
+        }
+        let body = self.written(body);
+        let sums = self.kept_sums(sent.over(&body));
+        let etag = md5_hex(&body);
+        let output = PutObjectOutput {
+            e_tag: Some(ETag::Strong(etag.clone())),
+            checksum_crc64nvme: sums.crc64nvme.clone(),
+            checksum_crc32c: sums.crc32c.clone(),
+            checksum_sha256: sums.sha256.clone(),
+            ..PutObjectOutput::default()
+        };
+        self.with(&input.bucket, |bucket| {
+            if conditional && bucket.objects.contains_key(&input.key) {
+                return Err(s3_error!(PreconditionFailed, "there is an object"));
+            }
+            bucket.objects.insert(input.key, Stored { body, etag, content_type: input.content_type, sums });
+            Ok(S3Response::new(output))
+        })
+    }
+
+    async fn head_object(&self, req: S3Request<HeadObjectInput>) -> S3Result<S3Response<HeadObjectOutput>> {
+        self.quirks.counts.heads.fetch_add(1, Ordering::SeqCst);
+        self.answer()?;
+        self.with(&req.input.bucket, |bucket| {
+            let found = bucket.objects.get(&req.input.key).ok_or_else(|| s3_error!(NoSuchKey))?;
+            let sums = match req.input.checksum_mode {
+                Some(_) => found.sums.clone(),
+                None => Sums::default(),
+            };
+            Ok(S3Response::new(HeadObjectOutput {
+                content_length: Some(found.body.len() as i64),
+                content_type: found.content_type.clone(),
+                e_tag: Some(ETag::Strong(found.etag.clone())),
+                checksum_crc64nvme: sums.crc64nvme,
+                checksum_crc32c: sums.crc32c,
+                checksum_sha256: sums.sha256,
+                ..HeadObjectOutput::default()
+            }))
+        })
+    }
+
+    async fn get_object(&self, req: S3Request<GetObjectInput>) -> S3Result<S3Response<GetObjectOutput>> {
+        self.answer()?;
+        self.with(&req.input.bucket, |bucket| {
+            let found = bucket.objects.get(&req.input.key).ok_or_else(|| s3_error!(NoSuchKey))?;
+            Ok(S3Response::new(GetObjectOutput {
+                content_length: Some(found.body.len() as i64),
+                content_type: found.content_type.clone(),
+                body: Some(StreamingBlob::from(Body::from(found.body.clone()))),
+                ..GetObjectOutput::default()
+            }))
+        })
+    }
+
+    async fn delete_object(
+        &self,
+        req: S3Request<DeleteObjectInput>,
+    ) -> S3Result<S3Response<DeleteObjectOutput>> {
+        self.with(&req.input.bucket, |bucket| {
+            bucket.objects.remove(&req.input.key);
+            Ok(S3Response::new(DeleteObjectOutput::default()))
+        })
+    }
+
+    async fn create_multipart_upload(
+        &self,
+        req: S3Request<CreateMultipartUploadInput>,
+    ) -> S3Result<S3Response<CreateMultipartUploadOutput>> {
+        let input = req.input;
+        self.answer()?;
+        self.accept_checksum(input.checksum_algorithm.is_some())?;
+        let id = Uuid::now_v7().to_string();
+        let begun = Unfinished {
+            key: input.key,
+            content_type: input.content_type,
+            algorithm: input.checksum_algorithm.map(|name| name.as_str().to_owned()),
+            parts: BTreeMap::new(),
+        };
+        self.with(&input.bucket, |bucket| {
+            bucket.uploads.insert(id.clone(), begun);
+            let output =
+                CreateMultipartUploadOutput { upload_id: Some(id), ..CreateMultipartUploadOutput::default() };
+            Ok(S3Response::new(output))
+        })
+    }
+
+    async fn upload_part(&self, req: S3Request<UploadPartInput>) -> S3Result<S3Response<UploadPartOutput>> {
+        let input = req.input;
+        self.answer()?;
+        let sent = sums!(input);
+        self.accept_checksum(sent.any())?;
+        let body = collect(input.body).await?;
+        if !self.quirks.ignores_checksums && sent != sent.over(&body) {
+            return Err(s3_error!(BadDigest, "the checksum did not match"));
+        }
+        let etag = md5_hex(&body);
+        let part = Stored { sums: self.kept_sums(sent), body, etag: etag.clone(), content_type: None };
+        self.with(&input.bucket, |bucket| {
+            let upload = bucket.uploads.get_mut(&input.upload_id).ok_or_else(|| s3_error!(NoSuchUpload))?;
+            upload.parts.insert(input.part_number, part);
+            let output = UploadPartOutput { e_tag: Some(ETag::Strong(etag)), ..UploadPartOutput::default() };
+            Ok(S3Response::new(output))
+        })
+    }
+
+    async fn list_parts(&self, req: S3Request<ListPartsInput>) -> S3Result<S3Response<ListPartsOutput>> {
+        self.with(&req.input.bucket, |bucket| {
+            let upload = bucket.uploads.get(&req.input.upload_id).ok_or_else(|| s3_error!(NoSuchUpload))?;
+            let listed = upload.parts.iter().map(|(number, part)| Part {
+                part_number: Some(*number),
+                size: Some(part.body.len() as i64),
+                e_tag: Some(ETag::Strong(part.etag.clone())),
+                checksum_crc64nvme: part.sums.crc64nvme.clone(),
+                checksum_crc32c: part.sums.crc32c.clone(),
+                checksum_sha256: part.sums.sha256.clone(),
+                ..Part::default()
+            });
+            let output = ListPartsOutput { parts: Some(listed.collect()), ..ListPartsOutput::default() };
+            Ok(S3Response::new(output))
+        })
+    }
+
+    async fn complete_multipart_upload(
+        &self,
+        req: S3Request<CompleteMultipartUploadInput>,
+    ) -> S3Result<S3Response<CompleteMultipartUploadOutput>> {
+        let input = req.input;
+        self.answer()?;
+        let conditional = self.accept_condition(&input.if_none_match)?;
+        if take(&self.quirks.fails_inside_200) {
+            let failing: s3s::dto::CompleteMultipartUploadOutput = CompleteMultipartUploadOutput {
+                future: Some(Box::pin(async { Err(s3_error!(InternalError, "found out too late")) })),
+                ..CompleteMultipartUploadOutput::default()
+            };
+            return Ok(S3Response::new(failing));
+        }
+        let whole = sums!(input);
+        let named = input.multipart_upload.and_then(|upload| upload.parts).unwrap_or_default();
+        let output = self.with(&input.bucket, |bucket| {
+            if conditional && bucket.objects.contains_key(&input.key) {
+                return Err(s3_error!(PreconditionFailed, "there is an object"));
+            }
+            let upload = bucket.uploads.get(&input.upload_id).ok_or_else(|| s3_error!(NoSuchUpload))?;
+            let parts = named
+                .iter()
+                .map(|named| {
+                    let part = upload.parts.get(&named.part_number.unwrap_or_default());
+                    let same = |part: &&Stored| {
+                        named.e_tag.as_ref().map(ETag::value) == Some(part.etag.as_str())
+                            && (self.quirks.ignores_checksums || sums!(named) == part.sums)
+                    };
+                    part.filter(same).ok_or_else(|| s3_error!(InvalidPart, "not the part that was sent"))
+                })
+                .collect::<S3Result<Vec<&Stored>>>()?;
+            let body: Vec<u8> = parts.iter().flat_map(|part| part.body.iter().copied()).collect();
+            let body = Bytes::from(body);
+            if !self.quirks.ignores_checksums && whole != whole.over(&body) {
+                return Err(s3_error!(BadDigest, "the checksum of the whole did not match"));
+            }
+            let body = self.written(body);
+            let sums = upload.algorithm.as_deref().map(|name| Sums::of_parts(name, &body, &parts));
+            let digests: Vec<u8> = parts.iter().flat_map(|part| Md5::digest(&part.body).to_vec()).collect();
+            let etag = format!("{}-{}", md5_hex(&digests), parts.len());
+            let content_type = upload.content_type.clone();
+            let sums = self.kept_sums(sums.unwrap_or_default());
+            let stored = Stored { body, etag: etag.clone(), content_type, sums };
+            bucket.uploads.remove(&input.upload_id);
+            bucket.objects.insert(input.key, stored);
+            Ok(CompleteMultipartUploadOutput {
+                e_tag: Some(ETag::Strong(etag)),
+                ..CompleteMultipartUploadOutput::default()
+            })
+        })?;
+        if take(&self.quirks.loses_completions) {
+            return Err(s3_error!(InternalError, "the answer was lost"));
+        }
+        Ok(S3Response::new(output))
+    }
+
+    async fn abort_multipart_upload(
+        &self,
+        req: S3Request<AbortMultipartUploadInput>,
+    ) -> S3Result<S3Response<AbortMultipartUploadOutput>> {
+        self.answer()?;
+        self.with(&req.input.bucket, |bucket| match bucket.uploads.remove(&req.input.upload_id) {
+            Some(_) => Ok(S3Response::new(AbortMultipartUploadOutput::default())),
+            None => Err(s3_error!(NoSuchUpload)),
+        })
+    }
+
+    async fn list_multipart_uploads(
+        &self,
+        req: S3Request<ListMultipartUploadsInput>,
+    ) -> S3Result<S3Response<ListMultipartUploadsOutput>> {
+        let input = req.input;
+        let prefix = input.prefix.unwrap_or_default();
+        let after = (input.key_marker.unwrap_or_default(), input.upload_id_marker.unwrap_or_default());
+        let limit = match self.quirks.uploads_per_page {
+            0 => usize::MAX,
+            limit => limit,
+        };
+        self.with(&input.bucket, |bucket| {
+            let mut all: Vec<(&String, &String)> = bucket
+                .uploads
+                .iter()
+                .map(|(id, upload)| (&upload.key, id))
+                .filter(|(key, id)| {
+                    key.starts_with(&prefix) && (key.as_str(), id.as_str()) > (&after.0, &after.1)
+                })
+                .collect();
+            all.sort();
+            let page = &all[..all.len().min(limit)];
+            let uploads = page.iter().map(|(key, id)| MultipartUpload {
+                key: Some((*key).clone()),
+                upload_id: Some((*id).clone()),
+                ..MultipartUpload::default()
+            });
+            let last = page.last().filter(|_| page.len() < all.len());
+            Ok(S3Response::new(ListMultipartUploadsOutput {
+                is_truncated: Some(last.is_some()),
+                next_key_marker: last.map(|(key, _)| (*key).clone()),
+                next_upload_id_marker: last.map(|(_, id)| (*id).clone()),
+                uploads: Some(uploads.collect()),
+                ..ListMultipartUploadsOutput::default()
+            }))
+        })
+    }
+}
