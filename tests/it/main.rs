@@ -1,1 +1,4 @@
 //! The one integration-test binary: sentences about behaviour, on real parts.
+
+mod fault_proxy;
+mod support;

@@ -1,0 +1,3 @@
+//! What the tests share, one file each.
+
+pub(crate) mod fault_proxy;
