@@ -1,3 +1,4 @@
-//! What the tests stand on.
+//! What the tests share, one file each.
 
+pub(crate) mod fault_proxy;
 pub(crate) mod s3;
