@@ -187,8 +187,9 @@ pub enum Outcome {
 pub struct Completion {
     /// The file that is now archived.
     pub archived: Option<(FileId, ArchivedFile)>,
-    /// Jobs that follow from it.
-    pub next: Vec<Task>,
+    /// Jobs that follow from it, each with how long it rests first. One that waits already keeps its time; one
+    /// that runs is wanted again; one that has ended or is parked waits again.
+    pub next: Vec<(Task, Duration)>,
 }
 
 /// How a run of a job is written down, in one transaction.
