@@ -183,16 +183,17 @@ pub enum Outcome {
 }
 
 /// What a finished job writes in the transaction that ends it.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Completion {
     /// The file that is now archived.
     pub archived: Option<(FileId, ArchivedFile)>,
-    /// Jobs that follow from it, each with the rest before it is due.
+    /// Jobs that follow from it, each with how long it rests first. One that waits already keeps its time; one
+    /// that runs is wanted again; one that has ended or is parked waits again.
     pub next: Vec<(Task, Duration)>,
 }
 
 /// How a run of a job is written down, in one transaction.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum Settlement {
     /// `running` → `done` (or back to `waiting` when it was wanted again meanwhile).
     Done(Completion),

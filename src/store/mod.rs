@@ -4,6 +4,17 @@
 //! and `sqlite`; this is the only room that knows SQL. Leases and waiting times are judged by the database's
 //! clock, so callers pass durations, never instants.
 
+mod announcement;
+mod error;
+mod migrations;
+mod moment;
+mod postgres;
+mod rows;
+mod settled;
+mod sqlite;
+mod unbroken;
+mod url;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,10 +22,14 @@ use async_trait::async_trait;
 use secrecy::SecretString;
 use serde_json::Value;
 
+use crate::config::store::StoreConfig;
 use crate::domain::event::Event;
 use crate::domain::file::{FileRow, FileState, RecordingRow};
 use crate::domain::ids::{FileId, RecordingId};
 use crate::domain::job::{Job, JobState, Lease, Settlement};
+use url::DatabaseUrl;
+
+pub use migrations::Migrated;
 
 /// Why the store could not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -34,9 +49,22 @@ pub enum StoreError {
     /// The schema could not be brought up to date.
     #[error("migration failed: {0}")]
     Migration(#[source] sqlx::migrate::MigrateError),
+    /// The schema is not the one that this program was built for.
+    #[error("database schema is version {found}, this program needs version {needed}: {}", mend(*found, *needed))]
+    Schema {
+        /// The version in the database; 0 for an empty one.
+        found: i64,
+        /// This program's.
+        needed: i64,
+    },
     /// `DATABASE_URL` names no database that this program can use.
-    #[error("{0}")]
+    #[error("DATABASE_URL {0}")]
     Url(String),
+}
+
+/// What a person does about a schema of another version.
+fn mend(found: i64, needed: i64) -> &'static str {
+    if found < needed { "migrate it" } else { "use the program's newer release" }
 }
 
 /// What recording an event changed.
@@ -99,7 +127,7 @@ pub trait Store: Send + Sync + 'static {
     /// Makes an event, its recording, its files and their jobs durable.
     ///
     /// A known file keeps its row; unless it is archived it gets the fresh URL and token, and a transfer that
-    /// is parked for a token is woken. Announced facts that the event does not give are kept as they were. A
+    /// is parked for a token is woken, one that runs is wanted again. Announced facts that the event does not give are kept as they were. A
     /// new file of a known recording joins it. A file without a URL is recorded parked for a token. When this
     /// returns `Ok`, all of it has been committed.
     async fn record(&self, event: &Event) -> Result<Recorded, StoreError>;
@@ -124,11 +152,11 @@ pub trait Store: Send + Sync + 'static {
     /// Ends a run: the job's new state, what it recorded, the file's state and the jobs that follow, at once.
     ///
     /// An archived file loses its URL and token. A job that was wanted again while it ran waits again instead
-    /// of being done. A file whose transfer is parked or dead is parked or dead itself, with the reason.
+    /// of being done or parked for a token; but a transfer that archived its file is done. A file whose transfer is parked or dead is parked or dead itself, with the reason.
     ///
     /// # Errors
     /// [`StoreError::LeaseLost`] when the lease is no longer ours; then nothing is written.
-    async fn settle(&self, lease: &Lease, settlement: &Settlement) -> Result<(), StoreError>;
+    async fn settle(&self, lease: &Lease, settlement: Settlement) -> Result<(), StoreError>;
 
     /// Returns jobs whose lease has expired to `waiting`, with their checkpoint; a job that has lost
     /// `max_lost_leases` of them in a row is parked for a person: it may be what kills its workers.
@@ -165,3 +193,29 @@ pub trait Store: Send + Sync + 'static {
 
 /// A store behind which either database may stand.
 pub type SharedStore = Arc<dyn Store>;
+
+/// Connects to the database that `url` names, and checks that it holds the schema of this version. Does not
+/// migrate.
+///
+/// # Errors
+/// [`StoreError::Url`] without the password, [`StoreError::Unavailable`], [`StoreError::Schema`].
+pub async fn open(url: &SecretString, config: &StoreConfig) -> Result<SharedStore, StoreError> {
+    let store: SharedStore = match DatabaseUrl::read(url)? {
+        DatabaseUrl::Postgres(options) => Arc::new(postgres::PostgresStore::open(*options, config).await?),
+        DatabaseUrl::Sqlite(path) => Arc::new(sqlite::SqliteStore::open(&path, config).await?),
+    };
+    store.ping().await?;
+    Ok(store)
+}
+
+/// Brings the schema of the database that `url` names up to this version; creates a SQLite file that does not
+/// exist. Any number of processes may do this at once: one works, the others wait for it.
+///
+/// # Errors
+/// [`StoreError::Url`] without the password, [`StoreError::Unavailable`], [`StoreError::Migration`].
+pub async fn migrate(url: &SecretString, config: &StoreConfig) -> Result<Migrated, StoreError> {
+    match DatabaseUrl::read(url)? {
+        DatabaseUrl::Postgres(options) => postgres::migrate(*options, config).await,
+        DatabaseUrl::Sqlite(path) => sqlite::migrate(path, config).await,
+    }
+}

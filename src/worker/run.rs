@@ -271,7 +271,7 @@ fn millis(duration: Duration) -> u64 {
 async fn settle(pool: &Pool, lease: &Lease, settlement: &Settlement) {
     let give_up = Instant::now() + pool.config.lease();
     loop {
-        match pool.store.settle(lease, settlement).await {
+        match pool.store.settle(lease, settlement.clone()).await {
             Ok(()) => return,
             Err(StoreError::Unavailable(error)) if Instant::now() < give_up => {
                 warn!(%error, "cannot settle the job yet");

@@ -1,0 +1,153 @@
+//! What an event makes durable, as plain rows: the same for both databases.
+
+use std::collections::BTreeMap;
+
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::{Map, Value};
+
+use super::moment::Moment;
+use crate::domain::ids::{FileId, JobId, RecordingId};
+use crate::domain::recording::{AnnouncedFile, Announcement, FileIdentity, RecordingIdentity};
+
+/// Why a file without a URL is parked.
+pub(super) const NO_URL: &str = "Zoom gave no download URL yet";
+
+/// The rows of one announcement. The ids count for what turns out to be new.
+#[derive(Debug, Clone)]
+pub(super) struct Rows {
+    pub(super) recording: NewRecording,
+    /// Each identity once, in order of identity, so that two writers lock rows in the same order.
+    pub(super) files: Vec<NewFile>,
+    /// What could not be read, in words.
+    pub(super) odd: Vec<String>,
+}
+
+/// A recording as announced.
+#[derive(Debug, Clone)]
+pub(super) struct NewRecording {
+    pub(super) id: RecordingId,
+    pub(super) identity: RecordingIdentity,
+    pub(super) topic: Option<String>,
+    pub(super) start_time: Option<Moment>,
+    pub(super) metadata: Map<String, Value>,
+}
+
+/// A file as announced, and the job that will carry it.
+#[derive(Debug, Clone)]
+pub(super) struct NewFile {
+    pub(super) id: FileId,
+    pub(super) job: JobId,
+    pub(super) identity: FileIdentity,
+    pub(super) file_type: String,
+    pub(super) extension: String,
+    pub(super) recording_start: Option<Moment>,
+    pub(super) announced_bytes: Option<i64>,
+    pub(super) download_url: Option<SecretString>,
+    pub(super) download_token: Option<SecretString>,
+    pub(super) metadata: Map<String, Value>,
+}
+
+impl Rows {
+    pub(super) fn new(announcement: &Announcement) -> Self {
+        let recording = &announcement.recording;
+        let mut files = BTreeMap::new();
+        for file in &announcement.files {
+            let file = NewFile::new(file);
+            match files.get_mut(&file.identity) {
+                None => drop(files.insert(file.identity.clone(), file)),
+                Some(known) => NewFile::refresh(known, file),
+            }
+        }
+        Self {
+            recording: NewRecording {
+                id: RecordingId::new(),
+                identity: RecordingIdentity {
+                    account_id: clean(&recording.identity.account_id),
+                    kind: recording.identity.kind,
+                    instance_id: clean(&recording.identity.instance_id),
+                },
+                topic: recording.topic.as_deref().map(clean),
+                start_time: recording.start_time.map(Moment),
+                metadata: clean_map(&recording.metadata),
+            },
+            files: files.into_values().collect(),
+            odd: announcement.odd.iter().map(|words| clean(words)).collect(),
+        }
+    }
+}
+
+impl NewFile {
+    fn new(file: &AnnouncedFile) -> Self {
+        Self {
+            id: FileId::new(),
+            job: JobId::new(),
+            identity: FileIdentity {
+                collection: clean(&file.identity.collection),
+                name: clean(&file.identity.name),
+                recording_type: clean(&file.identity.recording_type),
+            },
+            file_type: clean(&file.file_type),
+            extension: clean(&file.extension),
+            recording_start: file.recording_start.map(Moment),
+            // A size that no disk holds says as little as none.
+            announced_bytes: file.announced_bytes.and_then(|bytes| i64::try_from(bytes).ok()),
+            download_url: file.download_url.as_ref().map(clean_secret),
+            download_token: file.download_token.as_ref().map(clean_secret),
+            metadata: clean_map(&file.metadata),
+        }
+    }
+
+    /// Whether this announcement brings something that a parked transfer may wait for.
+    pub(super) fn brings_access(&self) -> bool {
+        self.download_url.is_some() || self.download_token.is_some()
+    }
+
+    /// The same file, announced a second time within one event: what is said later counts.
+    fn refresh(&mut self, later: Self) {
+        *self = Self {
+            id: self.id,
+            job: self.job,
+            file_type: given(later.file_type, &self.file_type),
+            extension: given(later.extension, &self.extension),
+            recording_start: later.recording_start.or(self.recording_start),
+            announced_bytes: later.announced_bytes.or(self.announced_bytes),
+            download_url: later.download_url.or(self.download_url.take()),
+            download_token: later.download_token.or(self.download_token.take()),
+            metadata: merged(std::mem::take(&mut self.metadata), later.metadata),
+            identity: later.identity,
+        };
+    }
+}
+
+fn given(later: String, earlier: &str) -> String {
+    if later.is_empty() { earlier.to_owned() } else { later }
+}
+
+/// Lays the keys of `later` over those of `earlier`, as `||` does with Postgres's `jsonb`.
+pub(super) fn merged(mut earlier: Map<String, Value>, later: Map<String, Value>) -> Map<String, Value> {
+    earlier.extend(later);
+    earlier
+}
+
+/// Text without NUL, which JSON allows and Postgres cannot hold: one odd topic must not refuse a recording.
+pub(super) fn clean(text: &str) -> String {
+    text.replace('\0', "\u{FFFD}")
+}
+
+fn clean_secret(secret: &SecretString) -> SecretString {
+    clean(secret.expose_secret()).into()
+}
+
+fn clean_map(map: &Map<String, Value>) -> Map<String, Value> {
+    map.iter().map(|(key, value)| (clean(key), clean_json(value))).collect()
+}
+
+/// JSON without NUL in any of its texts.
+pub(super) fn clean_json(value: &Value) -> Value {
+    match value {
+        Value::String(text) => Value::String(clean(text)),
+        Value::Array(items) => Value::Array(items.iter().map(clean_json).collect()),
+        Value::Object(map) => Value::Object(clean_map(map)),
+        other => other.clone(),
+    }
+}

@@ -1,0 +1,140 @@
+//! The record in PostgreSQL.
+//!
+//! Every verb is a single statement, which commits or does not, whatever becomes of its caller: `begin()` of
+//! sqlx 0.9 is not safe to drop half-way. [`record`] alone may need two, and is run to its end.
+//!
+//! Statements see one snapshot, rows that they lock are the newest: so what is decided on a row's state is
+//! decided on a locked row. Locks are taken in one order: recording, job, file, following jobs; several of a
+//! kind in the order of their identity.
+
+mod queue;
+mod read;
+mod record;
+
+use std::future::Future;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde_json::Value;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{Connection, PgConnection, PgPool};
+
+use super::migrations::{self, Migrated};
+use super::unbroken::unbroken;
+use super::{Depth, Recorded, Store, StoreError, Swept, TransferWork};
+use crate::config::store::StoreConfig;
+use crate::domain::event::Event;
+use crate::domain::file::{FileRow, FileState, RecordingRow};
+use crate::domain::ids::{FileId, RecordingId};
+use crate::domain::job::{Job, Lease, Settlement};
+
+/// Longest time for one verb. A healthy database needs milliseconds; behind a dead network a statement would
+/// wait for the kernel to give up, which takes a quarter of an hour.
+const VERB_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The record in PostgreSQL.
+pub(super) struct PostgresStore {
+    pool: PgPool,
+    description: String,
+}
+
+impl PostgresStore {
+    /// Connects.
+    pub(super) async fn open(options: PgConnectOptions, config: &StoreConfig) -> Result<Self, StoreError> {
+        let pool = PgPoolOptions::new()
+            .max_connections(config.max_connections)
+            .acquire_timeout(config.acquire_timeout())
+            .connect_with(options)
+            .await?;
+        let version: String = sqlx::query_scalar("SHOW server_version").fetch_one(&pool).await?;
+        // Packagers append their own name: `15.18 (Debian 15.18-0+deb12u1)`.
+        let number = version.split_whitespace().next().unwrap_or_default();
+        Ok(Self { description: format!("postgres {number}"), pool })
+    }
+}
+
+/// Migrates under sqlx's advisory lock, which is released with the connection however this ends.
+pub(super) async fn migrate(options: PgConnectOptions, config: &StoreConfig) -> Result<Migrated, StoreError> {
+    let mut connection =
+        match tokio::time::timeout(config.acquire_timeout(), PgConnection::connect_with(&options)).await {
+            Ok(connection) => connection?,
+            Err(_) => return Err(timed_out()),
+        };
+    let migrated = migrations::run(&mut connection, migrations::POSTGRES).await;
+    // What counts is committed; a connection that cannot say goodbye is gone all the same.
+    let _ = connection.close().await;
+    migrated
+}
+
+async fn bounded<T>(verb: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    tokio::time::timeout(VERB_TIMEOUT, verb).await.unwrap_or_else(|_| Err(timed_out()))
+}
+
+fn timed_out() -> StoreError {
+    StoreError::Unavailable(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into()))
+}
+
+#[async_trait]
+impl Store for PostgresStore {
+    fn describe(&self) -> &str {
+        &self.description
+    }
+
+    async fn record(&self, event: &Event) -> Result<Recorded, StoreError> {
+        let (pool, event) = (self.pool.clone(), event.clone());
+        unbroken(bounded(async move { record::record(&pool, &event).await })).await
+    }
+
+    async fn claim(&self, owner: &str, limit: u32, lease: Duration) -> Result<Vec<Job>, StoreError> {
+        bounded(queue::claim(&self.pool, owner, limit, lease)).await
+    }
+
+    async fn extend(&self, lease: &Lease, length: Duration) -> Result<(), StoreError> {
+        bounded(queue::extend(&self.pool, lease, length)).await
+    }
+
+    async fn checkpoint(&self, lease: &Lease, checkpoint: &Value) -> Result<(), StoreError> {
+        bounded(queue::checkpoint(&self.pool, lease, checkpoint)).await
+    }
+
+    async fn settle(&self, lease: &Lease, settlement: Settlement) -> Result<(), StoreError> {
+        bounded(queue::settle(&self.pool, lease, settlement)).await
+    }
+
+    async fn sweep(&self, max_lost_leases: u32) -> Result<Swept, StoreError> {
+        bounded(queue::sweep(&self.pool, max_lost_leases)).await
+    }
+
+    async fn place(&self, file: FileId, folder: &str, name: &str) -> Result<String, StoreError> {
+        bounded(record::place(&self.pool, file, folder, name)).await
+    }
+
+    async fn transfer_work(&self, file: FileId) -> Result<Option<TransferWork>, StoreError> {
+        bounded(read::transfer_work(&self.pool, file)).await
+    }
+
+    async fn recording(&self, id: RecordingId) -> Result<Option<(RecordingRow, Vec<FileRow>)>, StoreError> {
+        bounded(read::recording(&self.pool, id)).await
+    }
+
+    async fn files(
+        &self,
+        states: &[FileState],
+        after: Option<FileId>,
+        limit: u32,
+    ) -> Result<Vec<FileRow>, StoreError> {
+        bounded(read::files(&self.pool, states, after, limit)).await
+    }
+
+    async fn depth(&self) -> Result<Vec<Depth>, StoreError> {
+        bounded(read::depth(&self.pool)).await
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        bounded(read::ping(&self.pool)).await
+    }
+
+    async fn close(&self) {
+        self.pool.close().await;
+    }
+}

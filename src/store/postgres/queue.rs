@@ -1,0 +1,209 @@
+//! The queue: claim, hold, settle, sweep. Each is one statement.
+
+use std::time::Duration;
+
+use serde_json::Value;
+use sqlx::PgPool;
+use sqlx::postgres::PgQueryResult;
+use sqlx::types::Json;
+use uuid::Uuid;
+
+use super::super::announcement::clean_json;
+use super::super::rows::{JobRecord, claimed, millis};
+use super::super::settled::{LOST_TOO_OFTEN, Settled};
+use super::super::{StoreError, Swept};
+use crate::domain::job::{Job, Lease, Settlement};
+
+/// Claims due jobs.
+pub(super) async fn claim(
+    pool: &PgPool,
+    owner: &str,
+    limit: u32,
+    lease: Duration,
+) -> Result<Vec<Job>, StoreError> {
+    let jobs: Vec<JobRecord> = sqlx::query_as(
+        "
+WITH due AS MATERIALIZED (
+    SELECT id FROM jobs WHERE state = 'waiting' AND run_at <= now()
+    ORDER BY run_at, id
+    LIMIT $1
+    FOR UPDATE SKIP LOCKED
+)
+UPDATE jobs SET state = 'running', lease_owner = $2, lease_token = lease_token + 1,
+    lease_expires_at = now() + $3 * interval '1 millisecond', updated_at = now()
+FROM due WHERE jobs.id = due.id
+RETURNING jobs.id, kind, subject, run_at, attempts, snoozes, lease_token, checkpoint",
+    )
+    .bind(i64::from(limit))
+    .bind(owner)
+    .bind(millis(lease))
+    .fetch_all(pool)
+    .await?;
+    claimed(jobs)
+}
+
+/// Extends a lease. Writes no column that is in an index.
+pub(super) async fn extend(pool: &PgPool, lease: &Lease, length: Duration) -> Result<(), StoreError> {
+    let result = sqlx::query(
+        "UPDATE jobs SET lease_expires_at = now() + $3 * interval '1 millisecond', updated_at = now()
+         WHERE id = $1 AND lease_token = $2 AND state = 'running'",
+    )
+    .bind(lease.job.0)
+    .bind(lease.token)
+    .bind(millis(length))
+    .execute(pool)
+    .await?;
+    held(lease, &result)
+}
+
+/// Writes a checkpoint. Writes no column that is in an index.
+pub(super) async fn checkpoint(pool: &PgPool, lease: &Lease, checkpoint: &Value) -> Result<(), StoreError> {
+    let result = sqlx::query(
+        "UPDATE jobs SET checkpoint = $3, snoozes = 0, lost_leases = 0, updated_at = now()
+         WHERE id = $1 AND lease_token = $2 AND state = 'running'",
+    )
+    .bind(lease.job.0)
+    .bind(lease.token)
+    .bind(Json(clean_json(checkpoint)))
+    .execute(pool)
+    .await?;
+    held(lease, &result)
+}
+
+fn held(lease: &Lease, result: &PgQueryResult) -> Result<(), StoreError> {
+    if result.rows_affected() == 1 { Ok(()) } else { Err(StoreError::LeaseLost(lease.job)) }
+}
+
+/// Ends a run.
+pub(super) async fn settle(pool: &PgPool, lease: &Lease, settlement: Settlement) -> Result<(), StoreError> {
+    let settled = Settled::new(settlement);
+    let (archived_id, archived) = settled.archived.unzip();
+    let checksum = archived.as_ref().and_then(|file| file.store_checksum.as_ref()).map(ToString::to_string);
+    let jobs: i64 = sqlx::query_scalar(SETTLE)
+        .bind(lease.job.0)
+        .bind(lease.token)
+        .bind(settled.goes_again)
+        .bind(settled.state.as_str())
+        .bind(settled.finishes)
+        .bind(settled.rest_ms)
+        .bind(settled.attempts)
+        .bind(settled.snoozes)
+        .bind(settled.waits_for.map(|waits_for| waits_for.as_str()))
+        .bind(&settled.reason)
+        .bind(archived_id.map(|id| id.0))
+        .bind(archived.as_ref().map(|file| file.object_key.as_str()))
+        .bind(archived.as_ref().map(|file| i64::try_from(file.bytes).unwrap_or(i64::MAX)))
+        .bind(archived.as_ref().map(|file| file.sha256.0.as_slice()))
+        .bind(archived.as_ref().map(|file| file.content_type.as_str()))
+        .bind(checksum)
+        .bind(archived.as_ref().and_then(|file| file.etag.as_deref()))
+        .bind(archived.as_ref().and_then(|file| file.version_id.as_deref()))
+        .bind(archived.as_ref().and_then(|file| file.mark.as_deref()))
+        .bind(settled.next.iter().map(|_| Uuid::now_v7()).collect::<Vec<_>>())
+        .bind(settled.next.iter().map(|(task, _)| task.kind()).collect::<Vec<_>>())
+        .bind(settled.next.iter().map(|(task, _)| task.subject()).collect::<Vec<_>>())
+        .bind(settled.next.iter().map(|(_, rest_ms)| *rest_ms).collect::<Vec<_>>())
+        .fetch_one(pool)
+        .await?;
+    if jobs == 1 { Ok(()) } else { Err(StoreError::LeaseLost(lease.job)) }
+}
+
+/// The job, its file and the jobs that follow. All hang on `held`: without the lease nothing is written.
+const SETTLE: &str = "
+WITH held AS MATERIALIZED (
+    SELECT id, wanted_again AND $3 AS again, CASE WHEN wanted_again AND $3 THEN 'waiting' ELSE $4 END AS state
+    FROM jobs WHERE id = $1 AND lease_token = $2 AND state = 'running'
+    FOR UPDATE
+),
+job AS (
+    UPDATE jobs SET
+        state = held.state,
+        run_at = now() + CASE WHEN again THEN 0 ELSE $6 END * interval '1 millisecond',
+        attempts = CASE WHEN again AND $5 THEN 0 ELSE attempts + $7 END,
+        snoozes = CASE WHEN $5 THEN 0 ELSE snoozes + $8 END,
+        lost_leases = CASE WHEN $5 THEN 0 ELSE lost_leases END,
+        wanted_again = false,
+        lease_owner = NULL,
+        lease_expires_at = NULL,
+        checkpoint = CASE WHEN $5 THEN NULL ELSE checkpoint END,
+        waits_for = CASE WHEN held.state = 'parked' THEN $9 END,
+        reason = CASE WHEN $5 THEN NULL ELSE COALESCE($10, reason) END,
+        finished_at = CASE WHEN held.state IN ('done', 'dead') THEN now() END,
+        updated_at = now()
+    FROM held WHERE jobs.id = held.id
+    RETURNING jobs.kind, jobs.subject, jobs.state
+),
+file AS (
+    UPDATE files SET
+        state = CASE job.state WHEN 'waiting' THEN 'pending' ELSE job.state END,
+        reason = COALESCE($10, reason),
+        updated_at = now()
+    FROM job
+    WHERE job.kind = 'transfer' AND files.id = job.subject AND job.state IN ('waiting', 'parked', 'dead')
+        AND files.state NOT IN ('archived', 'skipped', 'gone')
+),
+archived AS (
+    UPDATE files SET state = 'archived', reason = NULL, object_key = $12, bytes = $13, sha256 = $14,
+        content_type = $15, store_checksum = $16, etag = $17, version_id = $18, mark = $19,
+        download_url = NULL, download_token = NULL, archived_at = now(), updated_at = now()
+    FROM job WHERE files.id = $11 AND files.state <> 'archived'
+),
+next AS (
+    INSERT INTO jobs AS known (id, kind, subject, state, run_at)
+    SELECT next.id, next.kind, next.subject, 'waiting', now() + next.rest_ms * interval '1 millisecond'
+    FROM job CROSS JOIN unnest($20::uuid[], $21::text[], $22::uuid[], $23::bigint[])
+        AS next (id, kind, subject, rest_ms)
+    WHERE (next.kind, next.subject) <> (job.kind, job.subject)
+    ORDER BY next.kind, next.subject
+    ON CONFLICT (kind, subject) DO UPDATE SET
+        wanted_again = known.state = 'running',
+        state = CASE known.state WHEN 'running' THEN 'running' ELSE 'waiting' END,
+        run_at = EXCLUDED.run_at,
+        attempts = CASE WHEN known.state IN ('running', 'parked') THEN known.attempts ELSE 0 END,
+        snoozes = CASE known.state WHEN 'running' THEN known.snoozes ELSE 0 END,
+        lost_leases = CASE known.state WHEN 'running' THEN known.lost_leases ELSE 0 END,
+        waits_for = NULL,
+        reason = CASE known.state WHEN 'running' THEN known.reason END,
+        finished_at = NULL,
+        updated_at = now()
+    WHERE known.state <> 'waiting'
+)
+SELECT count(*) FROM job
+";
+
+/// Returns jobs whose lease has expired.
+pub(super) async fn sweep(pool: &PgPool, max_lost_leases: u32) -> Result<Swept, StoreError> {
+    let (returned, parked): (i64, i64) = sqlx::query_as(
+        "
+WITH expired AS MATERIALIZED (
+    SELECT id, lost_leases + 1 >= $1 AS parks FROM jobs
+    WHERE state = 'running' AND lease_expires_at <= now()
+    ORDER BY id
+    FOR UPDATE SKIP LOCKED
+),
+job AS (
+    UPDATE jobs SET
+        state = CASE WHEN parks THEN 'parked' ELSE 'waiting' END,
+        run_at = now(),
+        lost_leases = lost_leases + 1,
+        wanted_again = false,
+        lease_owner = NULL,
+        lease_expires_at = NULL,
+        waits_for = CASE WHEN parks THEN 'person' END,
+        reason = CASE WHEN parks THEN $2 ELSE reason END,
+        updated_at = now()
+    FROM expired WHERE jobs.id = expired.id
+    RETURNING jobs.kind, jobs.subject, expired.parks
+),
+file AS (
+    UPDATE files SET state = 'parked', reason = $2, updated_at = now()
+    FROM job WHERE job.parks AND job.kind = 'transfer' AND files.id = job.subject AND files.state = 'pending'
+)
+SELECT count(*) FILTER (WHERE NOT parks), count(*) FILTER (WHERE parks) FROM job",
+    )
+    .bind(i64::from(max_lost_leases))
+    .bind(LOST_TOO_OFTEN)
+    .fetch_one(pool)
+    .await?;
+    Ok(Swept { returned: u64::try_from(returned).unwrap_or(0), parked: u64::try_from(parked).unwrap_or(0) })
+}

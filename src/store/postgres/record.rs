@@ -1,0 +1,250 @@
+//! Making an event durable, and choosing the place of a file.
+
+use secrecy::ExposeSecret;
+use sqlx::PgPool;
+use sqlx::types::Json;
+use uuid::Uuid;
+
+use super::super::announcement::{NO_URL, Rows, clean};
+use super::super::moment::Moment;
+use super::super::{Recorded, StoreError, error};
+use crate::domain::event::{Event, EventContent};
+use crate::domain::ids::FileId;
+
+/// Times that a statement which lost a race is sent in all.
+const TRIES: u32 = 5;
+
+/// Makes an event durable.
+pub(super) async fn record(pool: &PgPool, event: &Event) -> Result<Recorded, StoreError> {
+    match &event.content {
+        EventContent::Unreadable { reason } => {
+            keep_raw(pool, event, reason).await?;
+            Ok(Recorded::default())
+        }
+        EventContent::Announcement(announcement) => record_rows(pool, event, &Rows::new(announcement)).await,
+    }
+}
+
+/// Two statements. The first makes everything durable. The second wakes transfers of known files; it needs a
+/// snapshot taken after the first one's locks, or it would miss a transfer that was parked (or a file that was
+/// announced) a moment before. Where it is not reached, the event is not answered, and Zoom repeats it.
+async fn record_rows(pool: &PgPool, event: &Event, rows: &Rows) -> Result<Recorded, StoreError> {
+    let (all, mut new_files, mut try_number) = (rows.files.len(), 0, 1);
+    loop {
+        match announce_and_wake(pool, event, rows, &mut new_files).await {
+            Ok(woken) => {
+                return Ok(Recorded {
+                    new_files: new_files as u64,
+                    known_files: all.saturating_sub(new_files) as u64,
+                    woken,
+                });
+            }
+            Err(error) if error::lost_a_race(&error) && try_number < TRIES => try_number += 1,
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+async fn announce_and_wake(
+    pool: &PgPool,
+    event: &Event,
+    rows: &Rows,
+    new_files: &mut usize,
+) -> Result<u64, sqlx::Error> {
+    let written = announce(pool, event, rows).await?;
+    // A second try finds what the first one wrote: it was new all the same.
+    *new_files = (*new_files).max(written.iter().filter(|file| file.is_new).count());
+    let refreshed: Vec<Uuid> =
+        written.into_iter().filter(|file| file.brings_access && !file.is_new).map(|file| file.id).collect();
+    if refreshed.is_empty() { Ok(0) } else { wake(pool, &refreshed).await }
+}
+
+async fn keep_raw(pool: &PgPool, event: &Event, reason: &str) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO events (id, received_at, name, body, unreadable) VALUES ($1, $2, $3, $4, $5)
+         ON CONFLICT (id) DO NOTHING",
+    )
+    .bind(event.id.0)
+    .bind(Moment(event.received_at))
+    .bind(clean(&event.name))
+    .bind(&event.body)
+    .bind(clean(reason))
+    .execute(pool)
+    .await?;
+    Ok(())
+}
+
+/// A file that an announcement wrote; files that need nothing any more are not written.
+#[derive(sqlx::FromRow)]
+struct Written {
+    id: Uuid,
+    is_new: bool,
+    brings_access: bool,
+}
+
+async fn announce(pool: &PgPool, event: &Event, rows: &Rows) -> Result<Vec<Written>, sqlx::Error> {
+    let files = &rows.files;
+    sqlx::query_as(ANNOUNCE)
+        .bind(event.id.0)
+        .bind(Moment(event.received_at))
+        .bind(clean(&event.name))
+        .bind(&event.body)
+        .bind(Json(&rows.odd))
+        .bind(rows.recording.id.0)
+        .bind(&rows.recording.identity.account_id)
+        .bind(rows.recording.identity.kind.as_str())
+        .bind(&rows.recording.identity.instance_id)
+        .bind(&rows.recording.topic)
+        .bind(rows.recording.start_time)
+        .bind(Json(&rows.recording.metadata))
+        .bind(NO_URL)
+        .bind(files.iter().map(|file| file.id.0).collect::<Vec<_>>())
+        .bind(files.iter().map(|file| file.job.0).collect::<Vec<_>>())
+        .bind(files.iter().map(|file| file.identity.collection.as_str()).collect::<Vec<_>>())
+        .bind(files.iter().map(|file| file.identity.name.as_str()).collect::<Vec<_>>())
+        .bind(files.iter().map(|file| file.identity.recording_type.as_str()).collect::<Vec<_>>())
+        .bind(files.iter().map(|file| file.file_type.as_str()).collect::<Vec<_>>())
+        .bind(files.iter().map(|file| file.extension.as_str()).collect::<Vec<_>>())
+        .bind(files.iter().map(|file| file.recording_start).collect::<Vec<_>>())
+        .bind(files.iter().map(|file| file.announced_bytes).collect::<Vec<_>>())
+        .bind(files.iter().map(|file| Json(&file.metadata)).collect::<Vec<_>>())
+        .bind(
+            files
+                .iter()
+                .map(|file| file.download_url.as_ref().map(|url| url.expose_secret()))
+                .collect::<Vec<_>>(),
+        )
+        .bind(
+            files
+                .iter()
+                .map(|file| file.download_token.as_ref().map(|token| token.expose_secret()))
+                .collect::<Vec<_>>(),
+        )
+        .fetch_all(pool)
+        .await
+}
+
+/// Event, recording, files and the jobs of new files. An event that is recorded already stays as it is; so the
+/// statement can be repeated.
+const ANNOUNCE: &str = "
+WITH recording AS (
+    INSERT INTO recordings AS known
+        (id, account_id, kind, instance_id, topic, start_time, metadata, announced_at)
+    VALUES ($6, $7, $8, $9, $10, $11, $12, $2)
+    ON CONFLICT (account_id, kind, instance_id) DO UPDATE SET
+        topic = COALESCE(EXCLUDED.topic, known.topic),
+        start_time = COALESCE(EXCLUDED.start_time, known.start_time),
+        metadata = known.metadata || EXCLUDED.metadata
+    RETURNING id
+),
+event AS (
+    INSERT INTO events (id, received_at, name, body, recording_id, odd)
+    SELECT $1, $2, $3, $4, recording.id, $5 FROM recording
+    ON CONFLICT (id) DO NOTHING
+),
+announced AS (
+    SELECT * FROM unnest(
+        $14::uuid[], $15::uuid[], $16::text[], $17::text[], $18::text[], $19::text[], $20::text[],
+        $21::timestamptz[], $22::bigint[], $23::jsonb[], $24::text[], $25::text[]
+    ) AS announced (
+        id, job_id, collection, name, recording_type, file_type, extension,
+        recording_start, announced_bytes, metadata, download_url, download_token
+    )
+),
+file AS (
+    INSERT INTO files AS known
+        (id, recording_id, collection, name, recording_type, file_type, extension, recording_start,
+         announced_bytes, metadata, download_url, download_token, state, reason, first_event_id, announced_at)
+    SELECT a.id, recording.id, a.collection, a.name, a.recording_type, a.file_type, a.extension,
+        a.recording_start, a.announced_bytes, a.metadata, a.download_url, a.download_token,
+        CASE WHEN a.download_url IS NULL THEN 'parked' ELSE 'pending' END,
+        CASE WHEN a.download_url IS NULL THEN $13 END,
+        $1, $2
+    FROM recording CROSS JOIN announced a
+    ORDER BY a.collection, a.name, a.recording_type
+    ON CONFLICT (recording_id, collection, name, recording_type) DO UPDATE SET
+        file_type = COALESCE(NULLIF(EXCLUDED.file_type, ''), known.file_type),
+        extension = COALESCE(NULLIF(EXCLUDED.extension, ''), known.extension),
+        recording_start = COALESCE(EXCLUDED.recording_start, known.recording_start),
+        announced_bytes = COALESCE(EXCLUDED.announced_bytes, known.announced_bytes),
+        metadata = known.metadata || EXCLUDED.metadata,
+        download_url = COALESCE(EXCLUDED.download_url, known.download_url),
+        download_token = COALESCE(EXCLUDED.download_token, known.download_token),
+        updated_at = now()
+    WHERE known.state NOT IN ('archived', 'skipped', 'gone')
+    RETURNING id, collection, name, recording_type
+),
+job AS (
+    INSERT INTO jobs (id, kind, subject, state, run_at, waits_for, reason)
+    SELECT a.job_id, 'transfer', a.id,
+        CASE WHEN a.download_url IS NULL THEN 'parked' ELSE 'waiting' END,
+        now(),
+        CASE WHEN a.download_url IS NULL THEN 'token' END,
+        CASE WHEN a.download_url IS NULL THEN $13 END
+    FROM announced a JOIN file ON file.id = a.id
+)
+SELECT file.id, file.id = a.id AS is_new,
+    a.download_url IS NOT NULL OR a.download_token IS NOT NULL AS brings_access
+FROM file JOIN announced a USING (collection, name, recording_type)
+";
+
+/// Wakes the parked transfers of files that got fresh access, and tells the running ones.
+async fn wake(pool: &PgPool, files: &[Uuid]) -> Result<u64, sqlx::Error> {
+    let woken: i64 = sqlx::query_scalar(
+        "
+WITH held AS MATERIALIZED (
+    SELECT job.id, job.state, job.waits_for
+    FROM jobs job JOIN files file ON file.id = job.subject
+    WHERE job.kind = 'transfer' AND job.subject = ANY($1) AND job.state IN ('parked', 'running')
+        AND file.download_url IS NOT NULL
+    ORDER BY job.id
+    FOR UPDATE OF job
+),
+running AS (
+    UPDATE jobs SET wanted_again = true, updated_at = now()
+    FROM held WHERE jobs.id = held.id AND held.state = 'running'
+),
+woken AS (
+    UPDATE jobs SET state = 'waiting', run_at = now(), snoozes = 0, waits_for = NULL, reason = NULL,
+        updated_at = now()
+    FROM held WHERE jobs.id = held.id AND held.state = 'parked' AND held.waits_for = 'token'
+    RETURNING subject
+),
+file AS (
+    UPDATE files SET state = 'pending', reason = NULL, updated_at = now()
+    FROM woken WHERE files.id = woken.subject AND files.state = 'parked'
+)
+SELECT count(*) FROM woken",
+    )
+    .bind(files)
+    .fetch_one(pool)
+    .await?;
+    Ok(u64::try_from(woken).unwrap_or(0))
+}
+
+/// Chooses the place of a file. The recording's row is locked first: files that are placed at once agree on
+/// their folder.
+pub(super) async fn place(
+    pool: &PgPool,
+    file: FileId,
+    folder: &str,
+    name: &str,
+) -> Result<String, StoreError> {
+    let key = sqlx::query_scalar(
+        "
+WITH recording AS (
+    UPDATE recordings SET folder = COALESCE(recordings.folder, $2)
+    FROM files WHERE files.id = $1 AND recordings.id = files.recording_id
+    RETURNING recordings.folder
+)
+UPDATE files SET object_key = COALESCE(files.object_key, recording.folder || '/' || $3), updated_at = now()
+FROM recording WHERE files.id = $1
+RETURNING files.object_key",
+    )
+    .bind(file.0)
+    .bind(folder)
+    .bind(name)
+    .fetch_one(pool)
+    .await?;
+    Ok(key)
+}

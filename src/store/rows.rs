@@ -1,0 +1,251 @@
+//! Rows as both databases hand them out, and how they become words of the domain.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use secrecy::SecretString;
+use serde_json::{Map, Value};
+use sqlx::FromRow;
+use sqlx::types::Json;
+use uuid::Uuid;
+
+use super::moment::Moment;
+use super::{Depth, StoreError, TransferWork};
+use crate::domain::file::{ArchivedFile, FileRow, RecordingRow, Sha256Digest};
+use crate::domain::ids::{EventId, FileId, JobId, RecordingId};
+use crate::domain::job::{Job, Lease, Task};
+use crate::domain::recording::{FileIdentity, RecordingIdentity};
+
+/// The columns of a [`RecordingRecord`].
+macro_rules! recording_columns {
+    () => {
+        "id, account_id, kind, instance_id, topic, start_time, metadata, folder, announced_at"
+    };
+}
+
+/// The columns of a [`FileRecord`]: all but the secrets.
+macro_rules! file_columns {
+    () => {
+        "id, recording_id, collection, name, recording_type, file_type, extension, recording_start, \
+         announced_bytes, metadata, state, reason, object_key, bytes, sha256, content_type, store_checksum, \
+         etag, version_id, mark, archived_at, first_event_id, announced_at"
+    };
+}
+
+pub(super) use {file_columns, recording_columns};
+
+/// A row of `recordings`.
+#[derive(FromRow)]
+pub(super) struct RecordingRecord {
+    id: Uuid,
+    account_id: String,
+    kind: String,
+    instance_id: String,
+    topic: Option<String>,
+    start_time: Option<Moment>,
+    metadata: Json<Map<String, Value>>,
+    folder: Option<String>,
+    announced_at: Moment,
+}
+
+impl RecordingRecord {
+    pub(super) fn read(self) -> Result<RecordingRow, StoreError> {
+        Ok(RecordingRow {
+            id: RecordingId(self.id),
+            identity: RecordingIdentity {
+                account_id: self.account_id,
+                kind: self.kind.parse()?,
+                instance_id: self.instance_id,
+            },
+            topic: self.topic,
+            start_time: time(self.start_time),
+            metadata: self.metadata.0,
+            folder: self.folder,
+            announced_at: self.announced_at.0,
+        })
+    }
+}
+
+/// A row of `files`, without its secrets.
+#[derive(FromRow)]
+pub(super) struct FileRecord {
+    id: Uuid,
+    recording_id: Uuid,
+    collection: String,
+    name: String,
+    recording_type: String,
+    file_type: String,
+    extension: String,
+    recording_start: Option<Moment>,
+    announced_bytes: Option<i64>,
+    metadata: Json<Map<String, Value>>,
+    state: String,
+    reason: Option<String>,
+    object_key: Option<String>,
+    #[sqlx(flatten)]
+    proof: ProofRecord,
+    archived_at: Option<Moment>,
+    first_event_id: Uuid,
+    announced_at: Moment,
+}
+
+/// What is set in a row of `files` when it is archived.
+#[derive(FromRow)]
+struct ProofRecord {
+    bytes: Option<i64>,
+    sha256: Option<Vec<u8>>,
+    content_type: Option<String>,
+    store_checksum: Option<String>,
+    etag: Option<String>,
+    version_id: Option<String>,
+    mark: Option<String>,
+}
+
+impl FileRecord {
+    pub(super) fn read(self) -> Result<FileRow, StoreError> {
+        Ok(FileRow {
+            id: FileId(self.id),
+            recording_id: RecordingId(self.recording_id),
+            identity: FileIdentity {
+                collection: self.collection,
+                name: self.name,
+                recording_type: self.recording_type,
+            },
+            file_type: self.file_type,
+            extension: self.extension,
+            recording_start: time(self.recording_start),
+            announced_bytes: self.announced_bytes.map(whole).transpose()?,
+            metadata: self.metadata.0,
+            state: self.state.parse()?,
+            reason: self.reason,
+            archived: self.proof.read(self.object_key.as_deref())?,
+            object_key: self.object_key,
+            archived_at: time(self.archived_at),
+            first_event_id: EventId(self.first_event_id),
+            announced_at: self.announced_at.0,
+        })
+    }
+}
+
+impl ProofRecord {
+    fn read(self, object_key: Option<&str>) -> Result<Option<ArchivedFile>, StoreError> {
+        let (Some(object_key), Some(bytes), Some(sha256), Some(content_type)) =
+            (object_key, self.bytes, self.sha256, self.content_type)
+        else {
+            return Ok(None);
+        };
+        let sha256 = sha256.try_into().map_err(|_| unreadable("a SHA-256 that has not 32 bytes"))?;
+        Ok(Some(ArchivedFile {
+            object_key: object_key.to_owned(),
+            bytes: whole(bytes)?,
+            sha256: Sha256Digest(sha256),
+            content_type,
+            store_checksum: self.store_checksum.as_deref().map(FromStr::from_str).transpose()?,
+            etag: self.etag,
+            version_id: self.version_id,
+            mark: self.mark,
+        }))
+    }
+}
+
+/// A row of `files` with its secrets, and the start of the earliest file of its recording.
+#[derive(FromRow)]
+pub(super) struct TransferRecord {
+    #[sqlx(flatten)]
+    file: FileRecord,
+    recording_began: Option<Moment>,
+    download_url: Option<String>,
+    download_token: Option<String>,
+}
+
+impl TransferRecord {
+    /// The recording that the file belongs to.
+    pub(super) fn recording_id(&self) -> Uuid {
+        self.file.recording_id
+    }
+
+    pub(super) fn read(self, recording: RecordingRecord) -> Result<TransferWork, StoreError> {
+        Ok(TransferWork {
+            file: self.file.read()?,
+            recording: recording.read()?,
+            recording_began: time(self.recording_began),
+            download_url: self.download_url.map(SecretString::from),
+            download_token: self.download_token.map(SecretString::from),
+        })
+    }
+}
+
+/// What a claim returns of a row of `jobs`.
+#[derive(FromRow)]
+pub(super) struct JobRecord {
+    id: Uuid,
+    kind: String,
+    subject: Uuid,
+    run_at: Moment,
+    attempts: i64,
+    snoozes: i64,
+    lease_token: i64,
+    checkpoint: Option<Json<Value>>,
+}
+
+impl JobRecord {
+    fn read(self) -> Result<Job, StoreError> {
+        Ok(Job {
+            lease: Lease { job: JobId(self.id), token: self.lease_token },
+            task: Task::from_row(&self.kind, self.subject)?,
+            attempts: count(self.attempts),
+            snoozes: count(self.snoozes),
+            checkpoint: self.checkpoint.map(|checkpoint| checkpoint.0),
+        })
+    }
+}
+
+/// Claimed jobs, oldest first: `RETURNING` promises no order.
+pub(super) fn claimed(mut records: Vec<JobRecord>) -> Result<Vec<Job>, StoreError> {
+    records.sort_by_key(|record| (record.run_at, record.id));
+    records.into_iter().map(JobRecord::read).collect()
+}
+
+/// How many jobs stand where.
+#[derive(FromRow)]
+pub(super) struct DepthRecord {
+    kind: String,
+    state: String,
+    jobs: i64,
+    oldest_due_ms: Option<i64>,
+}
+
+impl DepthRecord {
+    pub(super) fn read(self) -> Result<Depth, StoreError> {
+        Ok(Depth {
+            kind: self.kind,
+            state: self.state.parse()?,
+            jobs: whole(self.jobs)?,
+            oldest_due: self.oldest_due_ms.map(whole).transpose()?.map(Duration::from_millis),
+        })
+    }
+}
+
+/// A length of time as the databases take it; one that does not fit is as good as for ever.
+pub(super) fn millis(duration: Duration) -> i64 {
+    // A thousand years: far below the last date of either database.
+    const FOR_EVER: i64 = 1000 * 365 * 24 * 60 * 60 * 1000;
+    i64::try_from(duration.as_millis()).map_or(FOR_EVER, |millis| millis.min(FOR_EVER))
+}
+
+fn time(moment: Option<Moment>) -> Option<DateTime<Utc>> {
+    moment.map(|moment| moment.0)
+}
+
+fn whole(number: i64) -> Result<u64, StoreError> {
+    u64::try_from(number).map_err(|_| unreadable("a negative count"))
+}
+
+fn count(number: i64) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}
+
+fn unreadable(what: &str) -> StoreError {
+    StoreError::Unreadable(what.to_owned())
+}

@@ -1,0 +1,214 @@
+//! The record in SQLite: one file, one writer at a time, readers beside it (WAL).
+//!
+//! Every verb that writes is one transaction on the process's one writing connection. It begins with the write
+//! lock (`BEGIN IMMEDIATE`), so what it reads stays true until it commits, in this process and in others on the
+//! same file; and it is run to its end whatever becomes of its caller. A commit is on disk when it returns
+//! (`synchronous = FULL`): answered means durable.
+
+mod queue;
+mod read;
+mod record;
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_util::future::BoxFuture;
+use serde_json::Value;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{ConnectOptions, Connection, SqliteConnection, SqlitePool};
+
+use super::migrations::{self, Migrated};
+use super::unbroken::unbroken;
+use super::{Depth, Recorded, Store, StoreError, Swept, TransferWork};
+use crate::config::store::StoreConfig;
+use crate::domain::event::Event;
+use crate::domain::file::{FileRow, FileState, RecordingRow};
+use crate::domain::ids::{FileId, RecordingId};
+use crate::domain::job::{Job, Lease, Settlement};
+
+/// The database's clock, in Unix milliseconds. Several processes on one file share one machine, and so its clock.
+const NOW: &str = "SELECT CAST(unixepoch('subsec') * 1000 AS INTEGER)";
+
+/// The record in SQLite.
+pub(super) struct SqliteStore {
+    writer: SqlitePool,
+    readers: SqlitePool,
+    description: String,
+}
+
+impl SqliteStore {
+    /// Opens the file, which must exist: migrating creates it.
+    pub(super) async fn open(path: &Path, config: &StoreConfig) -> Result<Self, StoreError> {
+        if !tokio::fs::try_exists(path).await.map_err(sqlx::Error::Io)? {
+            return Err(StoreError::Schema { found: 0, needed: migrations::VERSION });
+        }
+        let pool = |connections| {
+            SqlitePoolOptions::new().max_connections(connections).acquire_timeout(config.acquire_timeout())
+        };
+        let writer = pool(1).connect_with(writer_options(path, config)).await?;
+        let readers =
+            pool(config.max_connections.saturating_sub(1).max(1)).connect_with(reader_options(path, config));
+        let readers = readers.await?;
+        let version: String = sqlx::query_scalar("SELECT sqlite_version()").fetch_one(&readers).await?;
+        Ok(Self { writer, readers, description: format!("sqlite {version}") })
+    }
+
+    /// Runs one verb as one transaction, to its end.
+    async fn write<T, F>(&self, verb: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<T, StoreError>> + Send + 'static,
+    {
+        let writer = self.writer.clone();
+        unbroken(async move {
+            let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await?;
+            let result = verb(&mut transaction).await?;
+            transaction.commit().await?;
+            Ok(result)
+        })
+        .await
+    }
+}
+
+/// The time at which a transaction writes.
+async fn now(db: &mut SqliteConnection) -> Result<i64, StoreError> {
+    Ok(sqlx::query_scalar(NOW).fetch_one(db).await?)
+}
+
+fn writer_options(path: &Path, config: &StoreConfig) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .foreign_keys(true)
+        .busy_timeout(config.acquire_timeout())
+}
+
+/// WAL is a property of the file, which the writer has set.
+fn reader_options(path: &Path, config: &StoreConfig) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .busy_timeout(config.acquire_timeout())
+        .pragma("query_only", "ON")
+}
+
+/// Migrates under a lock on a file beside the database, which is released however this ends: sqlx has no lock of
+/// its own for SQLite.
+pub(super) async fn migrate(path: PathBuf, config: &StoreConfig) -> Result<Migrated, StoreError> {
+    let lock_path = path.clone();
+    let lock = tokio::task::spawn_blocking(move || lock_beside(&lock_path))
+        .await
+        .map_err(|_panicked_or_shut_down| StoreError::Unavailable(sqlx::Error::WorkerCrashed))?
+        .map_err(|error| StoreError::Unavailable(sqlx::Error::Io(error)))?;
+    let mut connection = writer_options(&path, config).create_if_missing(true).connect().await?;
+    let migrated = migrations::run(&mut connection, migrations::SQLITE).await;
+    // Waits for the worker thread behind the connection: the lock must not be released before it is through.
+    let closed = connection.close().await;
+    drop(lock);
+    let migrated = migrated?;
+    closed?;
+    Ok(migrated)
+}
+
+/// Creates the database's folder where it is missing, and waits for the lock.
+fn lock_beside(path: &Path) -> std::io::Result<File> {
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    let mut name = path.as_os_str().to_owned();
+    name.push(".migrate-lock");
+    let file = File::options().create(true).truncate(false).write(true).open(name)?;
+    file.lock()?;
+    Ok(file)
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    fn describe(&self) -> &str {
+        &self.description
+    }
+
+    async fn record(&self, event: &Event) -> Result<Recorded, StoreError> {
+        let event = event.clone();
+        self.write(|transaction| Box::pin(async move { record::record(transaction, &event).await })).await
+    }
+
+    async fn claim(&self, owner: &str, limit: u32, lease: Duration) -> Result<Vec<Job>, StoreError> {
+        let owner = owner.to_owned();
+        self.write(move |transaction| {
+            Box::pin(async move { queue::claim(transaction, &owner, limit, lease).await })
+        })
+        .await
+    }
+
+    async fn extend(&self, lease: &Lease, length: Duration) -> Result<(), StoreError> {
+        let lease = lease.clone();
+        self.write(move |transaction| {
+            Box::pin(async move { queue::extend(transaction, &lease, length).await })
+        })
+        .await
+    }
+
+    async fn checkpoint(&self, lease: &Lease, checkpoint: &Value) -> Result<(), StoreError> {
+        let (lease, checkpoint) = (lease.clone(), checkpoint.clone());
+        self.write(move |transaction| {
+            Box::pin(async move { queue::checkpoint(transaction, &lease, &checkpoint).await })
+        })
+        .await
+    }
+
+    async fn settle(&self, lease: &Lease, settlement: Settlement) -> Result<(), StoreError> {
+        let lease = lease.clone();
+        self.write(move |transaction| {
+            Box::pin(async move { queue::settle(transaction, &lease, settlement).await })
+        })
+        .await
+    }
+
+    async fn sweep(&self, max_lost_leases: u32) -> Result<Swept, StoreError> {
+        self.write(move |transaction| {
+            Box::pin(async move { queue::sweep(transaction, max_lost_leases).await })
+        })
+        .await
+    }
+
+    async fn place(&self, file: FileId, folder: &str, name: &str) -> Result<String, StoreError> {
+        let (folder, name) = (folder.to_owned(), name.to_owned());
+        self.write(move |transaction| {
+            Box::pin(async move { record::place(transaction, file, &folder, &name).await })
+        })
+        .await
+    }
+
+    async fn transfer_work(&self, file: FileId) -> Result<Option<TransferWork>, StoreError> {
+        read::transfer_work(&self.readers, file).await
+    }
+
+    async fn recording(&self, id: RecordingId) -> Result<Option<(RecordingRow, Vec<FileRow>)>, StoreError> {
+        read::recording(&self.readers, id).await
+    }
+
+    async fn files(
+        &self,
+        states: &[FileState],
+        after: Option<FileId>,
+        limit: u32,
+    ) -> Result<Vec<FileRow>, StoreError> {
+        read::files(&self.readers, states, after, limit).await
+    }
+
+    async fn depth(&self) -> Result<Vec<Depth>, StoreError> {
+        read::depth(&self.readers).await
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        read::ping(&self.readers).await
+    }
+
+    async fn close(&self) {
+        self.readers.close().await;
+        self.writer.close().await;
+    }
+}

@@ -1,0 +1,286 @@
+//! The queue: claim, hold, settle, sweep, within one transaction each.
+
+use std::time::Duration;
+
+use serde_json::Value;
+use sqlx::SqliteConnection;
+use sqlx::sqlite::SqliteQueryResult;
+use sqlx::types::Json;
+use uuid::Uuid;
+
+use super::super::announcement::clean_json;
+use super::super::rows::{JobRecord, claimed, millis};
+use super::super::settled::{LOST_TOO_OFTEN, Settled};
+use super::super::{StoreError, Swept};
+use super::now;
+use crate::domain::file::ArchivedFile;
+use crate::domain::ids::{FileId, JobId};
+use crate::domain::job::{Job, JobState, Lease, Settlement, Task};
+
+/// Claims due jobs.
+pub(super) async fn claim(
+    db: &mut SqliteConnection,
+    owner: &str,
+    limit: u32,
+    lease: Duration,
+) -> Result<Vec<Job>, StoreError> {
+    let now = now(db).await?;
+    let jobs: Vec<JobRecord> = sqlx::query_as(
+        "UPDATE jobs SET state = 'running', lease_owner = $2, lease_token = lease_token + 1,
+            lease_expires_at = $3 + $4, updated_at = $3
+         WHERE id IN (
+            SELECT id FROM jobs WHERE state = 'waiting' AND run_at <= $3 ORDER BY run_at, id LIMIT $1
+         )
+         RETURNING id, kind, subject, run_at, attempts, snoozes, lease_token, checkpoint",
+    )
+    .bind(i64::from(limit))
+    .bind(owner)
+    .bind(now)
+    .bind(millis(lease))
+    .fetch_all(db)
+    .await?;
+    claimed(jobs)
+}
+
+/// Extends a lease.
+pub(super) async fn extend(
+    db: &mut SqliteConnection,
+    lease: &Lease,
+    length: Duration,
+) -> Result<(), StoreError> {
+    let now = now(db).await?;
+    let result = sqlx::query(
+        "UPDATE jobs SET lease_expires_at = $3 + $4, updated_at = $3
+         WHERE id = $1 AND lease_token = $2 AND state = 'running'",
+    )
+    .bind(lease.job.0)
+    .bind(lease.token)
+    .bind(now)
+    .bind(millis(length))
+    .execute(db)
+    .await?;
+    held(lease, &result)
+}
+
+/// Writes a checkpoint.
+pub(super) async fn checkpoint(
+    db: &mut SqliteConnection,
+    lease: &Lease,
+    checkpoint: &Value,
+) -> Result<(), StoreError> {
+    let now = now(db).await?;
+    let result = sqlx::query(
+        "UPDATE jobs SET checkpoint = $4, snoozes = 0, lost_leases = 0, updated_at = $3
+         WHERE id = $1 AND lease_token = $2 AND state = 'running'",
+    )
+    .bind(lease.job.0)
+    .bind(lease.token)
+    .bind(now)
+    .bind(Json(clean_json(checkpoint)))
+    .execute(db)
+    .await?;
+    held(lease, &result)
+}
+
+fn held(lease: &Lease, result: &SqliteQueryResult) -> Result<(), StoreError> {
+    if result.rows_affected() == 1 { Ok(()) } else { Err(StoreError::LeaseLost(lease.job)) }
+}
+
+/// Ends a run: the job, its file and the jobs that follow.
+pub(super) async fn settle(
+    db: &mut SqliteConnection,
+    lease: &Lease,
+    settlement: Settlement,
+) -> Result<(), StoreError> {
+    let now = now(db).await?;
+    let settled = Settled::new(settlement);
+    let wanted_again: Option<bool> = sqlx::query_scalar(
+        "SELECT wanted_again FROM jobs WHERE id = $1 AND lease_token = $2 AND state = 'running'",
+    )
+    .bind(lease.job.0)
+    .bind(lease.token)
+    .fetch_optional(&mut *db)
+    .await?;
+    let Some(wanted_again) = wanted_again else { return Err(StoreError::LeaseLost(lease.job)) };
+    let again = wanted_again && settled.goes_again;
+    let state = if again { JobState::Waiting } else { settled.state };
+
+    let (kind, subject) = settle_job(db, lease.job, &settled, again, state, now).await?;
+    let task = Task::from_row(&kind, subject)?;
+    if let Task::Transfer(file) = task {
+        settle_file(db, file, state, settled.reason.as_deref(), now).await?;
+    }
+    if let Some((id, file)) = &settled.archived {
+        archive_file(db, *id, file, now).await?;
+    }
+    for (next, rest_ms) in settled.next.into_iter().filter(|(next, _)| *next != task) {
+        enqueue(db, next, rest_ms, now).await?;
+    }
+    Ok(())
+}
+
+async fn settle_job(
+    db: &mut SqliteConnection,
+    job: JobId,
+    settled: &Settled,
+    again: bool,
+    state: JobState,
+    now: i64,
+) -> Result<(String, Uuid), StoreError> {
+    let parked = state == JobState::Parked;
+    let job = sqlx::query_as(
+        "UPDATE jobs SET
+            state = $2,
+            run_at = $3 + $4,
+            attempts = iif($5 AND $6, 0, attempts + $7),
+            snoozes = iif($6, 0, snoozes + $8),
+            lost_leases = iif($6, 0, lost_leases),
+            wanted_again = false,
+            lease_owner = NULL,
+            lease_expires_at = NULL,
+            checkpoint = iif($6, NULL, checkpoint),
+            waits_for = $9,
+            reason = iif($6, NULL, COALESCE($10, reason)),
+            finished_at = iif($2 IN ('done', 'dead'), $3, NULL),
+            updated_at = $3
+         WHERE id = $1
+         RETURNING kind, subject",
+    )
+    .bind(job.0)
+    .bind(state.as_str())
+    .bind(now)
+    .bind(if again { 0 } else { settled.rest_ms })
+    .bind(again)
+    .bind(settled.finishes)
+    .bind(settled.attempts)
+    .bind(settled.snoozes)
+    .bind(settled.waits_for.filter(|_| parked).map(|waits_for| waits_for.as_str()))
+    .bind(&settled.reason)
+    .fetch_one(db)
+    .await?;
+    Ok(job)
+}
+
+/// Moves the file along with its transfer.
+async fn settle_file(
+    db: &mut SqliteConnection,
+    file: FileId,
+    transfer: JobState,
+    reason: Option<&str>,
+    now: i64,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "UPDATE files SET state = iif($2 = 'waiting', 'pending', $2), reason = COALESCE($3, reason),
+            updated_at = $4
+         WHERE id = $1 AND $2 IN ('waiting', 'parked', 'dead')
+            AND state NOT IN ('archived', 'skipped', 'gone')",
+    )
+    .bind(file.0)
+    .bind(transfer.as_str())
+    .bind(reason)
+    .bind(now)
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+async fn archive_file(
+    db: &mut SqliteConnection,
+    id: FileId,
+    file: &ArchivedFile,
+    now: i64,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "UPDATE files SET state = 'archived', reason = NULL, object_key = $2, bytes = $3, sha256 = $4,
+            content_type = $5, store_checksum = $6, etag = $7, version_id = $8, mark = $9,
+            download_url = NULL, download_token = NULL, archived_at = $10, updated_at = $10
+         WHERE id = $1 AND state <> 'archived'",
+    )
+    .bind(id.0)
+    .bind(&file.object_key)
+    .bind(i64::try_from(file.bytes).unwrap_or(i64::MAX))
+    .bind(file.sha256.0.as_slice())
+    .bind(&file.content_type)
+    .bind(file.store_checksum.as_ref().map(ToString::to_string))
+    .bind(&file.etag)
+    .bind(&file.version_id)
+    .bind(&file.mark)
+    .bind(now)
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Lets a job follow: a new one waits; of a known one, what waits keeps its time, what runs is wanted again,
+/// and all else waits again.
+async fn enqueue(db: &mut SqliteConnection, task: Task, rest_ms: i64, now: i64) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO jobs AS known (id, kind, subject, state, run_at, created_at, updated_at)
+         VALUES ($1, $2, $3, 'waiting', $4 + $5, $4, $4)
+         ON CONFLICT (kind, subject) DO UPDATE SET
+            wanted_again = known.state = 'running',
+            state = iif(known.state = 'running', 'running', 'waiting'),
+            run_at = excluded.run_at,
+            attempts = iif(known.state IN ('running', 'parked'), known.attempts, 0),
+            snoozes = iif(known.state = 'running', known.snoozes, 0),
+            lost_leases = iif(known.state = 'running', known.lost_leases, 0),
+            waits_for = NULL,
+            reason = iif(known.state = 'running', known.reason, NULL),
+            finished_at = NULL,
+            updated_at = excluded.updated_at
+         WHERE known.state <> 'waiting'",
+    )
+    .bind(Uuid::now_v7())
+    .bind(task.kind())
+    .bind(task.subject())
+    .bind(now)
+    .bind(rest_ms)
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// A job whose lease has expired, after its return.
+#[derive(sqlx::FromRow)]
+struct Returned {
+    kind: String,
+    subject: Uuid,
+    parked: bool,
+}
+
+/// Returns jobs whose lease has expired.
+pub(super) async fn sweep(db: &mut SqliteConnection, max_lost_leases: u32) -> Result<Swept, StoreError> {
+    let now = now(db).await?;
+    // The right side of every assignment sees the row as it was.
+    let jobs: Vec<Returned> = sqlx::query_as(
+        "UPDATE jobs SET
+            state = iif(lost_leases + 1 >= $1, 'parked', 'waiting'),
+            run_at = $2,
+            lost_leases = lost_leases + 1,
+            wanted_again = false,
+            lease_owner = NULL,
+            lease_expires_at = NULL,
+            waits_for = iif(lost_leases + 1 >= $1, 'person', NULL),
+            reason = iif(lost_leases + 1 >= $1, $3, reason),
+            updated_at = $2
+         WHERE state = 'running' AND lease_expires_at <= $2
+         RETURNING kind, subject, state = 'parked' AS parked",
+    )
+    .bind(i64::from(max_lost_leases))
+    .bind(now)
+    .bind(LOST_TOO_OFTEN)
+    .fetch_all(&mut *db)
+    .await?;
+    let mut swept = Swept::default();
+    for job in jobs {
+        if !job.parked {
+            swept.returned += 1;
+            continue;
+        }
+        swept.parked += 1;
+        if let Task::Transfer(file) = Task::from_row(&job.kind, job.subject)? {
+            settle_file(db, file, JobState::Parked, Some(LOST_TOO_OFTEN), now).await?;
+        }
+    }
+    Ok(swept)
+}

@@ -1,0 +1,105 @@
+//! Reading the record.
+
+use sqlx::SqlitePool;
+use sqlx::types::Json;
+
+use super::super::rows::{
+    DepthRecord, FileRecord, RecordingRecord, TransferRecord, file_columns, recording_columns,
+};
+use super::super::{Depth, StoreError, TransferWork, migrations};
+use super::NOW;
+use crate::domain::file::{FileRow, FileState, RecordingRow};
+use crate::domain::ids::{FileId, RecordingId};
+
+const RECORDING: &str = concat!("SELECT ", recording_columns!(), " FROM recordings WHERE id = $1");
+
+/// Everything a transfer needs.
+pub(super) async fn transfer_work(
+    pool: &SqlitePool,
+    file: FileId,
+) -> Result<Option<TransferWork>, StoreError> {
+    let work: Option<TransferRecord> = sqlx::query_as(concat!(
+        "SELECT ",
+        file_columns!(),
+        ", download_url, download_token,
+            (SELECT min(recording_start) FROM files sibling WHERE sibling.recording_id = files.recording_id)
+                AS recording_began
+         FROM files WHERE id = $1"
+    ))
+    .bind(file.0)
+    .fetch_optional(pool)
+    .await?;
+    let Some(work) = work else { return Ok(None) };
+    let recording = sqlx::query_as(RECORDING).bind(work.recording_id()).fetch_one(pool).await?;
+    work.read(recording).map(Some)
+}
+
+/// A recording with all its files.
+pub(super) async fn recording(
+    pool: &SqlitePool,
+    id: RecordingId,
+) -> Result<Option<(RecordingRow, Vec<FileRow>)>, StoreError> {
+    let recording: Option<RecordingRecord> =
+        sqlx::query_as(RECORDING).bind(id.0).fetch_optional(pool).await?;
+    let Some(recording) = recording else { return Ok(None) };
+    let files: Vec<FileRecord> = sqlx::query_as(concat!(
+        "SELECT ",
+        file_columns!(),
+        " FROM files WHERE recording_id = $1 ORDER BY id"
+    ))
+    .bind(id.0)
+    .fetch_all(pool)
+    .await?;
+    let files = files.into_iter().map(FileRecord::read).collect::<Result<_, _>>()?;
+    Ok(Some((recording.read()?, files)))
+}
+
+/// Files in some states, page by page.
+pub(super) async fn files(
+    pool: &SqlitePool,
+    states: &[FileState],
+    after: Option<FileId>,
+    limit: u32,
+) -> Result<Vec<FileRow>, StoreError> {
+    let states = if states.is_empty() { &FileState::ALL } else { states };
+    let files: Vec<FileRecord> = sqlx::query_as(concat!(
+        "SELECT ",
+        file_columns!(),
+        " FROM files
+         WHERE state IN (SELECT value FROM json_each($1)) AND ($2 IS NULL OR id > $2)
+         ORDER BY id LIMIT $3"
+    ))
+    .bind(Json(states))
+    .bind(after.map(|file| file.0))
+    .bind(i64::from(limit))
+    .fetch_all(pool)
+    .await?;
+    files.into_iter().map(FileRecord::read).collect()
+}
+
+/// How many jobs stand where.
+pub(super) async fn depth(pool: &SqlitePool) -> Result<Vec<Depth>, StoreError> {
+    let now: i64 = sqlx::query_scalar(NOW).fetch_one(pool).await?;
+    let depth: Vec<DepthRecord> = sqlx::query_as(
+        "SELECT kind, state, count(*) AS jobs,
+            $1 - min(run_at) FILTER (WHERE state = 'waiting' AND run_at <= $1) AS oldest_due_ms
+         FROM jobs GROUP BY kind, state ORDER BY kind, state",
+    )
+    .bind(now)
+    .fetch_all(pool)
+    .await?;
+    depth.into_iter().map(DepthRecord::read).collect()
+}
+
+/// Compares the schema's version with this program's.
+pub(super) async fn ping(pool: &SqlitePool) -> Result<(), StoreError> {
+    let version =
+        sqlx::query_scalar("SELECT max(version) FROM _sqlx_migrations WHERE success").fetch_one(pool).await;
+    match version {
+        // An error without a code of its own: nothing was ever migrated.
+        Err(sqlx::Error::Database(error)) if error.message().starts_with("no such table") => {
+            migrations::check_version(None)
+        }
+        version => migrations::check_version(version?),
+    }
+}
