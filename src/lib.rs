@@ -6,9 +6,11 @@
 //! - [`config`]: settings, from file and environment
 //! - [`store`]: the record, in Postgres or SQLite
 //! - [`archive`]: the storage that the user owns, S3 or a directory
+//! - [`simulator`]: a fake Zoom, for the demo and the tests
 
 pub mod archive;
 pub mod config;
 pub mod domain;
+pub mod simulator;
 pub mod store;
 pub mod zoom;
