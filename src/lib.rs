@@ -11,6 +11,7 @@
 //! - [`worker`]: the queue's workers; they know leases, not the work
 //! - [`jobs`]: the work itself, the only room where Zoom meets the archive
 //! - [`archive`]: the storage that the user owns, S3 or a directory
+//! - [`simulator`]: a fake Zoom, for the demo and the tests
 
 pub mod archive;
 pub mod clock;
@@ -19,6 +20,7 @@ pub mod domain;
 pub mod http;
 pub mod jobs;
 pub mod lifecycle;
+pub mod simulator;
 pub mod store;
 pub mod telemetry;
 pub mod worker;

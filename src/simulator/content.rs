@@ -1,0 +1,181 @@
+//! What is in a file: real media made for this project (see `media/README.md`), or bytes that are computed
+//! as they are asked for, so that a file of any size costs no memory.
+
+use bytes::Bytes;
+use data_encoding::HEXLOWER;
+use sha2::{Digest, Sha256};
+
+use crate::domain::file::Sha256Digest;
+
+/// A short video with sound: H.264 and AAC, index in front.
+pub const SESSION_MP4: &[u8] = include_bytes!("media/session.mp4");
+/// The mixed sound: AAC.
+pub const SESSION_M4A: &[u8] = include_bytes!("media/session.m4a");
+/// One participant's sound: AAC.
+pub const ADA_M4A: &[u8] = include_bytes!("media/participant-ada.m4a");
+/// One participant's picture: H.264.
+pub const ADA_MP4: &[u8] = include_bytes!("media/participant-ada.mp4");
+/// Another participant's sound: AAC.
+pub const GRACE_M4A: &[u8] = include_bytes!("media/participant-grace.m4a");
+/// What was said: WebVTT.
+pub const TRANSCRIPT_VTT: &[u8] = include_bytes!("media/transcript.vtt");
+/// What was written.
+pub const CHAT_TXT: &[u8] = include_bytes!("media/chat.txt");
+/// Who spoke when: JSON.
+pub const TIMELINE_JSON: &[u8] = include_bytes!("media/timeline.json");
+/// The summary: JSON with a `summary` section.
+pub const SUMMARY_JSON: &[u8] = include_bytes!("media/summary.json");
+
+/// Generated content is computed in words of this many bytes.
+const WORD_BYTES: u64 = 8;
+/// Bytes hashed at a time.
+const HASH_STEP: usize = 64 * 1024;
+
+/// What is in a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Content {
+    /// Bytes that are part of the program.
+    Embedded(&'static [u8]),
+    /// Pseudo-random bytes, the same for the same seed, computed by offset. They begin with a byte that no
+    /// text begins with, so that nothing takes them for a web page.
+    Generated {
+        /// Which bytes.
+        seed: u64,
+        /// How many.
+        bytes: u64,
+    },
+}
+
+impl Content {
+    /// Length in bytes.
+    #[must_use]
+    pub fn len(self) -> u64 {
+        match self {
+            Self::Embedded(bytes) => bytes.len() as u64,
+            Self::Generated { bytes, .. } => bytes,
+        }
+    }
+
+    /// Whether there is nothing in it.
+    #[must_use]
+    pub fn is_empty(self) -> bool {
+        self.len() == 0
+    }
+
+    /// Up to `max` bytes from `offset` on; fewer at the end, none beyond it.
+    #[must_use]
+    pub fn read(self, offset: u64, max: usize) -> Bytes {
+        let left = usize::try_from(self.len().saturating_sub(offset)).unwrap_or(usize::MAX);
+        let count = left.min(max);
+        match self {
+            _ if count == 0 => Bytes::new(),
+            Self::Embedded(bytes) => {
+                // `count` is not 0, so `offset` lies within the slice and fits.
+                let from = usize::try_from(offset).unwrap_or(usize::MAX);
+                Bytes::from_static(bytes).slice(from..from + count)
+            }
+            Self::Generated { seed, .. } => generate(seed, offset, count),
+        }
+    }
+
+    /// SHA-256 of all of it. Takes its time for a large file (hundreds of MB a second): not for an async task
+    /// when there are many.
+    #[must_use]
+    pub fn sha256(self) -> Sha256Digest {
+        let mut hash = Sha256::new();
+        let mut offset = 0;
+        while offset < self.len() {
+            let piece = self.read(offset, HASH_STEP);
+            hash.update(&piece);
+            offset += piece.len() as u64;
+        }
+        Sha256Digest(hash.finalize().into())
+    }
+
+    /// A strong entity tag: other content, other tag.
+    #[must_use]
+    pub fn etag(self) -> String {
+        match self {
+            Self::Embedded(_) => format!("\"{}\"", HEXLOWER.encode(&self.sha256().0[..12])),
+            Self::Generated { seed, bytes } => format!("\"{seed:x}-{bytes:x}\""),
+        }
+    }
+}
+
+/// The bytes `offset..offset + count` of the endless stream that belongs to `seed`.
+fn generate(seed: u64, offset: u64, count: usize) -> Bytes {
+    let first_word = offset / WORD_BYTES;
+    let skip = usize::try_from(offset % WORD_BYTES).unwrap_or_default();
+    let mut bytes = Vec::with_capacity(skip + count + 8);
+    let mut word = first_word;
+    while bytes.len() < skip + count {
+        bytes.extend_from_slice(&scramble(seed, word).to_le_bytes());
+        word += 1;
+    }
+    bytes.truncate(skip + count);
+    if first_word == 0 {
+        // 0x80 to 0xbf: in UTF-8 these never begin a character.
+        bytes[0] = 0x80 | (bytes[0] & 0x3f);
+    }
+    Bytes::from(bytes).slice(skip..)
+}
+
+/// Word `index` of the stream of `seed`: the output function of SplitMix64 (Steele, Lea, Flood, 2014), which
+/// needs no state but the position.
+pub(super) fn scramble(seed: u64, index: u64) -> u64 {
+    let mut word = seed.wrapping_add(index.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    word ^ (word >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn generated_content_is_the_same_however_it_is_cut() {
+        let content = Content::Generated { seed: 7, bytes: 1000 };
+        let whole = content.read(0, 1000);
+        for (offset, count) in [(0, 1), (1, 7), (3, 500), (8, 8), (999, 1), (17, 983)] {
+            let from = usize::try_from(offset).unwrap();
+            assert_eq!(content.read(offset, count), whole[from..from + count], "{offset}+{count}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_read_beyond_the_end() {
+        for content in [Content::Generated { seed: 7, bytes: 10 }, Content::Embedded(b"0123456789")] {
+            assert_eq!(content.read(8, 100).len(), 2);
+            assert!(content.read(10, 1).is_empty());
+            assert!(content.read(u64::MAX, 1).is_empty());
+        }
+    }
+
+    #[test]
+    fn generated_content_never_looks_like_text() {
+        for seed in 0..1000 {
+            let first = Content::Generated { seed, bytes: 1 }.read(0, 1)[0];
+            assert!((0x80..0xc0).contains(&first), "{first:#x}");
+        }
+    }
+
+    #[test]
+    fn another_seed_or_length_is_another_entity() {
+        let tags = [
+            Content::Generated { seed: 1, bytes: 10 }.etag(),
+            Content::Generated { seed: 2, bytes: 10 }.etag(),
+            Content::Generated { seed: 1, bytes: 11 }.etag(),
+            Content::Embedded(SESSION_MP4).etag(),
+            Content::Embedded(SESSION_M4A).etag(),
+        ];
+        assert_eq!(std::collections::BTreeSet::from(tags).len(), 5);
+    }
+
+    #[test]
+    fn the_digest_is_that_of_the_bytes() {
+        let content = Content::Generated { seed: 3, bytes: HASH_STEP as u64 * 2 + 5 };
+        let all = content.read(0, HASH_STEP * 3);
+        assert_eq!(content.sha256().0, <[u8; 32]>::from(Sha256::digest(&all)));
+    }
+}

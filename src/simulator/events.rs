@@ -1,0 +1,272 @@
+//! Event bodies in Zoom's shapes (Zoom, "Video SDK webhooks" and "Meeting webhooks", events
+//! `session.recording_*` and `recording.*`), and the odd forms in which they really come.
+
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use serde_json::{Map, Value, json};
+use url::Url;
+
+use super::recording::{Collection, FakeFile, FakeRecording};
+use crate::domain::recording::RecordingKind;
+
+/// What an event is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum EventKind {
+    /// The recording is ready: everything but transcript and summary.
+    Recording,
+    /// The transcript is ready.
+    Transcript,
+    /// The summary is ready; Video SDK only.
+    Summary,
+}
+
+impl EventKind {
+    /// All of them, in the order in which Zoom sends them.
+    pub const ALL: [Self; 3] = [Self::Recording, Self::Transcript, Self::Summary];
+
+    /// The value of `event`.
+    #[must_use]
+    pub fn name(self, kind: RecordingKind) -> &'static str {
+        match (kind, self) {
+            (RecordingKind::VideoSdk, Self::Recording) => "session.recording_completed",
+            (RecordingKind::VideoSdk, Self::Transcript) => "session.recording_transcript_completed",
+            (RecordingKind::VideoSdk, Self::Summary) => "session.recording_summary_completed",
+            (_, Self::Recording) => "recording.completed",
+            (_, Self::Transcript) => "recording.transcript_completed",
+            (_, Self::Summary) => "recording.summary_completed",
+        }
+    }
+
+    /// Whether this event announces that file.
+    #[must_use]
+    pub fn announces(self, file: &FakeFile) -> bool {
+        let kind = match file.file_type.as_str() {
+            "TRANSCRIPT" => Self::Transcript,
+            "SUMMARY" => Self::Summary,
+            _ => Self::Recording,
+        };
+        self == kind
+    }
+
+    /// The events that a recording needs until every file of it is announced.
+    pub fn of(recording: &FakeRecording) -> impl Iterator<Item = Self> + '_ {
+        Self::ALL.into_iter().filter(|kind| recording.files.iter().any(|file| kind.announces(file)))
+    }
+}
+
+/// Forms that are odd but have been seen.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Quirks {
+    /// Numbers come as strings: `"file_size": "1024"`, `"id": "81234567890"`.
+    pub numbers_as_strings: bool,
+    /// Ids of digits come as numbers; see [`FakeRecording::with_numeric_ids`].
+    pub strings_as_numbers: bool,
+    /// No `file_size` anywhere.
+    pub missing_sizes: bool,
+    /// Keys stand twice in one object, with the same value.
+    pub doubled_keys: bool,
+    /// Enumerations have values, and objects have keys, that nobody has heard of.
+    pub unknown_words: bool,
+    /// Among the files stand a `null` and a string.
+    pub stray_entries: bool,
+}
+
+/// What differs between two announcements of the same thing.
+#[derive(Debug, Clone)]
+pub struct Links<'a> {
+    /// Where the files are served.
+    pub base: &'a Url,
+    /// Makes the URLs of this announcement unlike those of another.
+    pub variant: &'a str,
+    /// The download token.
+    pub token: &'a str,
+}
+
+impl Links<'_> {
+    /// Where a file can be fetched, by these links.
+    #[must_use]
+    pub fn download_url(&self, file: &FakeFile) -> String {
+        let base = self.base.as_str().trim_end_matches('/');
+        format!("{base}/rec/webhook_download/{}/{}", file.key, self.variant)
+    }
+}
+
+/// The body of an event, as bytes to be signed.
+#[must_use]
+pub fn body(
+    recording: &FakeRecording,
+    kind: EventKind,
+    links: &Links<'_>,
+    quirks: Quirks,
+    event_time: DateTime<Utc>,
+) -> Vec<u8> {
+    let mut object = recording_object(recording, links);
+    let mut count = 0;
+    let mut total = 0;
+    for collection in Collection::ALL {
+        let files: Vec<&FakeFile> = recording
+            .files
+            .iter()
+            .filter(|file| file.collection == collection && kind.announces(file))
+            .collect();
+        if files.is_empty() && collection != Collection::Recording {
+            continue;
+        }
+        count += files.len();
+        total += files.iter().map(|file| file.content.len()).sum::<u64>();
+        let entries = files.iter().map(|file| file_object(recording, file, links)).collect();
+        object.insert(collection.as_str().to_owned(), Value::Array(entries));
+    }
+    object.insert("total_size".to_owned(), json!(total));
+    object.insert("recording_count".to_owned(), json!(count));
+    let mut event = json!({
+        "event": kind.name(recording.kind),
+        "event_ts": event_time.timestamp_millis(),
+        "download_token": links.token,
+        "payload": { "account_id": recording.account_id, "object": object },
+    });
+    quirks.apply(&mut event);
+    let text = event.to_string();
+    if quirks.doubled_keys { double_keys(&text) } else { text }.into_bytes()
+}
+
+fn recording_object(recording: &FakeRecording, links: &Links<'_>) -> Map<String, Value> {
+    let start = time(recording.start_time);
+    let object = match recording.kind {
+        RecordingKind::VideoSdk => json!({
+            "session_id": recording.instance_id,
+            "session_name": recording.topic,
+            "session_key": format!("key-{}", recording.number),
+            "host_id": "Hk9fakeHostIdQ0wNr1",
+            "start_time": start,
+            "timezone": "UTC",
+            "duration": recording.minutes,
+        }),
+        kind => json!({
+            "uuid": recording.instance_id,
+            "id": recording.number,
+            "account_id": recording.account_id,
+            "host_id": "Hk9fakeHostIdQ0wNr1",
+            "host_email": "host@example.com",
+            "topic": recording.topic,
+            // 8: a meeting that recurs at fixed times; 5: a webinar (Zoom, "Meeting and webinar types").
+            "type": if kind == RecordingKind::Webinar { 5 } else { 8 },
+            "start_time": start,
+            "timezone": "Europe/Berlin",
+            "duration": recording.minutes,
+            "share_url": links.base.join("rec/share/fake").map(String::from).unwrap_or_default(),
+            "password": "fake-password",
+            "recording_play_passcode": "fake-passcode",
+        }),
+    };
+    match object {
+        Value::Object(object) => object,
+        _ => Map::new(),
+    }
+}
+
+fn file_object(recording: &FakeRecording, file: &FakeFile, links: &Links<'_>) -> Value {
+    let start = recording.start_time + TimeDelta::seconds(i64::from(file.starts_after_secs));
+    let end = start + TimeDelta::minutes(i64::from(recording.minutes));
+    let mut object = json!({
+        "recording_start": time(start),
+        "recording_end": time(end),
+        "file_type": file.file_type,
+        "file_extension": file.extension,
+        "download_url": links.download_url(file),
+        "status": "completed",
+    });
+    let mut set = |key: &str, value: Option<Value>| {
+        if let Some(value) = value {
+            object[key] = value;
+        }
+    };
+    set("id", file.id.as_ref().map(|id| json!(id)));
+    set("file_size", file.announced_bytes().map(|bytes| json!(bytes)));
+    set("recording_type", file.recording_type.as_ref().map(|word| json!(word)));
+    if recording.kind != RecordingKind::VideoSdk {
+        set("meeting_id", Some(json!(recording.instance_id)));
+        set("play_url", links.base.join("rec/play/fake").ok().map(|url| json!(url.as_str())));
+    }
+    if let Some(name) = &file.participant {
+        set("file_name", Some(json!(format!("Audio only - {name}"))));
+        if recording.kind == RecordingKind::VideoSdk {
+            set("user_id", Some(json!("16778240")));
+            set("user_key", Some(json!(name.split(' ').next().unwrap_or_default().to_lowercase())));
+        }
+    }
+    object
+}
+
+fn time(time: DateTime<Utc>) -> String {
+    time.to_rfc3339_opts(SecondsFormat::Secs, true)
+}
+
+impl Quirks {
+    fn apply(self, event: &mut Value) {
+        if self.unknown_words {
+            event["payload"]["object"]["hologram_level"] = json!({ "depth": [3, null] });
+        }
+        self.apply_to_fields(&mut event["payload"]["object"]);
+        if self.numbers_as_strings {
+            event["event_ts"] = json!(event["event_ts"].to_string());
+        }
+        for collection in Collection::ALL {
+            if let Some(Value::Array(entries)) = event["payload"]["object"].get_mut(collection.as_str()) {
+                entries.iter_mut().for_each(|entry| self.apply_to_file(entry));
+                if self.stray_entries {
+                    entries.insert(0, Value::Null);
+                    entries.push(json!("processing"));
+                }
+            }
+        }
+    }
+
+    fn apply_to_file(self, file: &mut Value) {
+        if self.unknown_words {
+            file["status"] = json!("teleported");
+            file["hologram"] = json!(true);
+        }
+        if self.missing_sizes
+            && let Some(file) = file.as_object_mut()
+        {
+            file.remove("file_size");
+        }
+        self.apply_to_fields(file);
+    }
+
+    fn apply_to_fields(self, object: &mut Value) {
+        for value in object.as_object_mut().into_iter().flat_map(Map::values_mut) {
+            match value {
+                Value::Number(number) if self.numbers_as_strings => *value = json!(number.to_string()),
+                Value::String(text) if self.strings_as_numbers => {
+                    if let Ok(number) = text.parse::<u64>() {
+                        *value = json!(number);
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+/// Says twice what can be found in the text without reading it: within a JSON string the quotes would be
+/// escaped, so these patterns are keys for certain.
+fn double_keys(text: &str) -> String {
+    let mut text = text.to_owned();
+    for pair in [r#""status":"completed""#, r#""timezone":"UTC""#, r#""timezone":"Europe/Berlin""#] {
+        text = text.replace(pair, &format!("{pair},{pair}"));
+    }
+    text
+}
+
+/// The body of Zoom's request to validate a URL.
+#[must_use]
+pub fn url_validation(plain_token: &str, event_time: DateTime<Utc>) -> Vec<u8> {
+    json!({
+        "event": "endpoint.url_validation",
+        "event_ts": event_time.timestamp_millis(),
+        "payload": { "plainToken": plain_token },
+    })
+    .to_string()
+    .into_bytes()
+}

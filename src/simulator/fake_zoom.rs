@@ -1,0 +1,110 @@
+//! The whole fake Zoom: library, download server, and the events that announce the one by URLs of the other.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use url::Url;
+
+use super::content::scramble;
+use super::events::{self, EventKind, Links, Quirks};
+use super::library::Library;
+use super::now;
+use super::recording::FakeRecording;
+use super::server::Server;
+
+/// How a fake Zoom is set up.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Where the download server listens; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// What download URLs begin with, when the receiver reaches the server by another name.
+    pub public_url: Option<Url>,
+    /// Slows every download down to so many bytes a second.
+    pub bytes_per_sec: Option<u64>,
+    /// How long a download token is good. Zoom's: 24 hours.
+    pub token_lifetime: Duration,
+    /// Where tokens and URLs come from; the same for the same seed, but for the time in them.
+    pub seed: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            listen: (Ipv4Addr::LOCALHOST, 0).into(),
+            public_url: None,
+            bytes_per_sec: None,
+            token_lifetime: Duration::from_secs(24 * 3600),
+            seed: 1,
+        }
+    }
+}
+
+/// A running fake Zoom. Dropped, it is gone at once: connections break, ports are free.
+pub struct FakeZoom {
+    library: Library,
+    server: Server,
+    base: Url,
+    token_lifetime: Duration,
+    seed: u64,
+    announcements: AtomicU64,
+}
+
+impl FakeZoom {
+    /// Starts one.
+    ///
+    /// # Errors
+    /// When an address cannot be bound.
+    pub async fn start(options: Options) -> io::Result<Self> {
+        let library = Library::new(options.seed);
+        let server = Server::start(options.listen, library.clone(), options.bytes_per_sec).await?;
+        let base = match options.public_url {
+            Some(url) => url,
+            None => Url::parse(&format!("http://{}", server.front)).map_err(io::Error::other)?,
+        };
+        Ok(Self {
+            library,
+            server,
+            base,
+            token_lifetime: options.token_lifetime,
+            seed: options.seed,
+            announcements: AtomicU64::new(0),
+        })
+    }
+
+    /// What it has recorded, what is wrong with it, and what was asked of it.
+    #[must_use]
+    pub fn library(&self) -> &Library {
+        &self.library
+    }
+
+    /// The origin of its download URLs: the entry that a receiver's `zoom.download_hosts` needs.
+    #[must_use]
+    pub fn origin(&self) -> String {
+        self.base.origin().ascii_serialization()
+    }
+
+    /// The origin that [`RedirectTo::OtherOrigin`](super::fault::RedirectTo::OtherOrigin) leads to.
+    #[must_use]
+    pub fn second_origin(&self) -> String {
+        format!("http://{}", self.server.behind)
+    }
+
+    /// The body of an event of this kind, with a fresh token and URLs that no earlier event had. The
+    /// recording's files are on the shelf from now on.
+    #[must_use]
+    pub fn announce(&self, recording: &FakeRecording, kind: EventKind, quirks: Quirks) -> Vec<u8> {
+        self.library.add(recording);
+        let number = self.announcements.fetch_add(1, Ordering::Relaxed);
+        let variant = format!("{:016x}", scramble(self.seed, 1_000_000 + number));
+        let token = self.library.issue_token(&recording.instance_id, self.token_lifetime);
+        let links = Links { base: &self.base, variant: &variant, token: &token };
+        events::body(recording, kind, &links, quirks, now())
+    }
+
+    /// Stops it at once, as dropping it does.
+    pub fn stop(self) {
+        drop(self);
+    }
+}

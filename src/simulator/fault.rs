@@ -1,0 +1,169 @@
+//! How a download goes wrong, and how often.
+
+use std::fmt;
+
+use http::StatusCode;
+
+/// Where a redirect leads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RedirectTo {
+    /// Another path of the same origin.
+    OtherPath,
+    /// The fake Zoom's second origin (another port); no bearer token is asked for there, a signature in the
+    /// query is.
+    OtherOrigin,
+    /// Back to where it came from, for ever.
+    Itself,
+    /// Anywhere, as the value of `Location`.
+    Anywhere(String),
+}
+
+/// How one answer goes wrong. Counts of bytes are counted within the answer, from its first byte, not within
+/// the file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fault {
+    /// The connection is closed after so many bytes of the body.
+    Cut {
+        /// Bytes sent before.
+        after: u64,
+    },
+    /// Nothing more is sent after so many bytes, and the connection is held open.
+    Stall {
+        /// Bytes sent before.
+        after: u64,
+    },
+    /// The body trickles.
+    Slow {
+        /// At most this fast.
+        bytes_per_sec: u64,
+    },
+    /// An HTTP status instead of the file.
+    Status {
+        /// Which one.
+        code: StatusCode,
+        /// Seconds in `Retry-After`.
+        retry_after: Option<u64>,
+    },
+    /// 200 with Zoom's sign-in page, as HTML.
+    SignInPage,
+    /// 200 with a short JSON error.
+    JsonError,
+    /// The token is refused as expired: 401 with code 124.
+    ExpiredToken,
+    /// `Content-Length` names so many bytes more (or less) than there are. With more, the connection ends
+    /// early; with less, the end of the file is missing and nothing shows it.
+    ContentLength {
+        /// Added to the true length.
+        delta: i64,
+    },
+    /// No `Content-Length`: chunked.
+    Chunked,
+    /// 200 without any byte.
+    Empty,
+    /// A `Range` is not honoured: 200 and the whole file.
+    RangesIgnored,
+    /// A `Range` is answered by a range that begins so many bytes later, and says so.
+    RangeShifted {
+        /// Bytes by which it is off.
+        by: u64,
+    },
+    /// 302.
+    Redirect(RedirectTo),
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cut { after } => write!(f, "cut after {after}"),
+            Self::Stall { after } => write!(f, "stall after {after}"),
+            Self::Slow { bytes_per_sec } => write!(f, "slow, {bytes_per_sec} B/s"),
+            Self::Status { code, .. } => write!(f, "status {}", code.as_u16()),
+            Self::SignInPage => f.write_str("sign-in page"),
+            Self::JsonError => f.write_str("JSON error in a 200"),
+            Self::ExpiredToken => f.write_str("expired token"),
+            Self::ContentLength { delta } => write!(f, "Content-Length off by {delta}"),
+            Self::Chunked => f.write_str("no Content-Length"),
+            Self::Empty => f.write_str("empty"),
+            Self::RangesIgnored => f.write_str("ranges ignored"),
+            Self::RangeShifted { by } => write!(f, "range off by {by}"),
+            Self::Redirect(to) => write!(f, "redirect to {to}"),
+        }
+    }
+}
+
+impl fmt::Display for RedirectTo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OtherPath => f.write_str("another path"),
+            Self::OtherOrigin => f.write_str("another origin"),
+            Self::Itself => f.write_str("itself"),
+            Self::Anywhere(url) => f.write_str(url),
+        }
+    }
+}
+
+/// How often a fault strikes. Only requests with a valid token are counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum When {
+    /// Every time.
+    Always,
+    /// The next so many times.
+    First(u32),
+}
+
+/// The faults of one file, in the order in which they were set.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Rules(Vec<(Fault, When)>);
+
+impl Rules {
+    pub(super) fn add(&mut self, fault: Fault, when: When) {
+        if when != When::First(0) {
+            self.0.push((fault, when));
+        }
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    /// The fault that strikes now, if any. At the front door a redirect comes before all else; behind it there
+    /// is none, so a file can be redirected *and* cut.
+    pub(super) fn strike(&mut self, behind_redirect: bool) -> Option<Fault> {
+        let is_redirect = |fault: &Fault| matches!(fault, Fault::Redirect(_));
+        let first = |redirect: bool| self.0.iter().position(|(fault, _)| is_redirect(fault) == redirect);
+        let index = if behind_redirect { first(false) } else { first(true).or_else(|| first(false)) }?;
+        let (fault, when) = &mut self.0[index];
+        let fault = fault.clone();
+        if let When::First(left) = when {
+            *left -= 1;
+            if *left == 0 {
+                self.0.remove(index);
+            }
+        }
+        Some(fault)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fault_strikes_as_often_as_it_was_told_to() {
+        let mut rules = Rules::default();
+        rules.add(Fault::SignInPage, When::First(2));
+        rules.add(Fault::Empty, When::Always);
+        let struck: Vec<_> = (0..4).map(|_| rules.strike(false).unwrap()).collect();
+        assert_eq!(struck, [Fault::SignInPage, Fault::SignInPage, Fault::Empty, Fault::Empty]);
+    }
+
+    #[test]
+    fn behind_a_redirect_the_other_faults_strike() {
+        let mut rules = Rules::default();
+        rules.add(Fault::Empty, When::First(1));
+        rules.add(Fault::Redirect(RedirectTo::OtherOrigin), When::Always);
+        assert_eq!(rules.strike(false), Some(Fault::Redirect(RedirectTo::OtherOrigin)));
+        assert_eq!(rules.strike(true), Some(Fault::Empty));
+        assert_eq!(rules.strike(true), None);
+    }
+}

@@ -1,0 +1,245 @@
+//! Everything that the fake Zoom has recorded, what is wrong with it, and what was asked of it. Shared between
+//! the server and whoever sets the scene; may be changed at any time.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::content::Content;
+use super::fault::{Fault, Rules, When};
+use super::ledger::{Account, Request, Violation};
+use super::now;
+use super::recording::FakeRecording;
+use super::token::{Claims, Mint};
+
+/// Violations remembered; a client that commits more kinds than these has been found out anyway.
+const MAX_VIOLATIONS: usize = 64;
+
+/// How a request without a valid token is answered. Zoom does both.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Refusal {
+    /// 401 with code 124, as JSON.
+    #[default]
+    Json,
+    /// 200 with the sign-in page, as HTML.
+    SignInPage,
+}
+
+/// The library. Clones share it.
+#[derive(Clone)]
+pub struct Library {
+    shelf: Arc<Mutex<Shelf>>,
+    changes: watch::Sender<u64>,
+    mint: Mint,
+}
+
+#[derive(Default)]
+struct Shelf {
+    files: HashMap<String, Entry>,
+    violations: BTreeSet<Violation>,
+    tokens_issued: u64,
+    /// By instance id: tokens up to this number are refused.
+    expired: HashMap<String, u64>,
+    refusal: Refusal,
+}
+
+struct Entry {
+    instance_id: String,
+    content: Content,
+    content_type: &'static str,
+    etag: String,
+    rules: Rules,
+    account: Account,
+}
+
+/// What the server needs to answer one request.
+pub(super) struct Opened {
+    pub(super) content: Content,
+    pub(super) content_type: &'static str,
+    pub(super) etag: String,
+    pub(super) instance_id: String,
+}
+
+impl Library {
+    /// An empty library whose tokens come from `seed`.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        Self { shelf: Arc::default(), changes: watch::Sender::new(0), mint: Mint::new(seed) }
+    }
+
+    /// Puts a recording's files on the shelf. Those that are there stay as they are.
+    pub fn add(&self, recording: &FakeRecording) {
+        let mut shelf = self.shelf();
+        for file in &recording.files {
+            shelf.files.entry(file.key.clone()).or_insert_with(|| Entry {
+                instance_id: recording.instance_id.clone(),
+                content: file.content,
+                content_type: file.content_type(),
+                etag: file.content.etag(),
+                rules: Rules::default(),
+                account: Account::default(),
+            });
+        }
+    }
+
+    /// Makes downloads of a file go wrong; after the faults that were set before. An unknown key does nothing.
+    pub fn inject(&self, key: &str, fault: Fault, when: When) {
+        if let Some(entry) = self.shelf().files.get_mut(key) {
+            entry.rules.add(fault, when);
+        }
+    }
+
+    /// Makes downloads of a file go well again.
+    pub fn clear_faults(&self, key: &str) {
+        if let Some(entry) = self.shelf().files.get_mut(key) {
+            entry.rules.clear();
+        }
+    }
+
+    /// Puts other content under the same URL, with another entity tag.
+    pub fn replace_content(&self, key: &str, content: Content) {
+        if let Some(entry) = self.shelf().files.get_mut(key) {
+            entry.content = content;
+            entry.etag = content.etag();
+            entry.account.coverage = Default::default();
+            entry.account.whole = false;
+        }
+    }
+
+    /// Takes a file away: 404 from now on.
+    pub fn remove(&self, key: &str) {
+        self.shelf().files.remove(key);
+    }
+
+    /// Refuses every token given out so far for a recording; those to come are good.
+    pub fn expire_tokens(&self, recording: &FakeRecording) {
+        let mut shelf = self.shelf();
+        let last = shelf.tokens_issued;
+        shelf.expired.insert(recording.instance_id.clone(), last);
+    }
+
+    /// Chooses how a request without a valid token is answered.
+    pub fn refuse_with(&self, refusal: Refusal) {
+        self.shelf().refusal = refusal;
+    }
+
+    /// Gives out a token for a recording's files.
+    #[must_use]
+    pub fn issue_token(&self, instance_id: &str, lifetime: Duration) -> String {
+        let mut shelf = self.shelf();
+        shelf.tokens_issued += 1;
+        let lifetime = i64::try_from(lifetime.as_secs()).unwrap_or(i64::MAX);
+        self.mint.issue(&Claims {
+            iss: "fake-zoom".to_owned(),
+            aud: instance_id.to_owned(),
+            jti: shelf.tokens_issued,
+            exp: now().timestamp().saturating_add(lifetime),
+        })
+    }
+
+    /// The number (`jti`) of a token, if it is one of ours: what a [`Request`] names.
+    #[must_use]
+    pub fn token_number(&self, token: &str) -> Option<u64> {
+        self.mint.read(token).map(|claims| claims.jti)
+    }
+
+    /// What happened to a file.
+    #[must_use]
+    pub fn account(&self, key: &str) -> Option<Account> {
+        self.shelf().files.get(key).map(|entry| entry.account.clone())
+    }
+
+    /// Whether every file of a recording has been fetched whole.
+    #[must_use]
+    pub fn has_given(&self, recording: &FakeRecording) -> bool {
+        let shelf = self.shelf();
+        recording.files.iter().all(|file| shelf.files.get(&file.key).is_some_and(|it| it.account.whole))
+    }
+
+    /// What the client did that it must not do.
+    #[must_use]
+    pub fn violations(&self) -> Vec<Violation> {
+        self.shelf().violations.iter().cloned().collect()
+    }
+
+    /// Changes whenever a request comes in, and when a file has been fetched whole.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    /// Waits until something is so. Put a limit of time around it.
+    pub async fn until(&self, mut holds: impl FnMut(&Self) -> bool) {
+        let mut changes = self.changes();
+        while !holds(self) {
+            // Cannot end: `self` holds the sender.
+            let _ = changes.changed().await;
+        }
+    }
+
+    pub(super) fn open(&self, key: &str) -> Option<Opened> {
+        self.shelf().files.get(key).map(|entry| Opened {
+            content: entry.content,
+            content_type: entry.content_type,
+            etag: entry.etag.clone(),
+            instance_id: entry.instance_id.clone(),
+        })
+    }
+
+    pub(super) fn admits(&self, token: &str, instance_id: &str) -> bool {
+        let Some(claims) = self.mint.read(token) else { return false };
+        let last_expired = self.shelf().expired.get(instance_id).copied().unwrap_or_default();
+        claims.aud == instance_id && claims.jti > last_expired && claims.exp > now().timestamp()
+    }
+
+    pub(super) fn refusal(&self) -> Refusal {
+        self.shelf().refusal
+    }
+
+    pub(super) fn strike(&self, key: &str, behind_redirect: bool) -> Option<Fault> {
+        self.shelf().files.get_mut(key)?.rules.strike(behind_redirect)
+    }
+
+    pub(super) fn note_request(&self, key: &str, request: Request, refused: bool) {
+        if let Some(entry) = self.shelf().files.get_mut(key) {
+            entry.account.note(request);
+            entry.account.refused += u64::from(refused);
+        }
+        self.tell();
+    }
+
+    pub(super) fn note_violation(&self, violation: Violation) {
+        let mut shelf = self.shelf();
+        if shelf.violations.len() < MAX_VIOLATIONS {
+            shelf.violations.insert(violation);
+        }
+    }
+
+    /// Books bytes `start..start + count` of the content with that entity tag.
+    pub(super) fn note_served(&self, key: &str, etag: &str, start: u64, count: u64) {
+        let became_whole = {
+            let mut shelf = self.shelf();
+            let Some(entry) = shelf.files.get_mut(key).filter(|entry| entry.etag == etag) else { return };
+            let account = &mut entry.account;
+            account.bytes_served += count;
+            account.coverage.add(start, start + count);
+            let was_whole =
+                std::mem::replace(&mut account.whole, account.coverage.is_whole(entry.content.len()));
+            account.whole && !was_whole
+        };
+        if became_whole {
+            self.tell();
+        }
+    }
+
+    fn tell(&self) {
+        self.changes.send_modify(|count| *count = count.wrapping_add(1));
+    }
+
+    fn shelf(&self) -> MutexGuard<'_, Shelf> {
+        // Nothing that can panic leaves the shelf half changed.
+        self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

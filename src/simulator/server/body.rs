@@ -1,0 +1,89 @@
+//! The bytes of an answer: at the right pace, up to the fault.
+
+use std::io;
+use std::time::Duration;
+
+use axum::body::Body;
+use bytes::Bytes;
+use futures_util::stream;
+
+use crate::simulator::content::Content;
+use crate::simulator::library::Library;
+
+/// Bytes handed over at a time.
+const STEP: u64 = 64 * 1024;
+/// Steps per second of a throttled answer, so that it flows instead of jerking.
+const STEPS_PER_SEC: u64 = 10;
+/// Before a connection is cut: time for what was handed over to leave.
+const FLUSH_TIME: Duration = Duration::from_millis(20);
+
+/// How an answer's body ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    /// As it should.
+    Whole,
+    /// The connection is closed.
+    Cut,
+    /// Nothing more comes.
+    Stall,
+}
+
+/// A body to be sent.
+pub(super) struct Plan {
+    pub(super) library: Library,
+    pub(super) key: String,
+    pub(super) etag: String,
+    pub(super) content: Content,
+    /// First byte of the content.
+    pub(super) from: u64,
+    /// Bytes to send before the end comes.
+    pub(super) count: u64,
+    pub(super) end: End,
+    pub(super) bytes_per_sec: Option<u64>,
+    /// Whether the client is told the truth about which bytes these are; only then do they count as served.
+    pub(super) honest: bool,
+}
+
+impl Plan {
+    pub(super) fn into_body(self) -> Body {
+        Body::from_stream(stream::unfold((self, 0), |(plan, sent)| async move {
+            let piece = plan.next(sent).await?;
+            let sent = sent + piece.as_ref().map_or(0, |bytes| bytes.len() as u64);
+            Some((piece, (plan, sent)))
+        }))
+    }
+
+    async fn next(&self, sent: u64) -> Option<io::Result<Bytes>> {
+        let left = self.count.saturating_sub(sent);
+        if left == 0 {
+            return self.finish().await;
+        }
+        let mut step = STEP.min(left);
+        if let Some(rate) = self.bytes_per_sec {
+            let rate = rate.max(1);
+            step = step.min(rate.div_ceil(STEPS_PER_SEC));
+            let wait = Duration::from_secs(step).div_f64(f64::from(u32::try_from(rate).unwrap_or(u32::MAX)));
+            tokio::time::sleep(wait).await;
+        }
+        let piece = self.content.read(self.from + sent, usize::try_from(step).unwrap_or(usize::MAX));
+        if piece.is_empty() {
+            return self.finish().await;
+        }
+        if self.honest {
+            self.library.note_served(&self.key, &self.etag, self.from + sent, piece.len() as u64);
+        }
+        Some(Ok(piece))
+    }
+
+    async fn finish(&self) -> Option<io::Result<Bytes>> {
+        match self.end {
+            End::Whole => None,
+            End::Cut => {
+                tokio::time::sleep(FLUSH_TIME).await;
+                Some(Err(io::ErrorKind::ConnectionReset.into()))
+            }
+            // Ends when the client goes away or the server is dropped: both drop this body.
+            End::Stall => std::future::pending().await,
+        }
+    }
+}
