@@ -1,1 +1,3 @@
 //! The one integration-test binary: sentences about behaviour, on real parts.
+
+mod simulator;
