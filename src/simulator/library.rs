@@ -151,11 +151,16 @@ impl Library {
         self.shelf().files.get(key).map(|entry| entry.account.clone())
     }
 
+    /// Whether a file has been fetched whole.
+    #[must_use]
+    pub fn is_whole(&self, key: &str) -> bool {
+        self.shelf().files.get(key).is_some_and(|entry| entry.account.whole)
+    }
+
     /// Whether every file of a recording has been fetched whole.
     #[must_use]
     pub fn has_given(&self, recording: &FakeRecording) -> bool {
-        let shelf = self.shelf();
-        recording.files.iter().all(|file| shelf.files.get(&file.key).is_some_and(|it| it.account.whole))
+        recording.files.iter().all(|file| self.is_whole(&file.key))
     }
 
     /// What the client did that it must not do.

@@ -21,6 +21,7 @@ pub mod fault;
 pub mod ledger;
 pub mod library;
 pub mod recording;
+pub mod rehearsal;
 pub mod sender;
 pub mod server;
 pub mod token;

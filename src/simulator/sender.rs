@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use chrono::TimeDelta;
 use reqwest::redirect::Policy;
 use reqwest::{Client, StatusCode};
@@ -18,6 +19,9 @@ pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
 /// When Zoom tries again, each time counted from the try before: after 5, 20 and 60 minutes.
 pub const ZOOM_RETRIES: [Duration; 3] =
     [Duration::from_secs(5 * 60), Duration::from_secs(20 * 60), Duration::from_secs(60 * 60)];
+
+/// Of an answer no more than this is read; what Zoom needs to see has some hundred bytes.
+const MAX_ANSWER_BYTES: usize = 64 * 1024;
 
 /// What is wrong with a delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -123,15 +127,8 @@ impl Sender {
 
     /// Delivers an event with something wrong about it.
     pub async fn deliver_forged(&self, body: &[u8], forgery: Option<Forgery>) -> Delivery {
-        let mut delivery = Delivery { tries: 1, answer: self.post(body, forgery).await };
-        for pause in &self.retries {
-            if !delivery.answer.is_repeated() {
-                break;
-            }
-            tokio::time::sleep(*pause).await;
-            delivery = Delivery { tries: delivery.tries + 1, answer: self.post(body, forgery).await };
-        }
-        delivery
+        let (tries, outcome) = self.send(&self.sign(body, forgery)).await;
+        Delivery { tries, answer: answer_of(&outcome) }
     }
 
     /// Does what Zoom does when a URL is registered, and checks the answer. Tries again like any delivery.
@@ -140,14 +137,7 @@ impl Sender {
     /// When the receiver does not answer as Zoom wants it to.
     pub async fn validate_url(&self, plain_token: &str) -> Result<(), ValidationError> {
         let body = events::url_validation(plain_token, now());
-        let mut answer = self.request(&body, None).await;
-        for pause in &self.retries {
-            if !answer_of(&answer).is_repeated() {
-                break;
-            }
-            tokio::time::sleep(*pause).await;
-            answer = self.request(&body, None).await;
-        }
+        let (_, answer) = self.send(&self.sign(&body, None)).await;
         let known = answer_of(&answer);
         match answer {
             Ok((StatusCode::OK, text)) => self.check_validation(plain_token, &text),
@@ -172,12 +162,8 @@ impl Sender {
         Ok(())
     }
 
-    async fn post(&self, body: &[u8], forgery: Option<Forgery>) -> Answer {
-        answer_of(&self.request(body, forgery).await)
-    }
-
-    /// One request. Signed anew each time: Zoom's repetitions carry the time of the repetition.
-    async fn request(&self, body: &[u8], forgery: Option<Forgery>) -> Result<(StatusCode, String), String> {
+    /// Signed once for all tries: the receiver must bear that the last of them is 85 minutes old.
+    fn sign(&self, body: &[u8], forgery: Option<Forgery>) -> Signed {
         let mut signed_at = now();
         let mut secret = &self.secret;
         let mut sent = body.to_vec();
@@ -189,19 +175,51 @@ impl Sender {
             Some(Forgery::Unsigned) | None => {}
         }
         let timestamp = signed_at.timestamp().to_string();
+        let signature = sign(secret, &timestamp, body);
+        let headers = (forgery != Some(Forgery::Unsigned)).then_some((timestamp, signature));
+        Signed { body: sent.into(), headers }
+    }
+
+    /// Tries until it need not be tried again; returns how often, and what the last try brought.
+    async fn send(&self, signed: &Signed) -> (u32, Result<(StatusCode, String), String>) {
+        let mut tries = 1;
+        let mut outcome = self.request(signed).await;
+        for pause in &self.retries {
+            if !answer_of(&outcome).is_repeated() {
+                break;
+            }
+            tokio::time::sleep(*pause).await;
+            tries += 1;
+            outcome = self.request(signed).await;
+        }
+        (tries, outcome)
+    }
+
+    async fn request(&self, signed: &Signed) -> Result<(StatusCode, String), String> {
         let mut request = self
             .client
             .post(self.target.clone())
             .header(http::header::CONTENT_TYPE, "application/json; charset=utf-8");
-        if forgery != Some(Forgery::Unsigned) {
-            request = request
-                .header(SIGNATURE_HEADER, sign(secret, &timestamp, body))
-                .header(TIMESTAMP_HEADER, timestamp);
+        if let Some((timestamp, signature)) = &signed.headers {
+            request = request.header(TIMESTAMP_HEADER, timestamp).header(SIGNATURE_HEADER, signature);
         }
-        let response = request.body(sent).send().await.map_err(in_words)?;
-        let status = response.status();
-        response.text().await.map(|text| (status, text)).map_err(in_words)
+        let mut response = request.body(signed.body.clone()).send().await.map_err(in_words)?;
+        let mut text = Vec::new();
+        while let Some(piece) = response.chunk().await.map_err(in_words)? {
+            text.extend_from_slice(&piece);
+            if text.len() > MAX_ANSWER_BYTES {
+                break;
+            }
+        }
+        Ok((response.status(), String::from_utf8_lossy(&text).into_owned()))
     }
+}
+
+/// A request that is ready to be sent, as often as need be.
+struct Signed {
+    body: Bytes,
+    /// Time and signature.
+    headers: Option<(String, String)>,
 }
 
 fn answer_of(result: &Result<(StatusCode, String), String>) -> Answer {

@@ -160,6 +160,9 @@ fn send(context: &Context, key: &str, file: Opened, fault: Option<Fault>, header
     if let (Some(Fault::RangeShifted { by }), Asked::Part(..)) = (&fault, asked) {
         from = from.saturating_add(*by).min(to.saturating_sub(1));
     }
+    if len == 0 {
+        context.library.note_served(key, &file.etag, 0, 0);
+    }
     let whole = to - from;
     let mut plan = Plan {
         library: context.library.clone(),
