@@ -1,0 +1,217 @@
+//! The schema: its steps, on rows that were there before, and what it refuses to hold.
+
+use std::time::Duration;
+
+use crate::support::database::{Database, config, on_each_database};
+use zoom_archiver::domain::file::FileState;
+use zoom_archiver::store::{self, Migrated, StoreError};
+
+/// A literal of 16 bytes that end in `n`, as either database writes an id.
+fn id(database: &Database, n: u8) -> String {
+    match database.kind() {
+        "postgres" => format!("'00000000-0000-7000-8000-0000000000{n:02x}'"),
+        _ => format!("x'0000000000007000800000000000{n:04x}'"),
+    }
+}
+
+/// A literal of a point in time.
+fn moment(database: &Database) -> &'static str {
+    match database.kind() {
+        "postgres" => "'2026-03-01T12:00:00Z'",
+        _ => "1772366400000",
+    }
+}
+
+/// A recording with one file that waits for its transfer, as version 1 of the schema holds them.
+async fn insert_rows_of_version_1(database: &Database) {
+    let (recording, event, file) = (id(database, 1), id(database, 2), id(database, 3));
+    let time = moment(database);
+    let body = if database.kind() == "postgres" { r"'\x7b7d'" } else { "x'7b7d'" };
+    for statement in [
+        format!(
+            "INSERT INTO recordings (id, account_id, kind, instance_id, metadata, announced_at)
+             VALUES ({recording}, 'account', 'meeting', 'uuid==', '{{}}', {time})"
+        ),
+        format!(
+            "INSERT INTO events (id, received_at, name, body, recording_id)
+             VALUES ({event}, {time}, 'recording.completed', {body}, {recording})"
+        ),
+        format!(
+            "INSERT INTO files (id, recording_id, collection, name, recording_type, file_type, extension,
+                metadata, download_url, state, first_event_id, announced_at, updated_at)
+             VALUES ({file}, {recording}, 'recording_files', 'a', '', 'MP4', 'mp4', '{{}}', 'https://zoom.us/a',
+                'pending', {event}, {time}, {time})"
+        ),
+    ] {
+        database.execute(&statement).await.expect("the row is inserted");
+    }
+}
+
+/// A transfer that waits, as version 2 of the schema holds it.
+async fn insert_rows_of_version_2(database: &Database) {
+    let (job, file, time) = (id(database, 4), id(database, 3), moment(database));
+    let insert = format!(
+        "INSERT INTO jobs (id, kind, subject, state, run_at, created_at, updated_at)
+         VALUES ({job}, 'transfer', {file}, 'waiting', {time}, {time}, {time})"
+    );
+    database.execute(&insert).await.expect("the row is inserted");
+}
+
+async fn every_step_is_taken_over_the_rows_of_the_one_before(database: Database) {
+    database.migrate_to(1).await;
+    insert_rows_of_version_1(&database).await;
+    database.migrate_to(2).await;
+    insert_rows_of_version_2(&database).await;
+    assert_eq!(database.migrate().await.expect("nothing is left to do"), Migrated { from: 2, to: 2 });
+
+    let store = database.open().await;
+    let files = store.files(&[], None, 10).await.unwrap();
+    assert_eq!(files[0].state, FileState::Pending);
+    let jobs = store.claim("worker", 10, Duration::from_secs(60)).await.unwrap();
+    assert_eq!(jobs[0].task.subject(), files[0].id.0);
+}
+
+async fn an_interrupted_migration_goes_on_where_it_stopped(database: Database) {
+    database.migrate_to(1).await;
+    insert_rows_of_version_1(&database).await;
+    assert_eq!(database.migrate().await.expect("the rest is taken"), Migrated { from: 1, to: 2 });
+    assert_eq!(database.open().await.files(&[], None, 10).await.unwrap().len(), 1);
+}
+
+async fn two_migrators_at_once_take_each_step_once(database: Database) {
+    let (url, config) = (database.url().clone(), config());
+    let mut migrators = tokio::task::JoinSet::new();
+    for _ in 0..6 {
+        let (url, config) = (url.clone(), config.clone());
+        migrators.spawn(async move { store::migrate(&url, &config).await.expect("every one succeeds") });
+    }
+    let migrated = migrators.join_all().await;
+    let worked: Vec<_> = migrated.iter().filter(|migrated| migrated.from == 0).collect();
+    assert_eq!(worked.len(), 1, "{migrated:?}");
+    assert!(migrated.iter().all(|migrated| migrated.to == 2), "{migrated:?}");
+    assert_eq!(database.number("SELECT count(*) FROM _sqlx_migrations").await, 2);
+}
+
+async fn a_schema_from_the_future_is_left_alone(database: Database) {
+    database.migrate().await.expect("the schema is migrated");
+    database.execute("UPDATE _sqlx_migrations SET version = 7 WHERE version = 2").await.unwrap();
+    let refused = database.migrate().await.expect_err("this version does not know step 7");
+    assert!(matches!(refused, StoreError::Migration(_)), "{refused:?}");
+}
+
+async fn what_contradicts_the_picture_of_the_states_is_refused(database: Database) {
+    database.migrate().await.expect("the schema is migrated");
+    insert_rows_of_version_1(&database).await;
+    insert_rows_of_version_2(&database).await;
+    let time = moment(&database);
+    let wrong = [
+        "UPDATE jobs SET state = 'sleeping'".to_owned(),
+        "UPDATE jobs SET state = 'running'".to_owned(),
+        format!("UPDATE jobs SET state = 'running', lease_owner = 'w', lease_expires_at = {time}"),
+        "UPDATE jobs SET lease_owner = 'w'".to_owned(),
+        format!("UPDATE jobs SET lease_expires_at = {time}"),
+        "UPDATE jobs SET state = 'parked', reason = 'why'".to_owned(),
+        "UPDATE jobs SET state = 'parked', waits_for = 'token'".to_owned(),
+        "UPDATE jobs SET state = 'parked', waits_for = 'rain', reason = 'why'".to_owned(),
+        "UPDATE jobs SET waits_for = 'token'".to_owned(),
+        "UPDATE jobs SET state = 'done'".to_owned(),
+        format!("UPDATE jobs SET state = 'done', finished_at = {time}, checkpoint = '1'"),
+        format!("UPDATE jobs SET state = 'dead', finished_at = {time}"),
+        format!("UPDATE jobs SET finished_at = {time}"),
+        "UPDATE jobs SET wanted_again = true".to_owned(),
+        "UPDATE jobs SET attempts = -1".to_owned(),
+        "UPDATE files SET state = 'lost'".to_owned(),
+        "UPDATE files SET state = 'parked'".to_owned(),
+        "UPDATE files SET state = 'archived', download_url = NULL".to_owned(),
+        "UPDATE files SET bytes = 1".to_owned(),
+        format!("UPDATE files SET archived_at = {time}"),
+        format!("UPDATE files SET recording_id = {}", id(&database, 99)),
+        "UPDATE events SET unreadable = 'why'".to_owned(),
+    ];
+    for statement in wrong {
+        let refused = database.execute(&statement).await;
+        assert!(matches!(refused, Err(sqlx::Error::Database(_))), "{statement}: {refused:?}");
+    }
+    let right = format!(
+        "UPDATE jobs SET state = 'running', lease_owner = 'w', lease_expires_at = {time}, lease_token = 1"
+    );
+    assert_eq!(database.execute(&right).await.unwrap(), 1);
+}
+
+async fn a_second_row_of_one_identity_is_refused(database: Database) {
+    database.migrate().await.expect("the schema is migrated");
+    insert_rows_of_version_1(&database).await;
+    insert_rows_of_version_2(&database).await;
+    let new = id(&database, 50);
+    for copy in [
+        format!(
+            "INSERT INTO recordings (id, account_id, kind, instance_id, metadata, announced_at)
+             SELECT {new}, account_id, kind, instance_id, metadata, announced_at FROM recordings"
+        ),
+        format!(
+            "INSERT INTO files (id, recording_id, collection, name, recording_type, file_type, extension,
+                metadata, state, first_event_id, announced_at, updated_at)
+             SELECT {new}, recording_id, collection, name, recording_type, file_type, extension,
+                metadata, state, first_event_id, announced_at, updated_at FROM files"
+        ),
+        format!(
+            "INSERT INTO jobs (id, kind, subject, state, run_at, created_at, updated_at)
+             SELECT {new}, kind, subject, state, run_at, created_at, updated_at FROM jobs"
+        ),
+    ] {
+        let refused = database.execute(&copy).await.expect_err("the identity is taken");
+        let refused = refused.into_database_error().expect("the database refuses");
+        assert!(refused.is_unique_violation(), "{copy}: {refused}");
+    }
+}
+
+async fn no_index_holds_what_a_heartbeat_changes(database: Database) {
+    database.migrate().await.expect("the schema is migrated");
+    let indexes = match database.kind() {
+        "postgres" => "SELECT indexdef FROM pg_indexes WHERE tablename = 'jobs'",
+        _ => "SELECT sql FROM sqlite_schema WHERE type = 'index' AND tbl_name = 'jobs' AND sql IS NOT NULL",
+    };
+    let indexes = database.texts(indexes).await;
+    assert!(indexes.len() >= 2, "{indexes:?}");
+    for column in ["lease_expires_at", "updated_at", "checkpoint"] {
+        assert!(indexes.iter().all(|index| !index.contains(column)), "{column}: {indexes:?}");
+    }
+}
+
+on_each_database! {
+    every_step_is_taken_over_the_rows_of_the_one_before,
+    an_interrupted_migration_goes_on_where_it_stopped,
+    two_migrators_at_once_take_each_step_once,
+    a_schema_from_the_future_is_left_alone,
+    what_contradicts_the_picture_of_the_states_is_refused,
+    a_second_row_of_one_identity_is_refused,
+    no_index_holds_what_a_heartbeat_changes,
+}
+
+#[tokio::test]
+async fn a_database_that_does_not_answer_is_unavailable_and_its_password_is_not_told() {
+    // Port 1 of the loopback: nobody listens there.
+    let url = "postgres://user:hunter2@127.0.0.1:1/db".to_owned().into();
+    for error in [
+        store::migrate(&url, &config()).await.expect_err("nobody answers"),
+        store::open(&url, &store_config_in_a_hurry()).await.err().expect("nobody answers"),
+    ] {
+        assert!(matches!(error, StoreError::Unavailable(_)), "{error:?}");
+        assert!(!format!("{error} {error:?}").contains("hunter2"));
+    }
+}
+
+/// A pool goes on trying to connect for as long as one may wait for a connection.
+fn store_config_in_a_hurry() -> zoom_archiver::config::store::StoreConfig {
+    zoom_archiver::config::store::StoreConfig { acquire_timeout_ms: 200, ..config() }
+}
+
+#[tokio::test]
+async fn opening_does_not_create_a_database() {
+    let folder = tempfile::TempDir::new().expect("a temporary folder");
+    let path = folder.path().join("store.db");
+    let url = format!("sqlite:{}", path.display()).into();
+    let error = store::open(&url, &config()).await.err().expect("there is no database");
+    assert!(matches!(error, StoreError::Schema { found: 0, .. }), "{error:?}");
+    assert!(!path.exists());
+}

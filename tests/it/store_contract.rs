@@ -1,0 +1,1161 @@
+//! What every store promises, tried on each of them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, TimeZone, Utc};
+use secrecy::ExposeSecret;
+use serde_json::{Map, Value, json};
+use zoom_archiver::domain::event::{Event, EventContent};
+use zoom_archiver::domain::file::{ArchivedFile, FileRow, FileState, Sha256Digest, StoreChecksum};
+use zoom_archiver::domain::ids::{EventId, FileId, RecordingId};
+use zoom_archiver::domain::job::{Completion, Cost, Job, JobState, Lease, Settlement, Task, WaitsFor};
+use zoom_archiver::domain::recording::{
+    AnnouncedFile, AnnouncedRecording, Announcement, FileIdentity, RecordingIdentity, RecordingKind,
+};
+use zoom_archiver::store::{self, Recorded, SharedStore, StoreError, Swept, TransferWork};
+
+use crate::support::database::{Database, config, on_each_database};
+
+const LEASE: Duration = Duration::from_secs(600);
+const AN_HOUR: Duration = Duration::from_secs(3600);
+
+// ---------------------------------------------------------------------------------------------------------
+// Words for the tests
+
+fn at(second: i64) -> DateTime<Utc> {
+    Utc.with_ymd_and_hms(2026, 3, 1, 12, 0, 0).unwrap() + TimeDelta::seconds(second)
+}
+
+fn map(value: Value) -> Map<String, Value> {
+    value.as_object().cloned().expect("an object")
+}
+
+fn session(id: &str) -> AnnouncedRecording {
+    AnnouncedRecording {
+        identity: RecordingIdentity {
+            account_id: "account".into(),
+            kind: RecordingKind::VideoSdk,
+            instance_id: id.into(),
+        },
+        topic: Some("weekly".into()),
+        start_time: Some(at(0)),
+        metadata: map(json!({"session_name": "weekly", "duration": 30})),
+    }
+}
+
+fn file(name: &str) -> AnnouncedFile {
+    AnnouncedFile {
+        identity: FileIdentity {
+            collection: "recording_files".into(),
+            name: name.into(),
+            recording_type: "shared_screen".into(),
+        },
+        file_type: "MP4".into(),
+        extension: "mp4".into(),
+        recording_start: Some(at(60)),
+        announced_bytes: Some(1000),
+        download_url: Some(format!("https://zoom.us/rec/{name}").into()),
+        download_token: Some(format!("token-of-{name}").into()),
+        metadata: map(json!({"id": name, "status": "completed"})),
+    }
+}
+
+fn without_access(name: &str) -> AnnouncedFile {
+    AnnouncedFile { download_url: None, download_token: None, ..file(name) }
+}
+
+fn with_access(name: &str, url: &str, token: &str) -> AnnouncedFile {
+    AnnouncedFile {
+        download_url: Some(url.to_owned().into()),
+        download_token: Some(token.to_owned().into()),
+        ..file(name)
+    }
+}
+
+fn announce(recording: AnnouncedRecording, files: Vec<AnnouncedFile>) -> Event {
+    Event {
+        id: EventId::new(),
+        received_at: at(100),
+        name: "session.recording_completed".into(),
+        body: br#"{"event":"session.recording_completed"}"#.to_vec(),
+        content: EventContent::Announcement(Announcement { recording, files, odd: Vec::new() }),
+    }
+}
+
+async fn record(store: &SharedStore, event: Event) -> Recorded {
+    store.record(&event).await.expect("the event is recorded")
+}
+
+async fn all_files(store: &SharedStore) -> Vec<FileRow> {
+    store.files(&[], None, 1000).await.expect("files are listed")
+}
+
+async fn only_file(store: &SharedStore) -> FileRow {
+    let mut files = all_files(store).await;
+    assert_eq!(files.len(), 1, "{files:?}");
+    files.remove(0)
+}
+
+async fn work(store: &SharedStore, file: FileId) -> TransferWork {
+    store.transfer_work(file).await.expect("the work is read").expect("the file is known")
+}
+
+/// URL and token of a file.
+async fn access(store: &SharedStore, file: FileId) -> (Option<String>, Option<String>) {
+    let work = work(store, file).await;
+    let open = |secret: Option<secrecy::SecretString>| secret.map(|text| text.expose_secret().to_owned());
+    (open(work.download_url), open(work.download_token))
+}
+
+async fn claim(store: &SharedStore, limit: u32) -> Vec<Job> {
+    store.claim("worker", limit, LEASE).await.expect("a claim is answered")
+}
+
+async fn claim_one(store: &SharedStore) -> Job {
+    let mut jobs = claim(store, 10).await;
+    assert_eq!(jobs.len(), 1, "{jobs:?}");
+    jobs.remove(0)
+}
+
+async fn settle(store: &SharedStore, job: &Job, settlement: Settlement) {
+    store.settle(&job.lease, settlement).await.expect("the run is settled");
+}
+
+fn park(waits_for: WaitsFor) -> Settlement {
+    Settlement::Park { waits_for, reason: "the token has expired".into() }
+}
+
+fn wait(after: Duration, cost: Cost) -> Settlement {
+    Settlement::Wait { after, reason: Some("connection reset".into()), cost }
+}
+
+fn dead() -> Settlement {
+    Settlement::Dead { reason: "too many attempts".into() }
+}
+
+fn done(next: Vec<(Task, Duration)>) -> Settlement {
+    Settlement::Done(Completion { archived: None, next })
+}
+
+fn archived_as(key: &str) -> ArchivedFile {
+    ArchivedFile {
+        object_key: key.into(),
+        bytes: 999,
+        sha256: Sha256Digest([7; 32]),
+        content_type: "video/mp4".into(),
+        store_checksum: Some(StoreChecksum { algorithm: "crc64nvme".into(), value: "AAECAwQFBgc=".into() }),
+        etag: Some("\"etag\"".into()),
+        version_id: Some("v1".into()),
+        mark: Some("announced as 1000 bytes".into()),
+    }
+}
+
+fn archive(file: FileId, next: Vec<(Task, Duration)>) -> Settlement {
+    Settlement::Done(Completion { archived: Some((file, archived_as(&format!("folder/{file}.mp4")))), next })
+}
+
+fn transferred(job: &Job) -> FileId {
+    match job.task {
+        Task::Transfer(file) => file,
+        Task::Manifest(_) => panic!("is no transfer: {job:?}"),
+    }
+}
+
+/// How many jobs stand in each kind and state.
+async fn jobs(store: &SharedStore) -> BTreeMap<(String, JobState), u64> {
+    let depth = store.depth().await.expect("depth is read");
+    depth.into_iter().map(|depth| ((depth.kind, depth.state), depth.jobs)).collect()
+}
+
+fn stand(counts: &[(&str, JobState, u64)]) -> BTreeMap<(String, JobState), u64> {
+    counts.iter().map(|(kind, state, jobs)| (((*kind).to_owned(), *state), *jobs)).collect()
+}
+
+fn lost(result: Result<(), StoreError>, lease: &Lease) -> bool {
+    matches!(result, Err(StoreError::LeaseLost(job)) if job == lease.job)
+}
+
+/// Archives the file of one new recording, with its manifest as the next job.
+async fn archive_one(store: &SharedStore, session_id: &str, rest: Duration) -> RecordingId {
+    record(store, announce(session(session_id), vec![file(session_id)])).await;
+    let job = claim_one(store).await;
+    let recording = work(store, transferred(&job)).await.recording.id;
+    settle(store, &job, archive(transferred(&job), vec![(Task::Manifest(recording), rest)])).await;
+    recording
+}
+
+/// A manifest that waits and is due, and nothing else to do.
+async fn due_manifest(store: &SharedStore) -> Task {
+    Task::Manifest(archive_one(store, "first", Duration::ZERO).await)
+}
+
+/// Has another job ask for `task`.
+async fn ask_for(store: &SharedStore, name: &str, task: Task) {
+    record(store, announce(session(name), vec![file(name)])).await;
+    let job = store
+        .claim("worker", 10, LEASE)
+        .await
+        .expect("a claim is answered")
+        .into_iter()
+        .find(|job| matches!(job.task, Task::Transfer(_)))
+        .expect("the new transfer");
+    settle(store, &job, archive(transferred(&job), vec![(task, Duration::ZERO)])).await;
+}
+
+// ---------------------------------------------------------------------------------------------------------
+// Recording
+
+async fn an_event_makes_its_recording_its_files_and_their_jobs_durable(database: Database) {
+    let event = announce(session("s"), vec![file("a"), file("b")]);
+    let recorded = record(&database.store().await, event.clone()).await;
+    assert_eq!(recorded, Recorded { new_files: 2, known_files: 0, woken: 0 });
+
+    let store = database.open().await;
+    let files = all_files(&store).await;
+    let a = &files[0];
+    let announced = file("a");
+    assert_eq!(a.identity, announced.identity);
+    assert_eq!((a.file_type.as_str(), a.extension.as_str()), ("MP4", "mp4"));
+    assert_eq!((a.recording_start, a.announced_bytes), (announced.recording_start, Some(1000)));
+    assert_eq!(a.metadata, announced.metadata);
+    assert_eq!((a.state, &a.reason, &a.object_key, &a.archived), (FileState::Pending, &None, &None, &None));
+    assert_eq!((a.first_event_id, a.announced_at), (event.id, event.received_at));
+
+    let (recording, files) = store.recording(a.recording_id).await.unwrap().expect("the recording");
+    let announced = session("s");
+    assert_eq!(recording.identity, announced.identity);
+    assert_eq!((recording.topic, recording.start_time), (announced.topic, announced.start_time));
+    assert_eq!((recording.metadata, recording.folder), (announced.metadata, None));
+    assert_eq!(files.iter().map(|file| file.identity.name.as_str()).collect::<Vec<_>>(), ["a", "b"]);
+
+    let subjects: BTreeSet<_> = claim(&store, 10).await.iter().map(transferred).collect();
+    assert_eq!(subjects, files.iter().map(|file| file.id).collect());
+    let body = database.number("SELECT count(*) FROM events WHERE octet_length(body) = 39").await;
+    assert_eq!(body, 1, "the body is kept");
+}
+
+async fn a_known_file_is_refreshed_and_never_doubled(database: Database) {
+    let store = database.store().await;
+    record(&store, announce(session("s"), vec![with_access("a", "https://zoom.us/1", "t1")])).await;
+    let again =
+        record(&store, announce(session("s"), vec![with_access("a", "https://zoom.us/2", "t2")])).await;
+    assert_eq!(again, Recorded { new_files: 0, known_files: 1, woken: 0 });
+    let known = only_file(&store).await;
+    assert_eq!(access(&store, known.id).await, (Some("https://zoom.us/2".into()), Some("t2".into())));
+    assert_eq!(jobs(&store).await, stand(&[("transfer", JobState::Waiting, 1)]));
+    assert_eq!(database.number("SELECT count(*) FROM events").await, 2);
+    assert_eq!(database.number("SELECT count(*) FROM recordings").await, 1);
+}
+
+async fn facts_that_a_later_event_does_not_give_are_kept(database: Database) {
+    let store = database.store().await;
+    record(&store, announce(session("s"), vec![file("a")])).await;
+    let mut poorer = without_access("a");
+    poorer.file_type = String::new();
+    poorer.extension = String::new();
+    poorer.recording_start = None;
+    poorer.announced_bytes = None;
+    poorer.metadata = map(json!({"status": "processing", "play_url": null}));
+    let mut recording = session("s");
+    recording.topic = None;
+    recording.start_time = None;
+    recording.metadata = map(json!({"duration": 31, "timezone": "UTC"}));
+    record(&store, announce(recording, vec![poorer])).await;
+
+    let known = only_file(&store).await;
+    assert_eq!((known.file_type.as_str(), known.extension.as_str()), ("MP4", "mp4"));
+    assert_eq!((known.recording_start, known.announced_bytes), (Some(at(60)), Some(1000)));
+    assert_eq!(known.metadata, map(json!({"id": "a", "status": "processing", "play_url": null})));
+    assert_eq!(
+        access(&store, known.id).await,
+        (Some("https://zoom.us/rec/a".into()), Some("token-of-a".into()))
+    );
+    let (recording, _) = store.recording(known.recording_id).await.unwrap().expect("the recording");
+    assert_eq!((recording.topic.as_deref(), recording.start_time), (Some("weekly"), Some(at(0))));
+    assert_eq!(recording.metadata, map(json!({"session_name": "weekly", "duration": 31, "timezone": "UTC"})));
+}
+
+async fn the_same_id_in_two_arrays_is_two_files(database: Database) {
+    let store = database.store().await;
+    let mut twin = file("a");
+    twin.identity.collection = "participant_audio_files".into();
+    assert_eq!(record(&store, announce(session("s"), vec![file("a"), twin])).await.new_files, 2);
+}
+
+async fn files_without_an_id_are_told_apart_by_what_stands_in_for_it(database: Database) {
+    let store = database.store().await;
+    let nameless = |name: &str, file_type: &str| {
+        let mut file = file(name);
+        file.identity.recording_type = String::new();
+        file.file_type = file_type.into();
+        file
+    };
+    let files = || {
+        vec![
+            nameless("TIMELINE@2026-03-01T12:01:00Z", "TIMELINE"),
+            nameless("TIMELINE@2026-03-01T12:31:00Z", "TIMELINE"),
+            nameless("CC@2026-03-01T12:01:00Z", "CC"),
+        ]
+    };
+    assert_eq!(record(&store, announce(session("s"), files())).await.new_files, 3);
+    let again = record(&store, announce(session("s"), files())).await;
+    assert_eq!((again.new_files, again.known_files), (0, 3));
+}
+
+async fn a_file_announced_twice_in_one_event_is_one_file(database: Database) {
+    let store = database.store().await;
+    let mut later = with_access("a", "https://zoom.us/later", "later");
+    later.announced_bytes = None;
+    let recorded = record(&store, announce(session("s"), vec![file("a"), later])).await;
+    assert_eq!(recorded, Recorded { new_files: 1, known_files: 0, woken: 0 });
+    let known = only_file(&store).await;
+    assert_eq!(known.announced_bytes, Some(1000));
+    assert_eq!(access(&store, known.id).await.1.as_deref(), Some("later"));
+}
+
+async fn a_late_file_joins_its_recording(database: Database) {
+    let store = database.store().await;
+    record(&store, announce(session("s"), vec![file("a")])).await;
+    let late = record(&store, announce(session("s"), vec![file("transcript")])).await;
+    assert_eq!(late, Recorded { new_files: 1, known_files: 0, woken: 0 });
+    let files = all_files(&store).await;
+    assert_eq!(files[0].recording_id, files[1].recording_id);
+    assert_eq!(jobs(&store).await, stand(&[("transfer", JobState::Waiting, 2)]));
+}
+
+async fn an_instance_of_another_account_or_kind_is_another_recording(database: Database) {
+    let store = database.store().await;
+    let mut elsewhere = session("s");
+    elsewhere.identity.account_id = "another".into();
+    let mut meeting = session("s");
+    meeting.identity.kind = RecordingKind::Meeting;
+    for recording in [session("s"), elsewhere, meeting] {
+        assert_eq!(record(&store, announce(recording, vec![file("a")])).await.new_files, 1);
+    }
+    assert_eq!(database.number("SELECT count(*) FROM recordings").await, 3);
+}
+
+async fn a_recording_without_files_is_recorded(database: Database) {
+    let store = database.store().await;
+    assert_eq!(record(&store, announce(session("s"), vec![])).await, Recorded::default());
+    assert_eq!(database.number("SELECT count(*) FROM recordings").await, 1);
+    assert_eq!(database.number("SELECT count(*) FROM events").await, 1);
+}
+
+async fn an_unreadable_event_is_kept_raw(database: Database) {
+    let store = database.store().await;
+    let event = Event {
+        name: String::new(),
+        body: b"\xff\x00 not json".to_vec(),
+        content: EventContent::Unreadable { reason: "no JSON".into() },
+        ..announce(session("s"), vec![])
+    };
+    assert_eq!(record(&store, event).await, Recorded::default());
+    let kept = "SELECT count(*) FROM events WHERE octet_length(body) = 11 AND unreadable = 'no JSON'";
+    assert_eq!(database.number(kept).await, 1);
+    assert_eq!(database.number("SELECT count(*) FROM recordings").await, 0);
+}
+
+async fn what_could_not_be_read_in_an_event_is_kept_in_words(database: Database) {
+    let store = database.store().await;
+    let mut event = announce(session("s"), vec![file("a")]);
+    if let EventContent::Announcement(announcement) = &mut event.content {
+        announcement.odd = vec!["recording_files[1] is no object".into()];
+    }
+    record(&store, event).await;
+    let odd = database.texts("SELECT CAST(odd AS text) FROM events").await;
+    assert!(odd[0].contains("recording_files[1] is no object"), "{odd:?}");
+}
+
+async fn an_event_that_is_recorded_twice_is_recorded_once(database: Database) {
+    let store = database.store().await;
+    let event = announce(session("s"), vec![file("a")]);
+    record(&store, event.clone()).await;
+    record(&store, event).await;
+    assert_eq!(database.number("SELECT count(*) FROM events").await, 1);
+    assert_eq!(all_files(&store).await.len(), 1);
+}
+
+async fn a_nul_in_a_text_of_zooms_does_not_spoil_the_recording(database: Database) {
+    let store = database.store().await;
+    let mut recording = session("s\0");
+    recording.topic = Some("a\0b".into());
+    recording.metadata = map(json!({"topic\0": ["a\0b", {"c": "\0"}]}));
+    let mut odd = file("a\0");
+    odd.metadata = map(json!({"id": "a\0"}));
+    record(&store, announce(recording, vec![odd])).await;
+    let known = only_file(&store).await;
+    assert_eq!(known.identity.name, "a\u{FFFD}");
+    let (recording, _) = store.recording(known.recording_id).await.unwrap().expect("the recording");
+    assert_eq!(recording.topic.as_deref(), Some("a\u{FFFD}b"));
+    assert_eq!(recording.metadata, map(json!({"topic\u{FFFD}": ["a\u{FFFD}b", {"c": "\u{FFFD}"}]})));
+}
+
+async fn a_size_that_no_disk_holds_counts_as_none(database: Database) {
+    let store = database.store().await;
+    let huge = AnnouncedFile { announced_bytes: Some(u64::MAX), ..file("a") };
+    record(&store, announce(session("s"), vec![huge])).await;
+    assert_eq!(only_file(&store).await.announced_bytes, None);
+}
+
+// ---------------------------------------------------------------------------------------------------------
+// Waking
+
+async fn a_file_without_a_url_is_parked_until_an_event_brings_one(database: Database) {
+    let store = database.store().await;
+    record(&store, announce(session("s"), vec![without_access("a")])).await;
+    let parked = only_file(&store).await;
+    assert_eq!(parked.state, FileState::Parked);
+    assert!(parked.reason.is_some());
+    assert_eq!(jobs(&store).await, stand(&[("transfer", JobState::Parked, 1)]));
+
+    let still = record(&store, announce(session("s"), vec![without_access("a")])).await;
+    assert_eq!(still, Recorded { new_files: 0, known_files: 1, woken: 0 });
+    let woken = record(&store, announce(session("s"), vec![file("a")])).await;
+    assert_eq!(woken, Recorded { new_files: 0, known_files: 1, woken: 1 });
+    let pending = only_file(&store).await;
+    assert_eq!((pending.state, pending.reason), (FileState::Pending, None));
+    assert_eq!(transferred(&claim_one(&store).await), pending.id);
+}
+
+async fn a_transfer_that_is_parked_for_a_token_is_woken_by_a_fresh_one(database: Database) {
+    let store = database.store().await;
+    record(&store, announce(session("s"), vec![file("a")])).await;
+    settle(&store, &claim_one(&store).await, wait(Duration::ZERO, Cost::Snooze)).await;
+    let job = claim_one(&store).await;
+    store.checkpoint(&job.lease, &json!({"offset": 5})).await.unwrap();
+    settle(&store, &job, park(WaitsFor::Token)).await;
+    let parked = only_file(&store).await;
+    assert_eq!((parked.state, parked.reason.as_deref()), (FileState::Parked, Some("the token has expired")));
+    assert!(claim(&store, 10).await.is_empty());
+
+    let fresh = announce(session("s"), vec![with_access("a", "https://zoom.us/fresh", "fresh")]);
+    assert_eq!(record(&store, fresh).await.woken, 1);
+    let pending = only_file(&store).await;
+    assert_eq!((pending.state, pending.reason), (FileState::Pending, None));
+    let job = claim_one(&store).await;
+    assert_eq!((job.snoozes, job.checkpoint), (0, Some(json!({"offset": 5}))));
+    assert_eq!(access(&store, pending.id).await.1.as_deref(), Some("fresh"));
+}
+
+async fn a_transfer_that_is_parked_for_a_person_is_not_woken_by_an_event(database: Database) {
+    let store = database.store().await;
+    record(&store, announce(session("s"), vec![file("a")])).await;
+    settle(&store, &claim_one(&store).await, park(WaitsFor::Person)).await;
+    assert_eq!(record(&store, announce(session("s"), vec![file("a")])).await.woken, 0);
+    assert_eq!(only_file(&store).await.state, FileState::Parked);
+    assert!(claim(&store, 10).await.is_empty());
+}
+
+async fn a_dead_transfer_stays_dead_but_its_file_is_refreshed(database: Database) {
+    let store = database.store().await;
+    record(&store, announce(session("s"), vec![file("a")])).await;
+    settle(&store, &claim_one(&store).await, dead()).await;
+    let fresh = announce(session("s"), vec![with_access("a", "https://zoom.us/fresh", "fresh")]);
+    assert_eq!(record(&store, fresh).await, Recorded { new_files: 0, known_files: 1, woken: 0 });
+    let known = only_file(&store).await;
+    assert_eq!((known.state, known.reason.as_deref()), (FileState::Dead, Some("too many attempts")));
+    assert_eq!(access(&store, known.id).await.1.as_deref(), Some("fresh"));
+    assert_eq!(jobs(&store).await, stand(&[("transfer", JobState::Dead, 1)]));
+}
+
+async fn a_token_that_comes_while_the_transfer_runs_is_not_slept_through(database: Database) {
+    let store = database.store().await;
+    record(&store, announce(session("s"), vec![file("a")])).await;
+    let job = claim_one(&store).await;
+    record(&store, announce(session("s"), vec![with_access("a", "https://zoom.us/fresh", "fresh")])).await;
+    settle(&store, &job, park(WaitsFor::Token)).await;
+    assert_eq!(only_file(&store).await.state, FileState::Pending);
+    let again = claim_one(&store).await;
+    settle(&store, &again, park(WaitsFor::Token)).await;
+    assert_eq!(only_file(&store).await.state, FileState::Parked, "the wish was for one run");
+}
+
+// ---------------------------------------------------------------------------------------------------------
+// Many at once, and callers that go away
+
+async fn the_same_recording_from_sixteen_at_once_is_recorded_once(database: Database) {
+    let store = database.store().await;
+    for round in 0..5 {
+        let id = format!("round {round}");
+        let mut callers = tokio::task::JoinSet::new();
+        for caller in 0..16 {
+            let (store, id) = (store.clone(), id.clone());
+            callers.spawn(async move {
+                let mut files = vec![file("a"), file("b"), without_access("c")];
+                // Each in an order of its own; half of them know the URL of `c`.
+                files.rotate_left(caller % 3);
+                if caller % 2 == 0 {
+                    files.push(file("c"));
+                }
+                record(&store, announce(session(&id), files)).await
+            });
+        }
+        let recorded = callers.join_all().await;
+        assert_eq!(recorded.iter().map(|recorded| recorded.new_files).sum::<u64>(), 3);
+        assert_eq!(recorded.iter().map(|recorded| recorded.known_files).sum::<u64>(), 15 * 3);
+    }
+    // Nobody is left behind parked although the URL is there.
+    assert_eq!(jobs(&store).await, stand(&[("transfer", JobState::Waiting, 15)]));
+    assert!(all_files(&store).await.iter().all(|file| file.state == FileState::Pending));
+}
+
+async fn overlapping_announcements_from_sixteen_at_once_leave_each_file_once(database: Database) {
+    let store = database.store().await;
+    let mut callers = tokio::task::JoinSet::new();
+    for caller in 0..16_u32 {
+        let store = store.clone();
+        callers.spawn(async move {
+            for round in 0..8 {
+                let names = (0..6).map(|offset| format!("f{}", (caller + round + offset) % 10));
+                let id = format!("s{}", (caller + round) % 3);
+                record(&store, announce(session(&id), names.map(|name| file(&name)).collect())).await;
+            }
+        });
+    }
+    callers.join_all().await;
+    let identities: Vec<_> =
+        all_files(&store).await.into_iter().map(|file| (file.recording_id, file.identity)).collect();
+    assert_eq!(identities.iter().collect::<BTreeSet<_>>().len(), identities.len());
+    assert_eq!(identities.len(), 30);
+    assert_eq!(jobs(&store).await, stand(&[("transfer", JobState::Waiting, 30)]));
+    assert_eq!(database.number("SELECT count(*) FROM events").await, 16 * 8);
+}
+
+async fn recording_and_settling_at_once_wakes_or_finishes_every_file(database: Database) {
+    let store = database.store().await;
+    let names: Vec<String> = (0..12).map(|number| format!("f{number}")).collect();
+    let files = |token: &str| -> Vec<AnnouncedFile> {
+        names.iter().map(|name| with_access(name, "https://zoom.us/x", token)).collect()
+    };
+    record(&store, announce(session("s"), files("stale"))).await;
+    let mut tasks = tokio::task::JoinSet::new();
+    let fresh = files("fresh");
+    let recorder = store.clone();
+    tasks.spawn(async move {
+        record(&recorder, announce(session("s"), fresh)).await;
+    });
+    for _ in 0..4 {
+        let store = store.clone();
+        tasks.spawn(async move {
+            while let Some(job) = claim(&store, 1).await.pop() {
+                let file = transferred(&job);
+                if access(&store, file).await.1.as_deref() == Some("stale") {
+                    settle(&store, &job, park(WaitsFor::Token)).await;
+                } else {
+                    settle(&store, &job, archive(file, vec![])).await;
+                }
+            }
+        });
+    }
+    tasks.join_all().await;
+    // Whoever read the stale token was told of the fresh one, before or after it parked.
+    while let Some(job) = claim(&store, 1).await.pop() {
+        settle(&store, &job, archive(transferred(&job), vec![])).await;
+    }
+    assert_eq!(jobs(&store).await, stand(&[("transfer", JobState::Done, 12)]));
+}
+
+async fn a_caller_that_goes_away_leaves_nothing_half_done(database: Database) {
+    const FILES: usize = 20;
+    let store = database.store().await;
+    for round in 0..60_u32 {
+        let store = store.clone();
+        let caller = tokio::spawn(async move {
+            let files = (0..FILES).map(|number| file(&format!("f{number}"))).collect();
+            store.record(&announce(session(&format!("s{round}")), files)).await
+        });
+        // Dropped at another point each time.
+        for _ in 0..round {
+            tokio::task::yield_now().await;
+        }
+        tokio::time::timeout(Duration::from_micros(u64::from(round) * 50), std::future::pending::<()>())
+            .await
+            .unwrap_err();
+        caller.abort();
+        drop(caller.await);
+    }
+    // One that is waited for stands behind all the others on SQLite; on Postgres they may still be under way.
+    record(&store, announce(session("last"), vec![])).await;
+    store.close().await;
+
+    let partly = format!(
+        "SELECT count(*) FROM recordings WHERE instance_id <> 'last' AND {FILES} <>
+            (SELECT count(*) FROM files JOIN jobs ON jobs.subject = files.id
+             WHERE files.recording_id = recordings.id)"
+    );
+    assert_eq!(database.number(&partly).await, 0);
+    let without_event = "SELECT count(*) FROM recordings WHERE NOT EXISTS
+        (SELECT 1 FROM events WHERE events.recording_id = recordings.id)";
+    assert_eq!(database.number(without_event).await, 0);
+    if database.kind() == "postgres" {
+        let open = "SELECT count(*) FROM pg_stat_activity
+            WHERE datname = current_database() AND state LIKE 'idle in transaction%'";
+        assert_eq!(database.number(open).await, 0);
+    }
+    // No transaction holds the writer back.
+    record(&database.open().await, announce(session("after"), vec![file("a")])).await;
+}
+
+async fn a_verb_that_is_dropped_does_not_spoil_its_connection(database: Database) {
+    let store = database.store().await;
+    record(&store, announce(session("s"), vec![file("a")])).await;
+    let job = claim_one(&store).await;
+    for round in 0..100_u64 {
+        let checkpoint = json!({"round": round});
+        let verb = store.checkpoint(&job.lease, &checkpoint);
+        let _dropped_or_not = tokio::time::timeout(Duration::from_micros(round * 20), verb).await;
+        store.extend(&job.lease, LEASE).await.expect("the lease is still ours");
+    }
+    store.checkpoint(&job.lease, &json!("last")).await.unwrap();
+    settle(&store, &job, wait(Duration::ZERO, Cost::Nothing)).await;
+    assert_eq!(claim_one(&store).await.checkpoint, Some(json!("last")));
+}
+
+// ---------------------------------------------------------------------------------------------------------
+// Claims and leases
+
+async fn due_jobs_are_claimed_oldest_first(database: Database) {
+    let store = database.store().await;
+    for name in ["first", "second", "third"] {
+        record(&store, announce(session(name), vec![file(name)])).await;
+    }
+    let mut names = Vec::new();
+    for limit in [2, 2] {
+        for job in claim(&store, limit).await {
+            names.push(work(&store, transferred(&job)).await.file.identity.name);
+        }
+    }
+    assert_eq!(names, ["first", "second", "third"]);
+    assert!(claim(&store, 2).await.is_empty());
+}
+
+async fn no_job_is_handed_to_two_claimers(database: Database) {
+    const JOBS: usize = 200;
+    let store = database.store().await;
+    let files = (0..JOBS).map(|number| file(&format!("f{number}"))).collect();
+    record(&store, announce(session("s"), files)).await;
+    let other = database.open().await;
+    let mut claimers = tokio::task::JoinSet::new();
+    for claimer in 0..8_u32 {
+        let store = if claimer % 2 == 0 { store.clone() } else { other.clone() };
+        claimers.spawn(async move {
+            let mut mine = Vec::new();
+            loop {
+                let jobs = store.claim(&format!("worker {claimer}"), 1 + claimer, LEASE).await.unwrap();
+                if jobs.is_empty() && store.depth().await.unwrap().iter().all(|d| d.oldest_due.is_none()) {
+                    return mine;
+                }
+                mine.extend(jobs.into_iter().map(|job| job.lease.job));
+            }
+        });
+    }
+    let claimed: Vec<_> = claimers.join_all().await.into_iter().flatten().collect();
+    assert_eq!(claimed.len(), JOBS);
+    assert_eq!(claimed.iter().collect::<BTreeSet<_>>().len(), JOBS);
+}
+
+async fn a_lease_that_is_lost_writes_nothing(database: Database) {
+    let store = database.store().await;
+    record(&store, announce(session("s"), vec![file("a")])).await;
+    let stale = store.claim("slow", 1, Duration::ZERO).await.unwrap().remove(0);
+    assert_eq!(store.sweep(99).await.unwrap(), Swept { returned: 1, parked: 0 });
+
+    for holder in ["nobody", "another"] {
+        let lease = &stale.lease;
+        assert!(lost(store.extend(lease, LEASE).await, lease), "{holder} holds it");
+        assert!(lost(store.checkpoint(lease, &json!("stale")).await, lease), "{holder} holds it");
+        let next = vec![(Task::Manifest(RecordingId::new()), Duration::ZERO)];
+        let settlement = archive(transferred(&stale), next);
+        assert!(lost(store.settle(lease, settlement).await, lease), "{holder} holds it");
+        assert!(lost(store.settle(lease, dead()).await, lease), "{holder} holds it");
+        if holder == "nobody" {
+            let held = claim_one(&store).await;
+            assert!(held.lease.token > stale.lease.token);
+            assert_eq!(held.checkpoint, None);
+        }
+    }
+    assert_eq!(only_file(&store).await.state, FileState::Pending);
+    assert_eq!(jobs(&store).await, stand(&[("transfer", JobState::Running, 1)]));
+}
+
+async fn a_settled_job_cannot_be_settled_again(database: Database) {
+    let store = database.store().await;
+    record(&store, announce(session("s"), vec![file("a")])).await;
+    let job = claim_one(&store).await;
+    settle(&store, &job, wait(Duration::ZERO, Cost::Attempt)).await;
+    assert!(lost(store.settle(&job.lease, dead()).await, &job.lease));
+    assert_eq!(claim_one(&store).await.attempts, 1);
+}
+
+async fn an_expired_lease_returns_its_job_with_the_checkpoint(database: Database) {
+    let store = database.store().await;
+    record(&store, announce(session("s"), vec![file("a"), file("b")])).await;
+    let mut held = claim(&store, 2).await;
+    let (kept, expiring) = (held.remove(0), held.remove(0));
+    store.checkpoint(&expiring.lease, &json!({"upload": "u", "parts": [1, 2]})).await.unwrap();
+    store.extend(&expiring.lease, Duration::ZERO).await.unwrap();
+    assert_eq!(store.sweep(99).await.unwrap(), Swept { returned: 1, parked: 0 });
+    assert_eq!(store.sweep(99).await.unwrap(), Swept::default());
+
+    let returned = claim_one(&store).await;
+    assert_eq!(returned.lease.job, expiring.lease.job);
+    assert_eq!(returned.checkpoint, Some(json!({"upload": "u", "parts": [1, 2]})));
+    assert_eq!((returned.attempts, returned.snoozes), (0, 0));
+    store.extend(&kept.lease, LEASE).await.expect("the other lease is untouched");
+}
+
+async fn a_short_lease_runs_out_by_the_databases_clock(database: Database) {
+    let store = database.store().await;
+    record(&store, announce(session("s"), vec![file("a")])).await;
+    let job = store.claim("worker", 1, Duration::from_millis(200)).await.unwrap().remove(0);
+    let swept = tokio::time::timeout(Duration::from_secs(20), async {
+        loop {
+            let swept = store.sweep(99).await.unwrap();
+            if swept != Swept::default() {
+                return swept;
+            }
+        }
+    });
+    assert_eq!(swept.await.expect("the lease runs out"), Swept { returned: 1, parked: 0 });
+    assert!(lost(store.extend(&job.lease, LEASE).await, &job.lease));
+}
+
+async fn a_job_that_loses_too_many_leases_in_a_row_is_parked_for_a_person(database: Database) {
+    let store = database.store().await;
+    record(&store, announce(session("s"), vec![file("a")])).await;
+    let lose_one = || async {
+        let job = store.claim("dying", 1, Duration::ZERO).await.unwrap().remove(0);
+        (job, store.sweep(3).await.unwrap())
+    };
+    let returned = Swept { returned: 1, parked: 0 };
+    assert_eq!(lose_one().await.1, returned);
+    assert_eq!(lose_one().await.1, returned);
+    // Headway: the count begins anew.
+    let job = claim_one(&store).await;
+    store.checkpoint(&job.lease, &json!(1)).await.unwrap();
+    settle(&store, &job, wait(Duration::ZERO, Cost::Nothing)).await;
+    assert_eq!(lose_one().await.1, returned);
+    assert_eq!(lose_one().await.1, returned);
+    let (job, swept) = lose_one().await;
+    assert_eq!(swept, Swept { returned: 0, parked: 1 });
+    assert_eq!(job.attempts, 0);
+
+    let parked = only_file(&store).await;
+    assert_eq!(parked.state, FileState::Parked);
+    assert!(parked.reason.is_some());
+    assert_eq!(jobs(&store).await, stand(&[("transfer", JobState::Parked, 1)]));
+    assert_eq!(database.texts("SELECT waits_for FROM jobs").await, ["person"]);
+}
+
+// ---------------------------------------------------------------------------------------------------------
+// Settlements
+
+async fn a_rest_lasts_as_long_as_it_says_and_costs_what_it_says(database: Database) {
+    let store = database.store().await;
+    record(&store, announce(session("s"), vec![file("a")])).await;
+    for (cost, attempts, snoozes) in
+        [(Cost::Attempt, 1, 0), (Cost::Snooze, 1, 1), (Cost::Nothing, 1, 1), (Cost::Attempt, 2, 1)]
+    {
+        settle(&store, &claim_one(&store).await, wait(Duration::ZERO, cost)).await;
+        let job = claim_one(&store).await;
+        assert_eq!((job.attempts, job.snoozes), (attempts, snoozes), "{cost:?}");
+        settle(&store, &job, wait(Duration::ZERO, Cost::Nothing)).await;
+    }
+    settle(&store, &claim_one(&store).await, wait(AN_HOUR, Cost::Nothing)).await;
+    assert!(claim(&store, 1).await.is_empty());
+    let resting = only_file(&store).await;
+    assert_eq!((resting.state, resting.reason.as_deref()), (FileState::Pending, Some("connection reset")));
+}
+
+async fn a_rest_for_ever_is_taken_as_very_long(database: Database) {
+    let store = database.store().await;
+    record(&store, announce(session("s"), vec![file("a")])).await;
+    settle(&store, &claim_one(&store).await, wait(Duration::MAX, Cost::Nothing)).await;
+    assert_eq!(jobs(&store).await, stand(&[("transfer", JobState::Waiting, 1)]));
+}
+
+async fn what_was_said_last_stands_when_a_rest_gives_no_reason(database: Database) {
+    let store = database.store().await;
+    record(&store, announce(session("s"), vec![file("a")])).await;
+    settle(&store, &claim_one(&store).await, wait(Duration::ZERO, Cost::Attempt)).await;
+    let silent = Settlement::Wait { after: Duration::ZERO, reason: None, cost: Cost::Nothing };
+    settle(&store, &claim_one(&store).await, silent).await;
+    assert_eq!(only_file(&store).await.reason.as_deref(), Some("connection reset"));
+}
+
+async fn a_checkpoint_replaces_the_one_before_and_forgets_snoozes(database: Database) {
+    let store = database.store().await;
+    record(&store, announce(session("s"), vec![file("a")])).await;
+    settle(&store, &claim_one(&store).await, wait(Duration::ZERO, Cost::Snooze)).await;
+    let job = claim_one(&store).await;
+    store.checkpoint(&job.lease, &json!({"a": 1})).await.unwrap();
+    store.checkpoint(&job.lease, &json!({"b": "\0"})).await.unwrap();
+    settle(&store, &job, wait(Duration::ZERO, Cost::Attempt)).await;
+    let job = claim_one(&store).await;
+    assert_eq!((job.snoozes, job.attempts), (0, 1));
+    assert_eq!(job.checkpoint, Some(json!({"b": "\u{FFFD}"})));
+}
+
+async fn a_dead_transfer_says_why_on_its_file(database: Database) {
+    let store = database.store().await;
+    record(&store, announce(session("s"), vec![file("a")])).await;
+    settle(&store, &claim_one(&store).await, dead()).await;
+    let file = only_file(&store).await;
+    assert_eq!((file.state, file.reason.as_deref()), (FileState::Dead, Some("too many attempts")));
+    assert_eq!(jobs(&store).await, stand(&[("transfer", JobState::Dead, 1)]));
+    assert_eq!(database.number("SELECT attempts FROM jobs").await, 1, "dying costs an attempt");
+}
+
+async fn an_archived_file_has_its_proof_and_no_secrets(database: Database) {
+    let store = database.store().await;
+    record(&store, announce(session("s"), vec![file("a")])).await;
+    let job = claim_one(&store).await;
+    store.checkpoint(&job.lease, &json!({"parts": [1]})).await.unwrap();
+    let id = transferred(&job);
+    settle(&store, &job, archive(id, vec![])).await;
+
+    let file = only_file(&store).await;
+    assert_eq!((file.state, &file.reason), (FileState::Archived, &None));
+    assert_eq!(file.archived, Some(archived_as(&format!("folder/{id}.mp4"))));
+    assert_eq!(file.object_key, Some(format!("folder/{id}.mp4")));
+    assert!(file.archived_at.is_some());
+    assert_eq!(access(&store, id).await, (None, None));
+    assert_eq!(database.number("SELECT count(*) FROM jobs WHERE checkpoint IS NOT NULL").await, 0);
+    assert_eq!(jobs(&store).await, stand(&[("transfer", JobState::Done, 1)]));
+}
+
+async fn an_archived_file_takes_no_secret_again(database: Database) {
+    let store = database.store().await;
+    record(&store, announce(session("s"), vec![file("a")])).await;
+    let job = claim_one(&store).await;
+    settle(&store, &job, archive(transferred(&job), vec![])).await;
+    let mut topic = session("s");
+    topic.topic = Some("renamed".into());
+    let again = record(&store, announce(topic, vec![file("a")])).await;
+    assert_eq!(again, Recorded { new_files: 0, known_files: 1, woken: 0 });
+    let work = work(&store, transferred(&job)).await;
+    assert!(work.download_url.is_none() && work.download_token.is_none());
+    assert_eq!(work.file.state, FileState::Archived);
+    assert_eq!(work.recording.topic.as_deref(), Some("renamed"));
+    assert!(claim(&store, 1).await.is_empty());
+}
+
+async fn a_transfer_that_archived_its_file_is_done_whatever_came_meanwhile(database: Database) {
+    let store = database.store().await;
+    record(&store, announce(session("s"), vec![file("a")])).await;
+    let job = claim_one(&store).await;
+    record(&store, announce(session("s"), vec![file("a")])).await;
+    settle(&store, &job, archive(transferred(&job), vec![])).await;
+    assert_eq!(jobs(&store).await, stand(&[("transfer", JobState::Done, 1)]));
+}
+
+async fn a_job_that_follows_waits_for_its_rest(database: Database) {
+    let store = database.store().await;
+    let recording = archive_one(&store, "s", AN_HOUR).await;
+    assert!(claim(&store, 10).await.is_empty());
+    assert_eq!(
+        jobs(&store).await,
+        stand(&[("manifest", JobState::Waiting, 1), ("transfer", JobState::Done, 1)])
+    );
+    // One that waits keeps its time.
+    ask_for(&store, "other", Task::Manifest(recording)).await;
+    assert!(claim(&store, 10).await.is_empty());
+}
+
+async fn a_job_that_is_wanted_while_it_runs_runs_again(database: Database) {
+    let store = database.store().await;
+    let manifest = due_manifest(&store).await;
+    let running = claim_one(&store).await;
+    assert_eq!(running.task, manifest);
+    store.checkpoint(&running.lease, &json!("half")).await.unwrap();
+    ask_for(&store, "other", manifest).await;
+    store.extend(&running.lease, LEASE).await.expect("being wanted does not end a lease");
+    settle(&store, &running, done(vec![])).await;
+    let again = claim_one(&store).await;
+    assert_eq!((again.task, &again.checkpoint), (manifest, &None));
+    settle(&store, &again, done(vec![])).await;
+    assert!(claim(&store, 10).await.is_empty(), "once is enough");
+}
+
+async fn a_job_that_has_ended_is_woken_and_not_doubled(database: Database) {
+    let store = database.store().await;
+    let manifest = due_manifest(&store).await;
+    let endings = [("done", done(vec![])), ("dead", dead()), ("person", park(WaitsFor::Person))];
+    for (name, ending) in endings {
+        settle(&store, &claim_one(&store).await, wait(Duration::ZERO, Cost::Attempt)).await;
+        settle(&store, &claim_one(&store).await, ending).await;
+        assert!(claim(&store, 10).await.is_empty());
+        ask_for(&store, name, manifest).await;
+        let woken = claim_one(&store).await;
+        assert_eq!(woken.task, manifest, "{name}");
+        // What ended begins anew; what was parked goes on.
+        assert_eq!(woken.attempts, u32::from(name == "person"), "{name}");
+        settle(&store, &woken, wait(Duration::ZERO, Cost::Nothing)).await;
+    }
+    assert_eq!(database.number("SELECT count(*) FROM jobs WHERE kind = 'manifest'").await, 1);
+}
+
+async fn files_that_finish_at_once_share_one_manifest(database: Database) {
+    let store = database.store().await;
+    let files = (0..16).map(|number| file(&format!("f{number}"))).collect();
+    record(&store, announce(session("s"), files)).await;
+    let mut workers = tokio::task::JoinSet::new();
+    for job in claim(&store, 16).await {
+        let store = store.clone();
+        workers.spawn(async move {
+            let file = transferred(&job);
+            let recording = work(&store, file).await.recording.id;
+            settle(&store, &job, archive(file, vec![(Task::Manifest(recording), Duration::ZERO)])).await;
+        });
+    }
+    workers.join_all().await;
+    assert_eq!(
+        jobs(&store).await,
+        stand(&[("manifest", JobState::Waiting, 1), ("transfer", JobState::Done, 16)])
+    );
+}
+
+async fn a_job_does_not_follow_itself(database: Database) {
+    let store = database.store().await;
+    let manifest = due_manifest(&store).await;
+    settle(&store, &claim_one(&store).await, done(vec![(manifest, Duration::ZERO)])).await;
+    assert!(claim(&store, 10).await.is_empty());
+}
+
+// ---------------------------------------------------------------------------------------------------------
+// Places
+
+async fn the_place_that_was_chosen_first_stands(database: Database) {
+    let store = database.store().await;
+    record(&store, announce(session("s"), vec![file("a"), file("b")])).await;
+    let files = all_files(&store).await;
+    assert_eq!(store.place(files[0].id, "folder", "a.mp4").await.unwrap(), "folder/a.mp4");
+    assert_eq!(store.place(files[0].id, "other", "x.mp4").await.unwrap(), "folder/a.mp4");
+    assert_eq!(store.place(files[1].id, "other", "b.mp4").await.unwrap(), "folder/b.mp4");
+    let (recording, files) = store.recording(files[0].recording_id).await.unwrap().expect("known");
+    assert_eq!(recording.folder.as_deref(), Some("folder"));
+    assert_eq!(files[1].object_key.as_deref(), Some("folder/b.mp4"));
+}
+
+async fn files_that_are_placed_at_once_agree_on_their_folder(database: Database) {
+    let store = database.store().await;
+    let names = (0..12).map(|number| file(&format!("f{number}"))).collect();
+    record(&store, announce(session("s"), names)).await;
+    let mut placers = tokio::task::JoinSet::new();
+    for (number, file) in all_files(&store).await.into_iter().enumerate() {
+        for placer in 0..2 {
+            let store = store.clone();
+            placers.spawn(async move {
+                let folder = format!("folder {number} {placer}");
+                let key = store.place(file.id, &folder, &format!("{number}-{placer}.mp4")).await.unwrap();
+                (number, key)
+            });
+        }
+    }
+    let keys: BTreeSet<_> = placers.join_all().await.into_iter().collect();
+    assert_eq!(keys.len(), 12, "both placers of a file are told the same: {keys:?}");
+    let folders: BTreeSet<_> = keys.iter().map(|(_, key)| key.split_once('/').expect("a folder").0).collect();
+    assert_eq!(folders.len(), 1, "{folders:?}");
+}
+
+async fn a_place_that_is_taken_is_refused_without_quoting_the_row(database: Database) {
+    let store = database.store().await;
+    record(&store, announce(session("s"), vec![file("a"), file("b")])).await;
+    let files = all_files(&store).await;
+    store.place(files[0].id, "folder", "same.mp4").await.unwrap();
+    let refused = store.place(files[1].id, "folder", "same.mp4").await.unwrap_err();
+    assert!(matches!(refused, StoreError::Refused(_)), "{refused:?}");
+    let words = format!("{refused} {refused:?}");
+    assert!(!words.contains("same.mp4") && !words.contains("token-of"), "{words}");
+    assert!(matches!(store.place(FileId::new(), "folder", "x").await, Err(StoreError::Refused(_))));
+}
+
+// ---------------------------------------------------------------------------------------------------------
+// Reading
+
+async fn files_come_in_order_of_announcement_page_by_page(database: Database) {
+    let store = database.store().await;
+    for event in 0..3 {
+        let names = ["z", "m", "a"].map(|name| file(&format!("{name}{event}")));
+        record(&store, announce(session("s"), names.to_vec())).await;
+    }
+    let mut names = Vec::new();
+    let mut after = None;
+    loop {
+        let page = store.files(&[], after, 2).await.unwrap();
+        let Some(last) = page.last() else { break };
+        assert!(page.len() <= 2);
+        after = Some(last.id);
+        names.extend(page.into_iter().map(|file| file.identity.name));
+    }
+    assert_eq!(names, ["z0", "m0", "a0", "z1", "m1", "a1", "z2", "m2", "a2"]);
+}
+
+async fn files_are_listed_by_state(database: Database) {
+    let store = database.store().await;
+    record(&store, announce(session("s"), vec![file("a"), without_access("b"), file("c")])).await;
+    let job = claim(&store, 1).await.remove(0);
+    settle(&store, &job, archive(transferred(&job), vec![])).await;
+    let names = |states: Vec<FileState>| {
+        let store = store.clone();
+        async move {
+            let files = store.files(&states, None, 10).await.unwrap();
+            files.into_iter().map(|file| file.identity.name).collect::<Vec<_>>()
+        }
+    };
+    assert_eq!(names(vec![FileState::Archived]).await, ["a"]);
+    assert_eq!(names(vec![FileState::Parked, FileState::Pending]).await, ["b", "c"]);
+    assert_eq!(names(vec![FileState::Gone]).await, Vec::<String>::new());
+}
+
+async fn a_transfer_knows_when_the_earliest_file_of_its_recording_began(database: Database) {
+    let store = database.store().await;
+    let starts = |name: &str, second| AnnouncedFile { recording_start: second, ..file(name) };
+    let files = vec![starts("a", Some(at(90))), starts("b", Some(at(30))), starts("c", None)];
+    record(&store, announce(session("s"), files)).await;
+    record(&store, announce(session("other"), vec![starts("d", Some(at(1)))])).await;
+    let a = work(&store, all_files(&store).await[0].id).await;
+    assert_eq!(a.recording_began, Some(at(30)));
+    assert_eq!(a.recording.identity, session("s").identity);
+}
+
+async fn what_is_not_known_is_not_there(database: Database) {
+    let store = database.store().await;
+    assert!(store.transfer_work(FileId::new()).await.unwrap().is_none());
+    assert!(store.recording(RecordingId::new()).await.unwrap().is_none());
+    assert!(store.files(&[], Some(FileId::new()), 10).await.unwrap().is_empty());
+}
+
+async fn depth_counts_jobs_and_says_how_long_the_oldest_is_due(database: Database) {
+    let store = database.store().await;
+    assert_eq!(store.depth().await.unwrap(), []);
+    record(&store, announce(session("s"), vec![file("a"), file("b"), without_access("c")])).await;
+    let depth = store.depth().await.unwrap();
+    let of = |state| depth.iter().find(|depth| depth.state == state).expect("jobs in that state").clone();
+    assert_eq!((of(JobState::Waiting).jobs, of(JobState::Parked).jobs), (2, 1));
+    let due = of(JobState::Waiting).oldest_due.expect("something is due");
+    assert!(due < AN_HOUR, "{due:?}");
+    assert_eq!(of(JobState::Parked).oldest_due, None);
+    for job in claim(&store, 2).await {
+        settle(&store, &job, wait(AN_HOUR, Cost::Nothing)).await;
+    }
+    let depth = store.depth().await.unwrap();
+    assert!(depth.iter().all(|depth| depth.oldest_due.is_none()), "{depth:?}");
+}
+
+async fn secrets_do_not_show_in_debug(database: Database) {
+    let store = database.store().await;
+    let event = announce(session("s"), vec![with_access("a", "https://zoom.us/secret-url", "secret-token")]);
+    assert!(!format!("{event:?}").contains("secret-"));
+    record(&store, event).await;
+    let file = only_file(&store).await;
+    let words = format!("{file:?} {:?} {:?}", work(&store, file.id).await, claim_one(&store).await);
+    assert!(!words.contains("secret-"), "{words}");
+}
+
+// ---------------------------------------------------------------------------------------------------------
+// The database itself
+
+async fn it_says_which_database_it_is(database: Database) {
+    let store = database.store().await;
+    let (kind, version) = store.describe().split_once(' ').expect("two words");
+    assert_eq!(kind, database.kind());
+    assert!(version.chars().all(|c| c.is_ascii_digit() || c == '.') && version.contains('.'), "{version}");
+}
+
+async fn another_schema_is_refused_by_number(database: Database) {
+    let unopened = store::open(database.url(), &config()).await.err().expect("there is no schema");
+    assert!(matches!(unopened, StoreError::Schema { found: 0, needed: 2 }), "{unopened:?}");
+    database.migrate_to(1).await;
+    let unopened = store::open(database.url(), &config()).await.err().expect("the schema is too old");
+    assert!(matches!(unopened, StoreError::Schema { found: 1, needed: 2 }), "{unopened:?}");
+
+    let store = database.store().await;
+    store.ping().await.expect("the schema is this version's");
+    database.execute("UPDATE _sqlx_migrations SET version = 7 WHERE version = 2").await.unwrap();
+    let outdated = store.ping().await.unwrap_err();
+    assert!(matches!(outdated, StoreError::Schema { found: 7, needed: 2 }), "{outdated:?}");
+}
+
+async fn a_closed_store_is_unavailable(database: Database) {
+    let store = database.store().await;
+    store.close().await;
+    let is_unavailable = |error: StoreError| matches!(error, StoreError::Unavailable(_));
+    assert!(is_unavailable(store.ping().await.unwrap_err()));
+    assert!(is_unavailable(store.record(&announce(session("s"), vec![])).await.unwrap_err()));
+    assert!(is_unavailable(store.claim("worker", 1, LEASE).await.unwrap_err()));
+}
+
+async fn two_stores_on_one_database_work_together(database: Database) {
+    let (receiver, worker) = (database.store().await, database.open().await);
+    for number in 0..20 {
+        let name = format!("f{number}");
+        let (recorded, _) =
+            tokio::join!(record(&receiver, announce(session("s"), vec![file(&name)])), claim(&worker, 1),);
+        assert_eq!(recorded.new_files, 1);
+    }
+    claim(&worker, 100).await;
+    assert_eq!(jobs(&receiver).await, stand(&[("transfer", JobState::Running, 20)]));
+}
+
+on_each_database! {
+    an_event_makes_its_recording_its_files_and_their_jobs_durable,
+    a_known_file_is_refreshed_and_never_doubled,
+    facts_that_a_later_event_does_not_give_are_kept,
+    the_same_id_in_two_arrays_is_two_files,
+    files_without_an_id_are_told_apart_by_what_stands_in_for_it,
+    a_file_announced_twice_in_one_event_is_one_file,
+    a_late_file_joins_its_recording,
+    an_instance_of_another_account_or_kind_is_another_recording,
+    a_recording_without_files_is_recorded,
+    an_unreadable_event_is_kept_raw,
+    what_could_not_be_read_in_an_event_is_kept_in_words,
+    an_event_that_is_recorded_twice_is_recorded_once,
+    a_nul_in_a_text_of_zooms_does_not_spoil_the_recording,
+    a_size_that_no_disk_holds_counts_as_none,
+    a_file_without_a_url_is_parked_until_an_event_brings_one,
+    a_transfer_that_is_parked_for_a_token_is_woken_by_a_fresh_one,
+    a_transfer_that_is_parked_for_a_person_is_not_woken_by_an_event,
+    a_dead_transfer_stays_dead_but_its_file_is_refreshed,
+    a_token_that_comes_while_the_transfer_runs_is_not_slept_through,
+    the_same_recording_from_sixteen_at_once_is_recorded_once,
+    overlapping_announcements_from_sixteen_at_once_leave_each_file_once,
+    recording_and_settling_at_once_wakes_or_finishes_every_file,
+    a_caller_that_goes_away_leaves_nothing_half_done,
+    a_verb_that_is_dropped_does_not_spoil_its_connection,
+    due_jobs_are_claimed_oldest_first,
+    no_job_is_handed_to_two_claimers,
+    a_lease_that_is_lost_writes_nothing,
+    a_settled_job_cannot_be_settled_again,
+    an_expired_lease_returns_its_job_with_the_checkpoint,
+    a_short_lease_runs_out_by_the_databases_clock,
+    a_job_that_loses_too_many_leases_in_a_row_is_parked_for_a_person,
+    a_rest_lasts_as_long_as_it_says_and_costs_what_it_says,
+    a_rest_for_ever_is_taken_as_very_long,
+    what_was_said_last_stands_when_a_rest_gives_no_reason,
+    a_checkpoint_replaces_the_one_before_and_forgets_snoozes,
+    a_dead_transfer_says_why_on_its_file,
+    an_archived_file_has_its_proof_and_no_secrets,
+    an_archived_file_takes_no_secret_again,
+    a_transfer_that_archived_its_file_is_done_whatever_came_meanwhile,
+    a_job_that_follows_waits_for_its_rest,
+    a_job_that_is_wanted_while_it_runs_runs_again,
+    a_job_that_has_ended_is_woken_and_not_doubled,
+    files_that_finish_at_once_share_one_manifest,
+    a_job_does_not_follow_itself,
+    the_place_that_was_chosen_first_stands,
+    files_that_are_placed_at_once_agree_on_their_folder,
+    a_place_that_is_taken_is_refused_without_quoting_the_row,
+    files_come_in_order_of_announcement_page_by_page,
+    files_are_listed_by_state,
+    a_transfer_knows_when_the_earliest_file_of_its_recording_began,
+    what_is_not_known_is_not_there,
+    depth_counts_jobs_and_says_how_long_the_oldest_is_due,
+    secrets_do_not_show_in_debug,
+    it_says_which_database_it_is,
+    another_schema_is_refused_by_number,
+    a_closed_store_is_unavailable,
+    two_stores_on_one_database_work_together,
+}
