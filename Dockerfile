@@ -9,11 +9,11 @@ RUN mkdir -p src tests/it \
     && echo 'fn main() {}' > src/main.rs \
     && touch src/lib.rs tests/it/main.rs \
     && cargo build --release --locked \
-    && rm -r src tests
+    && rm -r src
 
 COPY . .
 # Newer than the empty program above, whatever time the files carry.
-RUN find src migrations config -type f -exec touch {} + \
+RUN find . -path ./target -prune -o -type f -exec touch {} + \
     && cargo build --release --locked --bin zoom-archiver \
     && install -D target/release/zoom-archiver /image/zoom-archiver \
     && mkdir /image/data
