@@ -3,6 +3,7 @@
 //! The map of the house (the picture is in `docs/architecture.md`). Data flows one way: Zoom → [`http`] →
 //! [`store`] → [`worker`] → [`jobs`], which carry files from [`zoom`] to [`archive`].
 //!
+//! - [`cli`]: one file per command; [`app`]: puts the rooms together; [`lifecycle`], [`telemetry`], [`clock`]
 //! - [`config`]: settings, from file and environment
 //! - [`domain`]: the words of the trade, pure
 //! - [`http`]: the public door and the private door
@@ -11,9 +12,11 @@
 //! - [`worker`]: the queue's workers; they know leases, not the work
 //! - [`jobs`]: the work itself, the only room where Zoom meets the archive
 //! - [`archive`]: the storage that the user owns, S3 or a directory
-//! - [`simulator`]: a fake Zoom, for the demo and the tests
+//! - [`simulator`]: a fake Zoom, for `demo`, `simulate` and the tests
 
+pub mod app;
 pub mod archive;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod domain;

@@ -1,3 +1,7 @@
 //! The program: see the library's map.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    zoom_archiver::cli::main()
+}

@@ -1,0 +1,278 @@
+//! The only place that chooses store and archive and puts the rooms together.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use metrics_exporter_prometheus::PrometheusHandle;
+use secrecy::SecretString;
+use tokio::net::TcpListener;
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::archive::{self, ArchiveError, SharedArchive};
+use crate::clock::Clock;
+use crate::config::{Config, Secrets};
+use crate::domain::key::{KeyTemplate, TemplateError};
+use crate::http::private::{self, PrivateDoor};
+use crate::http::public::{self, Health};
+use crate::http::server;
+use crate::http::webhook::Receiver;
+use crate::jobs::Jobs;
+use crate::jobs::buffers::Buffers;
+use crate::store::{self, SharedStore, StoreError};
+use crate::worker::{Board, Pool, sweeper};
+use crate::zoom::download::{Downloader, DownloaderError};
+
+/// How long the start waits for a database that is not there yet.
+const DATABASE_PATIENCE: Duration = Duration::from_secs(30);
+/// Rest between two looks for it.
+const DATABASE_REST: Duration = Duration::from_secs(1);
+
+/// What this process does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
+pub enum Role {
+    /// Takes Zoom's webhook.
+    Receiver,
+    /// Works through the queue.
+    Worker,
+    /// Returns the jobs of workers that are gone.
+    Scheduler,
+}
+
+impl Role {
+    /// All of them: the default.
+    pub const ALL: [Self; 3] = [Self::Receiver, Self::Worker, Self::Scheduler];
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Receiver => "receiver",
+            Self::Worker => "worker",
+            Self::Scheduler => "scheduler",
+        })
+    }
+}
+
+/// Why the service cannot start. Each message says what to change.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// There is no way to tell Zoom's events from anybody's.
+    #[error(
+        "ZOOM_WEBHOOK_SECRET_TOKEN is not set: it is the Secret Token on the Features page of your Zoom app, \
+         and without it no event can be verified"
+    )]
+    NoSecretToken,
+    /// The private door would stand open.
+    #[error(
+        "http.admin_listen is {0}, which others can reach, and ADMIN_TOKEN is not set: set it, or listen on \
+         127.0.0.1"
+    )]
+    OpenPrivateDoor(SocketAddr),
+    /// An address cannot be bound.
+    #[error("{key}: cannot listen on {address}: {error}")]
+    Listen {
+        /// The key that names it.
+        key: &'static str,
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// The database.
+    #[error("DATABASE_URL: {0}")]
+    Store(#[from] StoreError),
+    /// The archive.
+    #[error("ARCHIVE_URL: {0}")]
+    Archive(#[from] ArchiveError),
+    /// The way to Zoom.
+    #[error(transparent)]
+    Downloader(#[from] DownloaderError),
+    /// The template.
+    #[error("archive.key_template: {0}")]
+    Template(#[from] TemplateError),
+}
+
+/// The parts of a service, opened.
+pub struct App {
+    /// The settings.
+    pub config: Config,
+    /// The record.
+    pub store: SharedStore,
+    /// The storage that the user owns.
+    pub archive: SharedArchive,
+    secrets: Vec<SecretString>,
+    admin_token: Option<SecretString>,
+}
+
+/// A service that runs.
+pub struct Service {
+    /// Where the public door is.
+    pub public_addr: SocketAddr,
+    /// Where the private door is.
+    pub admin_addr: SocketAddr,
+    /// What the workers of this process do now.
+    pub board: Arc<Board>,
+    tasks: JoinSet<()>,
+    store: SharedStore,
+}
+
+impl App {
+    /// Opens database and archive, and brings the schema up to date. Waits a while for a database that is not
+    /// there yet.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub async fn open(config: Config, secrets: Secrets) -> Result<Self, StartError> {
+        let store = open_store(&config, &secrets.database_url).await?;
+        let archive = archive::open(&secrets.archive_url, &config.archive).await?;
+        Ok(Self {
+            config,
+            store,
+            archive,
+            secrets: secrets.webhook_secret_tokens,
+            admin_token: secrets.admin_token,
+        })
+    }
+
+    /// Starts the service in these roles; it runs until `stop` is cancelled.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub async fn start(
+        self,
+        roles: &[Role],
+        metrics: PrometheusHandle,
+        stop: CancellationToken,
+    ) -> Result<Service, StartError> {
+        if roles.contains(&Role::Receiver) && self.secrets.is_empty() {
+            return Err(StartError::NoSecretToken);
+        }
+        let http = &self.config.http;
+        if self.admin_token.is_none() && !http.admin_listen.ip().is_loopback() {
+            return Err(StartError::OpenPrivateDoor(http.admin_listen));
+        }
+        let public = listen("http.listen", http.listen).await?;
+        let private = listen("http.admin_listen", http.admin_listen).await?;
+        let board = Arc::new(Board::default());
+        let wake = Arc::new(Notify::new());
+        let mut service = Service {
+            public_addr: bound(&public, http.listen),
+            admin_addr: bound(&private, http.admin_listen),
+            board: Arc::clone(&board),
+            tasks: JoinSet::new(),
+            store: Arc::clone(&self.store),
+        };
+        if roles.contains(&Role::Worker) {
+            let pool = self.pool(board, Arc::clone(&wake), stop.clone())?;
+            service.tasks.spawn(pool.work());
+        }
+        if roles.contains(&Role::Scheduler) {
+            let sweep = sweeper::sweep(
+                Arc::clone(&self.store),
+                self.config.worker.clone(),
+                Arc::clone(&wake),
+                stop.clone(),
+            );
+            service.tasks.spawn(sweep);
+        }
+        let door =
+            PrivateDoor { metrics, store: Arc::clone(&self.store), admin_token: self.admin_token.clone() };
+        service.tasks.spawn(server::serve(private, private::router(door), http.clone(), stop.clone()));
+        let receiver = roles.contains(&Role::Receiver).then(|| {
+            let (config, store) = (&self.config, Arc::clone(&self.store));
+            Arc::new(Receiver::new(config, self.secrets, store, wake, stop.clone(), Clock::System))
+        });
+        let health = Health { store: Arc::clone(&self.store), stop: stop.clone() };
+        let routes = public::router(health, receiver);
+        service.tasks.spawn(server::serve(public, routes, self.config.http.clone(), stop));
+        info!(
+            http.addr = %service.public_addr,
+            http.admin_addr = %service.admin_addr,
+            store = self.store.describe(),
+            archive = self.archive.describe(),
+            roles = roles.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
+            "ready"
+        );
+        Ok(service)
+    }
+
+    fn pool(
+        &self,
+        board: Arc<Board>,
+        wake: Arc<Notify>,
+        stop: CancellationToken,
+    ) -> Result<Pool, StartError> {
+        let transfer = self.config.transfer.clone();
+        let jobs = Jobs {
+            store: Arc::clone(&self.store),
+            archive: Arc::clone(&self.archive),
+            downloader: Downloader::new(&self.config.zoom, transfer.stall())?,
+            template: KeyTemplate::parse(&self.config.archive.key_template)?,
+            buffers: Buffers::new(transfer.memory_bytes, transfer.part_bytes),
+            config: transfer.clone(),
+        };
+        Ok(Pool {
+            store: Arc::clone(&self.store),
+            runner: jobs.runner(),
+            config: self.config.worker.clone(),
+            stall: transfer.stall(),
+            board,
+            wake,
+            stop,
+            owner: owner(),
+        })
+    }
+}
+
+impl Service {
+    /// Waits until everything has stopped, then closes the database.
+    pub async fn stopped(mut self) {
+        while let Some(ended) = self.tasks.join_next().await {
+            if let Err(error) = ended {
+                tracing::error!(%error, "a part of the service ended in a panic");
+            }
+        }
+        self.store.close().await;
+    }
+}
+
+async fn open_store(config: &Config, url: &SecretString) -> Result<SharedStore, StoreError> {
+    let give_up = Instant::now() + DATABASE_PATIENCE;
+    loop {
+        let opened = async {
+            store::migrate(url, &config.store).await?;
+            store::open(url, &config.store).await
+        };
+        match opened.await {
+            Err(error @ StoreError::Unavailable(_)) if Instant::now() < give_up => {
+                warn!(%error, "waiting for the database");
+                tokio::time::sleep(DATABASE_REST).await;
+            }
+            other => return other,
+        }
+    }
+}
+
+async fn listen(key: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address).await.map_err(|error| StartError::Listen { key, address, error })
+}
+
+fn bound(listener: &TcpListener, asked: SocketAddr) -> SocketAddr {
+    listener.local_addr().unwrap_or(asked)
+}
+
+/// Host and process, for people who wonder who holds a lease.
+fn owner() -> String {
+    let host = std::fs::read_to_string("/etc/hostname").unwrap_or_default();
+    let host = match host.trim() {
+        "" => "localhost",
+        name => name,
+    };
+    format!("{host}:{}", std::process::id())
+}

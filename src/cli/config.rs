@@ -1,0 +1,67 @@
+//! `config show|check`: what the settings are, and whether they make sense.
+
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+
+use super::{Common, failed};
+use crate::config::{DEFAULT_TOML, Secrets};
+use crate::zoom::download::Downloader;
+
+/// Options of `config`.
+#[derive(Debug, Args)]
+pub(super) struct ConfigArgs {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Prints the settings in force, without secrets.
+    Show {
+        /// Prints the reference instead: every key with its default and its meaning.
+        #[arg(long)]
+        default: bool,
+    },
+    /// Checks settings and environment, and says what is missing.
+    Check,
+}
+
+#[allow(clippy::print_stdout, reason = "the command's output")]
+pub(super) fn run(common: &Common, args: &ConfigArgs) -> ExitCode {
+    if let Action::Show { default: true } = args.action {
+        print!("{DEFAULT_TOML}");
+        return ExitCode::SUCCESS;
+    }
+    let (config, secrets) = match common.load() {
+        Ok(loaded) => loaded,
+        Err(error) => return failed(&error.to_string()),
+    };
+    match args.action {
+        Action::Show { .. } => match toml::to_string_pretty(&config) {
+            Ok(text) => print!("{text}"),
+            Err(error) => return failed(&error.to_string()),
+        },
+        Action::Check => {
+            if let Err(error) = Downloader::new(&config.zoom, config.transfer.stall()) {
+                return failed(&error.to_string());
+            }
+            println!("{}", summary(&secrets));
+            if secrets.webhook_secret_tokens.is_empty() {
+                return failed("ZOOM_WEBHOOK_SECRET_TOKEN is not set; `serve` will refuse to start");
+            }
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+fn summary(secrets: &Secrets) -> String {
+    let set = |present: bool| if present { "set" } else { "not set" };
+    format!(
+        "settings: ok\nZOOM_WEBHOOK_SECRET_TOKEN: {} token(s)\nDATABASE_URL: {}\nARCHIVE_URL: {}\nADMIN_TOKEN: {}",
+        secrets.webhook_secret_tokens.len(),
+        secrets.database_without_password(),
+        secrets.archive_url,
+        set(secrets.admin_token.is_some()),
+    )
+}

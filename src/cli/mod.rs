@@ -1,0 +1,100 @@
+//! The command line: one file per command. Exit codes: 0 ok, 1 failed, 2 wrong usage.
+
+mod config;
+mod demo;
+mod healthcheck;
+mod migrate;
+mod serve;
+mod simulate;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::load::Environment;
+use crate::config::{self as settings, Config, ConfigError, Secrets};
+
+/// Archives Zoom cloud recordings into storage that you own: verified webhook in, proven objects out.
+#[derive(Debug, Parser)]
+#[command(name = "zoom-archiver", version, propagate_version = true)]
+struct Cli {
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What every command understands.
+#[derive(Debug, Clone, Args)]
+struct Common {
+    /// Settings that differ from the defaults (TOML).
+    #[arg(long, global = true, env = "ZOOM_ARCHIVER_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Where the embedded database and archive live.
+    #[arg(long, global = true, env = "ZOOM_ARCHIVER_DATA_DIR", value_name = "DIR", default_value = "data")]
+    data_dir: PathBuf,
+    /// Shape of log lines.
+    #[arg(long, global = true, value_enum, value_name = "FORMAT")]
+    log_format: Option<settings::log::LogFormat>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Runs the service: receiver, workers, scheduler.
+    Serve(serve::ServeArgs),
+    /// Shows the whole way from signed event to proven object, with a fake Zoom; needs nothing.
+    Demo(demo::DemoArgs),
+    /// Rehearses against a running receiver: a fake Zoom that misbehaves on command.
+    Simulate(simulate::SimulateArgs),
+    /// Brings the database schema up to date.
+    Migrate,
+    /// Shows or checks the settings.
+    Config(config::ConfigArgs),
+    /// Asks the service on this machine whether it is ready; for container health checks.
+    Healthcheck,
+}
+
+/// Reads the command line and runs the command.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return failed(&format!("cannot start the runtime: {error}")),
+    };
+    let code = runtime.block_on(async {
+        match cli.command {
+            Command::Serve(args) => serve::run(&cli.common, args).await,
+            Command::Demo(args) => demo::run(&cli.common, args).await,
+            Command::Simulate(args) => simulate::run(args).await,
+            Command::Migrate => migrate::run(&cli.common).await,
+            Command::Config(args) => config::run(&cli.common, &args),
+            Command::Healthcheck => healthcheck::run(&cli.common).await,
+        }
+    });
+    // A thread that still writes to a slow disk must not keep the program from ending.
+    runtime.shutdown_background();
+    code
+}
+
+impl Common {
+    fn load(&self) -> Result<(Config, Secrets), ConfigError> {
+        let environment: Environment = std::env::vars().collect();
+        let mut config = settings::load::load(self.config.as_deref(), &environment)?;
+        if let Some(format) = self.log_format {
+            config.log.format = format;
+        }
+        let secrets = Secrets::read(&environment, &self.data_dir)?;
+        Ok((config, secrets))
+    }
+}
+
+/// Says what went wrong, and gives the exit code for it.
+#[allow(clippy::print_stderr, reason = "this is the command line's own voice")]
+fn failed(message: &str) -> ExitCode {
+    for line in message.lines() {
+        eprintln!("error: {line}");
+    }
+    ExitCode::FAILURE
+}
