@@ -128,10 +128,15 @@ impl Receiver {
             return Err(Answer::Unavailable);
         }
         let (parts, body) = request.into_parts();
-        // What cannot be genuine is not even received.
         let seen = SignedHeaders::read(&parts.headers);
-        self.precheck(seen)?;
-        let _memory = self.memory_for(&parts.headers)?;
+        // What cannot be genuine is not kept, not even for a moment.
+        let _memory = match self.precheck(seen).and_then(|()| self.memory_for(&parts.headers)) {
+            Ok(memory) => memory,
+            Err(answer) => {
+                self.discard(body).await;
+                return Err(answer);
+            }
+        };
         let body = self.collect(body).await?;
         let secret = self.verify(seen, &body)?;
         let event = match payload::read(&body) {
@@ -154,7 +159,7 @@ impl Receiver {
         Event { id: EventId::new(), received_at: self.clock.now(), name, body, content }
     }
 
-    /// Refuses what lacks the headers or is stale, before the body is received.
+    /// Refuses what lacks the headers or is stale, by its head alone.
     fn precheck(&self, seen: SignedHeaders<'_>) -> Result<(), Answer> {
         signature::check_headers(seen.timestamp, seen.signature, self.clock.now(), self.window)
             .map(drop)
@@ -188,6 +193,22 @@ impl Receiver {
             Ok(Err(_)) => Err(Answer::Unfinished(StatusCode::BAD_REQUEST)),
             Err(_) => Err(Answer::Unfinished(StatusCode::REQUEST_TIMEOUT)),
         }
+    }
+
+    /// Reads a body into nothing, within bounds: a client that is still sending would otherwise find its
+    /// connection closed before it sees the answer.
+    async fn discard(&self, mut body: Body) {
+        let bound = 2 * self.max_body_bytes;
+        let read = async {
+            let mut seen = 0;
+            while let Some(Ok(frame)) = body.frame().await {
+                seen += frame.data_ref().map_or(0, Bytes::len);
+                if seen > bound {
+                    return;
+                }
+            }
+        };
+        let _ = tokio::time::timeout(self.body_timeout, read).await;
     }
 
     /// Makes an event durable, in a task of its own: the server drops a handler whose client has gone, and a
