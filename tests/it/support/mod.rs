@@ -1,4 +1,10 @@
 //! What the tests share, one file each.
 
+pub(crate) mod announce;
+pub(crate) mod database;
+pub(crate) mod delivery;
 pub(crate) mod fault_proxy;
+pub(crate) mod postgres;
 pub(crate) mod s3;
+pub(crate) mod scene;
+pub(crate) mod service;

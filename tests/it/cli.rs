@@ -1,0 +1,100 @@
+//! The command line: what it prints, and how it ends.
+
+use std::process::Output;
+
+use crate::support::service::{Setup, program};
+
+async fn run(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
+    program().args(arguments).envs(environment.iter().copied()).output().await.expect("the program runs")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[tokio::test]
+async fn the_embedded_reference_is_the_file_in_the_repository() {
+    let output = run(&["config", "show", "--default"], &[]).await;
+    assert!(output.status.success());
+    assert_eq!(text(&output.stdout), include_str!("../../config/default.toml"));
+}
+
+#[tokio::test]
+async fn config_show_prints_what_is_in_force_and_no_secret() {
+    let environment = [
+        ("ZOOM_ARCHIVER_WORKER__CONCURRENCY", "3"),
+        ("ZOOM_WEBHOOK_SECRET_TOKEN", "hush-token"),
+        ("ADMIN_TOKEN", "hush-admin"),
+    ];
+    let output = run(&["config", "show"], &environment).await;
+    let shown = text(&output.stdout);
+    assert!(output.status.success() && shown.contains("concurrency = 3"), "{shown}");
+    assert!(!shown.contains("hush"), "{shown}");
+}
+
+#[tokio::test]
+async fn config_check_says_what_is_set_and_what_is_missing() {
+    let environment = [("ZOOM_WEBHOOK_SECRET_TOKEN", "a,b"), ("DATABASE_URL", "postgres://u:hush@db/za")];
+    let output = run(&["config", "check"], &environment).await;
+    let told = text(&output.stdout);
+    assert!(output.status.success(), "{told}");
+    assert!(told.contains("2 token(s)") && told.contains("postgres://db/za"), "{told}");
+    assert!(!told.contains("hush"), "{told}");
+
+    let output = run(&["config", "check"], &[]).await;
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("ZOOM_WEBHOOK_SECRET_TOKEN"), "{}", text(&output.stderr));
+}
+
+#[tokio::test]
+async fn an_unknown_setting_is_refused_by_name() {
+    let output = run(&["config", "check"], &[("ZOOM_ARCHIVER_WORKER__CONCURENCY", "3")]).await;
+    assert_eq!(output.status.code(), Some(1));
+    let told = text(&output.stderr);
+    assert!(told.contains("worker.concurency") && told.contains("worker.concurrency"), "{told}");
+}
+
+#[tokio::test]
+async fn wrong_usage_ends_with_2() {
+    for arguments in [&["no-such-command"][..], &["serve", "--roles", "king"], &["config"], &[]] {
+        let output = run(arguments, &[]).await;
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+    }
+}
+
+#[tokio::test]
+async fn addresses_that_name_nothing_usable_are_refused_with_a_sentence() {
+    let data = tempfile::tempdir().unwrap();
+    let directory = data.path().to_str().unwrap();
+    for (name, value) in [("DATABASE_URL", "mysql://u:hush@h/d"), ("ARCHIVE_URL", "ftp://h/x")] {
+        let environment = [("ZOOM_WEBHOOK_SECRET_TOKEN", "x"), (name, value)];
+        let output = run(&["serve", "--data-dir", directory], &environment).await;
+        let told = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{told}");
+        assert!(told.contains(name) && !told.contains("hush"), "{told}");
+    }
+}
+
+#[tokio::test]
+async fn migrate_brings_the_schema_up_to_date_and_can_be_repeated() {
+    let data = tempfile::tempdir().unwrap();
+    let directory = data.path().to_str().unwrap();
+    for _ in 0..2 {
+        let output = run(&["migrate", "--data-dir", directory], &[]).await;
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        assert!(!output.stdout.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn healthcheck_agrees_with_the_service() {
+    let data = tempfile::tempdir().unwrap();
+    let service = Setup::new(data.path()).start().await;
+    let listen = service.public_addr().to_string();
+    let environment = [("ZOOM_ARCHIVER_HTTP__LISTEN", listen.as_str())];
+    assert!(run(&["healthcheck"], &environment).await.status.success());
+    service.stop().await;
+    let output = run(&["healthcheck"], &environment).await;
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("does not answer"), "{}", text(&output.stderr));
+}

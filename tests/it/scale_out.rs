@@ -1,0 +1,394 @@
+//! Several processes on one Postgres and one bucket, killed with real signals; databases and archives that go
+//! away and come back.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use secrecy::ExposeSecret;
+use sha2::{Digest, Sha256};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use url::Url;
+use zoom_archiver::domain::file::{FileRow, FileState, Sha256Digest};
+use zoom_archiver::domain::job::JobState;
+use zoom_archiver::domain::recording::RecordingKind;
+use zoom_archiver::simulator::events::{EventKind, Quirks};
+use zoom_archiver::simulator::{Content, FakeFile, FakeRecording, FakeZoom, Options};
+use zoom_archiver::store::SharedStore;
+
+use crate::support::delivery::{deliver, now, status_of};
+use crate::support::fault_proxy::{Fault, FaultProxy};
+use crate::support::postgres::PostgresDatabase;
+use crate::support::s3::S3Server;
+use crate::support::scene::{Scene, open_store, sender_to, until_settled, until_zoom};
+use crate::support::service::{Setup, eventually};
+
+const MIB: u64 = 1024 * 1024;
+
+/// A bucket, and what a service needs to reach it.
+struct Bucket {
+    server: S3Server,
+    name: String,
+}
+
+impl Bucket {
+    async fn new() -> Self {
+        let server = S3Server::start().await;
+        let name = server.create_bucket().await;
+
+        Self { server, name }
+    }
+
+    /// Points a service at the bucket, through `endpoint` when there is something in between.
+    fn point(&self, setup: Setup, endpoint: Option<String>) -> Setup {
+        let access = self.server.access();
+        setup
+            .env("ARCHIVE_URL", format!("s3://{}", self.name))
+            .env("AWS_ENDPOINT_URL_S3", endpoint.unwrap_or_else(|| access.endpoint.clone()))
+            .env("AWS_REGION", access.region.clone())
+            .env("AWS_ACCESS_KEY_ID", access.access_key_id.clone())
+            .env("AWS_SECRET_ACCESS_KEY", access.secret_access_key.expose_secret())
+            .env("AWS_EC2_METADATA_DISABLED", "true")
+    }
+
+    /// Asserts that the bucket holds just these files, each once and right, and manifests, and nothing unfinished.
+    async fn assert_holds(&self, rows: &[FileRow], contents: &BTreeMap<String, Content>) {
+        let keys = self.server.objects(&self.name).await;
+        let mut files: BTreeSet<&str> = keys.iter().map(String::as_str).collect();
+        let before = files.len();
+        files.retain(|key| !key.ends_with("/recording.json"));
+        let manifests = before - files.len();
+        assert_eq!(files.len(), rows.len(), "as many objects as files");
+        let recordings: BTreeSet<_> = rows.iter().map(|row| row.recording_id).collect();
+        assert_eq!(manifests, recordings.len(), "a manifest for each recording");
+        for row in rows {
+            let archived = row.archived.as_ref().expect("archived");
+            let content = contents[&row.identity.name];
+            assert!(files.contains(archived.object_key.as_str()));
+            let bytes = self.server.bytes(&self.name, &archived.object_key).await.expect("it is there");
+            assert_eq!(bytes.len() as u64, content.len());
+            assert_eq!(Sha256Digest(Sha256::digest(&bytes).into()), archived.sha256);
+            assert_eq!(archived.sha256, content.sha256());
+            let uploads = self.server.uploads(&self.name, &archived.object_key).await;
+            assert!(uploads.is_empty(), "unfinished uploads under {}", archived.object_key);
+        }
+    }
+}
+
+/// A database that several processes share: PostgreSQL where there is one, else one SQLite file.
+struct Shared {
+    url: String,
+    _server: Option<PostgresDatabase>,
+    _folder: tempfile::TempDir,
+}
+
+impl Shared {
+    async fn create() -> Self {
+        let folder = tempfile::tempdir().expect("a directory");
+        let server = PostgresDatabase::create().await;
+        let url = match &server {
+            Some(database) => database.url().expose_secret().to_owned(),
+            None => format!("sqlite:{}", folder.path().join("shared.db").display()),
+        };
+        Self { url, _server: server, _folder: folder }
+    }
+}
+
+/// What each file holds, by Zoom's id.
+fn contents(recordings: &[FakeRecording]) -> BTreeMap<String, Content> {
+    let files = recordings.iter().flat_map(|recording| &recording.files);
+    files.map(|file| (file.id.clone().expect("an id"), file.content)).collect()
+}
+
+/// Sessions of four files; in every tenth, one of them is longer than a part.
+fn sessions(count: u64) -> Vec<FakeRecording> {
+    (0..count)
+        .map(|number| {
+            let large = if number % 10 == 0 { 9 * MIB + number } else { 3000 + number };
+            let sizes = [20_000 + number, 1000, 50_000, large];
+            let files =
+                (0..).zip(sizes).map(|(index, bytes)| FakeFile::generated(number * 10 + index, bytes));
+            FakeRecording::new(RecordingKind::VideoSdk, 1000 + number).with(files)
+        })
+        .collect()
+}
+
+async fn all_files(store: &SharedStore) -> Vec<FileRow> {
+    store.files(&[], None, 100_000).await.expect("the database answers")
+}
+
+async fn jobs_in(store: &SharedStore, state: JobState) -> u64 {
+    let depths = store.depth().await.expect("the database answers");
+    depths.iter().filter(|depth| depth.state == state).map(|depth| depth.jobs).sum()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn three_announcements_and_a_killed_worker_make_each_object_once() {
+    const SESSIONS: u64 = 200;
+    let database = Shared::create().await;
+    let bucket = Bucket::new().await;
+    let zoom = FakeZoom::start(Options::default()).await.unwrap();
+    let data = tempfile::tempdir().unwrap();
+    let base = Setup::new(data.path())
+        .env("DATABASE_URL", &database.url)
+        .env("ZOOM_ARCHIVER_ZOOM__DOWNLOAD_HOSTS", zoom.origin());
+    let base = bucket.point(base, None);
+    let receiver = base.clone().roles("receiver").start().await;
+    let worker = base.clone().roles("worker,scheduler").start().await;
+    let victim = base.clone().roles("worker").start().await;
+    let store = open_store(&database.url).await;
+
+    let recordings = sessions(SESSIONS);
+    let announced_thrice = recordings.iter().cycle().take(3 * recordings.len());
+    let mut deliveries: Vec<(usize, &FakeRecording)> = announced_thrice.enumerate().collect();
+    // Any order will do, as long as it is not theirs.
+    deliveries.sort_by_key(|(number, _)| Sha256::digest(number.to_le_bytes()));
+    let sender = sender_to(&receiver);
+    let half = deliveries.len() / 2;
+    let mut victim = Some(victim);
+    for (number, (_, recording)) in deliveries.into_iter().enumerate() {
+        let body = zoom.announce(recording, EventKind::Recording, Quirks::default());
+        assert!(sender.deliver(&body).await.answer.is_accepted());
+        if number == half
+            && let Some(victim) = victim.take()
+        {
+            eventually("the victim works", || async {
+                (victim.metric("zoom_archiver_jobs_total", "done").await > 0.0).then_some(())
+            })
+            .await;
+            victim.kill().await;
+        }
+    }
+    until_settled(&store).await;
+
+    let rows = all_files(&store).await;
+    assert_eq!(rows.len() as u64, SESSIONS * 4);
+    assert!(rows.iter().all(|row| row.state == FileState::Archived));
+    bucket.assert_holds(&rows, &contents(&recordings)).await;
+    assert_eq!(jobs_in(&store, JobState::Running).await, 0);
+    assert_eq!(jobs_in(&store, JobState::Dead).await, 0);
+    assert_eq!(zoom.library().violations(), []);
+    for service in [receiver, worker] {
+        let (code, log) = service.stop().await;
+        assert_eq!(code, Some(0));
+        log.assert_free_of(["eyJ", "webhook_download"]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_workers_jobs_go_on_elsewhere() {
+    let database = Shared::create().await;
+    let bucket = Bucket::new().await;
+    let slow = Options { bytes_per_sec: Some(8 * MIB), ..Options::default() };
+    let zoom = FakeZoom::start(slow).await.unwrap();
+    let data = tempfile::tempdir().unwrap();
+    let base = Setup::new(data.path())
+        .env("DATABASE_URL", &database.url)
+        .env("ZOOM_ARCHIVER_ZOOM__DOWNLOAD_HOSTS", zoom.origin());
+    let base = bucket.point(base, None);
+    let receiver = base.clone().roles("receiver,scheduler").start().await;
+    let victim = base.clone().roles("worker").start().await;
+    let store = open_store(&database.url).await;
+    let recording = FakeRecording::new(RecordingKind::VideoSdk, 1).with([FakeFile::generated(1, 30 * MIB)]);
+    let key = recording.files[0].key.clone();
+    let body = zoom.announce(&recording, EventKind::Recording, Quirks::default());
+    assert!(sender_to(&receiver).deliver(&body).await.answer.is_accepted());
+    // An upload of several parts is under way.
+    until_zoom(&zoom, "the first part is served", |library| {
+        library.account(&key).is_some_and(|account| account.requests > 0)
+    })
+    .await;
+    eventually("an upload has begun", || async {
+        let place = all_files(&store).await.pop()?.object_key?;
+        (!bucket.server.uploads(&bucket.name, &place).await.is_empty()).then_some(())
+    })
+    .await;
+    victim.kill().await;
+    let heir = base.clone().roles("worker").start().await;
+    until_settled(&store).await;
+    let rows = all_files(&store).await;
+    assert_eq!(rows[0].state, FileState::Archived);
+    bucket.assert_holds(&rows, &contents(&[recording])).await;
+    heir.stop().await;
+    receiver.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_slept_past_its_lease_writes_nothing_more() {
+    let database = Shared::create().await;
+    let bucket = Bucket::new().await;
+    let slow = Options { bytes_per_sec: Some(8 * MIB), ..Options::default() };
+    let zoom = FakeZoom::start(slow).await.unwrap();
+    let data = tempfile::tempdir().unwrap();
+    let base = Setup::new(data.path())
+        .env("DATABASE_URL", &database.url)
+        .env("ZOOM_ARCHIVER_ZOOM__DOWNLOAD_HOSTS", zoom.origin());
+    let base = bucket.point(base, None);
+    let receiver = base.clone().roles("receiver,scheduler").start().await;
+    let sleeper = base.clone().roles("worker").start().await;
+    let store = open_store(&database.url).await;
+    let recording = FakeRecording::new(RecordingKind::VideoSdk, 2).with([FakeFile::generated(2, 30 * MIB)]);
+    let body = zoom.announce(&recording, EventKind::Recording, Quirks::default());
+    assert!(sender_to(&receiver).deliver(&body).await.answer.is_accepted());
+    eventually("the sleeper works", || async {
+        (jobs_in(&store, JobState::Running).await > 0).then_some(())
+    })
+    .await;
+    sleeper.signal(Signal::SIGSTOP);
+    let heir = base.clone().roles("worker").start().await;
+    until_settled(&store).await;
+    let archived = all_files(&store).await;
+    sleeper.signal(Signal::SIGCONT);
+    sleeper
+        .log
+        .wait_for(|line| line["message"].as_str().is_some_and(|it| it.contains("lease is lost")))
+        .await;
+    until_settled(&store).await;
+    let rows = all_files(&store).await;
+    assert_eq!(rows[0].archived, archived[0].archived, "what the heir wrote stands");
+    bucket.assert_holds(&rows, &contents(&[recording])).await;
+    for service in [heir, receiver, sleeper] {
+        service.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_is_away_is_answered_503_within_three_seconds() {
+    let Some(database) = PostgresDatabase::create().await else { return };
+    let mut url = Url::parse(database.url().expose_secret()).unwrap();
+    let upstream = format!("{}:{}", url.host_str().unwrap(), url.port().unwrap_or(5432));
+    let proxy = FaultProxy::start(upstream).await.unwrap();
+    url.set_host(Some("127.0.0.1")).unwrap();
+    url.set_port(Some(proxy.addr().port())).unwrap();
+    let data = tempfile::tempdir().unwrap();
+    let setup = Setup::new(data.path()).env("DATABASE_URL", url.as_str()).roles("receiver");
+    let service = setup.start().await;
+    let url = service.webhook();
+    let body = r#"{"event":"recording.completed","payload":{"object":{"uuid":"u","recording_files":[]}}}"#;
+    assert_eq!(status_of(&url, body).await, 200);
+    for fault in [Fault::Refuse, Fault::BlackHole] {
+        proxy.set(fault).await;
+        proxy.drop_all();
+        let asked = tokio::time::Instant::now();
+        let answer = tokio::time::timeout(Duration::from_secs(20), deliver(&url, body)).await.unwrap();
+        let taken = asked.elapsed();
+        assert_eq!(answer.status(), 503);
+        // The promise is about time, so time is what is looked at.
+        assert!(taken < Duration::from_secs(3), "{taken:?}");
+        proxy.set(Fault::Pass).await;
+        eventually("it is back", || async { (status_of(&url, body).await == 200).then_some(()) }).await;
+    }
+    let (code, _) = service.stop().await;
+    assert_eq!(code, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_archive_that_is_away_costs_no_attempt() {
+    let bucket = Bucket::new().await;
+    let upstream = bucket.server.access().endpoint.replace("http://", "");
+    let proxy = FaultProxy::start(upstream).await.unwrap();
+    let endpoint = format!("http://{}", proxy.addr());
+    let scene = Scene::with(|setup| {
+        bucket.point(setup, Some(endpoint)).env("ZOOM_ARCHIVER_WORKER__MAX_ATTEMPTS", "2")
+    })
+    .await;
+    proxy.set(Fault::Refuse).await;
+    proxy.drop_all();
+    let recording = FakeRecording::new(RecordingKind::VideoSdk, 3).with([FakeFile::generated(3, 20 * MIB)]);
+    scene.announce(&recording, EventKind::Recording).await;
+    eventually("it has been put back several times", || async {
+        (scene.service.metric("zoom_archiver_jobs_total", "snooze").await >= 4.0).then_some(())
+    })
+    .await;
+    let waiting = scene.files().await.remove(0);
+    assert_eq!(waiting.state, FileState::Pending);
+    assert!(waiting.reason.unwrap().contains("archive is not available"));
+    proxy.set(Fault::Pass).await;
+    let file = scene.one_file_in(FileState::Archived).await;
+    scene.settled().await;
+    bucket.assert_holds(&[file], &contents(&[recording])).await;
+    scene.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_gibibytes_stay_within_the_memory_budget() {
+    const BYTES: u64 = 2048 * MIB;
+    const BUDGET: u64 = 96 * MIB;
+    let mut into: Vec<Option<Bucket>> = vec![None];
+    // The server in this process would hold it in memory.
+    if std::env::var_os("TEST_S3_ENDPOINT").is_some() {
+        into.push(Some(Bucket::new().await));
+    }
+    for bucket in into {
+        let scene = Scene::with(|setup| match &bucket {
+            Some(bucket) => bucket.point(setup, None),
+            None => setup,
+        })
+        .await;
+        let recording =
+            FakeRecording::new(RecordingKind::VideoSdk, 9).with([FakeFile::generated(9, BYTES)]);
+        scene.announce(&recording, EventKind::Recording).await;
+        let file = scene.one_file_in(FileState::Archived).await;
+        scene.settled().await;
+        assert_eq!(file.archived.unwrap().bytes, BYTES);
+        let peak = scene.service.peak_memory();
+        assert!(peak < BUDGET, "{} MiB", peak / MIB);
+        scene.close().await;
+    }
+}
+
+/// A file that takes some seconds to carry.
+fn slow_scene_file() -> (Options, FakeRecording) {
+    let options = Options { bytes_per_sec: Some(MIB), ..Options::default() };
+    (options, FakeRecording::new(RecordingKind::VideoSdk, 4).with([FakeFile::generated(4, 3 * MIB)]))
+}
+
+async fn is_running(store: &SharedStore) {
+    eventually("a job runs", || async { (jobs_in(store, JobState::Running).await > 0).then_some(()) }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_signal_puts_running_jobs_back_and_the_next_start_goes_on() {
+    let (options, recording) = slow_scene_file();
+    let mut scene = Scene::staged(options, |setup, _| setup).await;
+    scene.announce(&recording, EventKind::Recording).await;
+    is_running(&scene.store).await;
+    let data = scene.setup.clone();
+    let (code, _) = scene.service.stop().await;
+    assert_eq!(code, Some(0));
+    assert_eq!(jobs_in(&scene.store, JobState::Waiting).await, 1);
+    scene.service = data.start().await;
+    let file = scene.one_file_in(FileState::Archived).await;
+    scene.assert_archived(&file, recording.files[0].content);
+    scene.settled().await;
+    scene.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_second_signal_ends_at_once() {
+    let (options, recording) = slow_scene_file();
+    let mut scene =
+        Scene::staged(options, |setup, _| setup.env("ZOOM_ARCHIVER_HTTP__BODY_TIMEOUT_MS", "60000")).await;
+    scene.announce(&recording, EventKind::Recording).await;
+    is_running(&scene.store).await;
+    // A request that does not end holds up the soft stop for a while.
+    let mut half = TcpStream::connect(scene.service.public_addr()).await.unwrap();
+    let head = format!(
+        "POST /webhooks/zoom HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\nx-zm-request-timestamp: {}\r\n\
+         x-zm-signature: v0={}\r\n\r\nhalf",
+        now(),
+        "0".repeat(64)
+    );
+    half.write_all(head.as_bytes()).await.unwrap();
+    scene.service.signal(Signal::SIGTERM);
+    scene.service.log.wait_for(|line| line["signal"] == "SIGTERM").await;
+    scene.service.signal(Signal::SIGINT);
+    let (code, _) = scene.service.ended().await;
+    assert_eq!(code, Some(130));
+    scene.service = scene.setup.start().await;
+    let file = scene.one_file_in(FileState::Archived).await;
+    scene.assert_archived(&file, recording.files[0].content);
+    scene.settled().await;
+    scene.close().await;
+}

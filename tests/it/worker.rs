@@ -1,0 +1,206 @@
+//! The workers, with a scripted job on a real store.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use serde_json::json;
+use tokio::sync::{Notify, mpsc};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use zoom_archiver::config::worker::WorkerConfig;
+use zoom_archiver::config::{Config, load};
+use zoom_archiver::domain::file::{FileRow, FileState};
+use zoom_archiver::domain::job::{Job, JobState, Outcome, WaitsFor};
+use zoom_archiver::store::{self, SharedStore};
+use zoom_archiver::worker::{Board, JobContext, Pool, Runner};
+
+use crate::support::announce::session;
+use crate::support::service::eventually;
+
+struct Bench {
+    store: SharedStore,
+    config: WorkerConfig,
+    _data: tempfile::TempDir,
+}
+
+impl Bench {
+    async fn new() -> Self {
+        let data = tempfile::tempdir().unwrap();
+        let mut config: Config = load::load(None, &load::Environment::new()).unwrap();
+        config.worker.poll_interval_ms = 10;
+        config.worker.retry_base_ms = 1;
+        config.worker.retry_max_ms = 5;
+        let url = format!("sqlite:{}", data.path().join("test.db").display()).into();
+        store::migrate(&url, &config.store).await.unwrap();
+        let store = store::open(&url, &config.store).await.unwrap();
+        Self { store, config: config.worker, _data: data }
+    }
+
+    fn work<F, O>(&self, job: F) -> (JoinHandle<()>, CancellationToken)
+    where
+        F: Fn(Job, JobContext) -> O + Send + Sync + 'static,
+        O: Future<Output = Outcome> + Send + 'static,
+    {
+        let runner: Runner = Arc::new(move |the_job, context| job(the_job, context).boxed());
+        let stop = CancellationToken::new();
+        let pool = Pool {
+            store: Arc::clone(&self.store),
+            runner,
+            config: self.config.clone(),
+            stall: Duration::from_secs(60),
+            board: Arc::new(Board::default()),
+            wake: Arc::new(Notify::new()),
+            stop: stop.clone(),
+            owner: "test".to_owned(),
+        };
+        (tokio::spawn(pool.work()), stop)
+    }
+
+    async fn file(&self) -> FileRow {
+        self.store.files(&[], None, 1).await.unwrap().remove(0)
+    }
+
+    async fn jobs_in(&self, state: JobState) -> u64 {
+        let depths = self.store.depth().await.unwrap();
+        depths.iter().filter(|depth| depth.state == state).map(|depth| depth.jobs).sum()
+    }
+
+    async fn until(&self, state: JobState, jobs: u64) {
+        eventually("the jobs reach the state", || async {
+            (self.jobs_in(state).await == jobs).then_some(())
+        })
+        .await;
+    }
+
+    async fn claim_one(&self) -> Job {
+        eventually("a job is due", || async {
+            self.store.claim("next", 1, Duration::from_secs(60)).await.unwrap().pop()
+        })
+        .await
+    }
+}
+
+#[tokio::test]
+async fn a_stopped_worker_puts_its_jobs_back_with_their_checkpoint_and_no_attempt_counted() {
+    let bench = Bench::new().await;
+    bench.store.record(&session("s", 1)).await.unwrap();
+    let (started, mut has_started) = mpsc::unbounded_channel();
+    let (worker, stop) = bench.work(move |_, context| {
+        let started = started.clone();
+        async move {
+            context.checkpoint(&json!({"offset": 7})).await.unwrap();
+            started.send(()).unwrap();
+            context.stopped().await;
+            Outcome::Stopped
+        }
+    });
+    has_started.recv().await.unwrap();
+    stop.cancel();
+    worker.await.unwrap();
+    let job = bench.claim_one().await;
+    assert_eq!((job.attempts, job.snoozes, job.checkpoint), (0, 0, Some(json!({"offset": 7}))));
+    assert!(job.lease.token > 1);
+}
+
+#[tokio::test]
+async fn a_job_is_tried_again_until_its_attempts_are_spent_and_then_it_is_dead_with_the_last_error() {
+    let mut bench = Bench::new().await;
+    bench.config.max_attempts = 4;
+    bench.store.record(&session("s", 1)).await.unwrap();
+    let runs = Arc::new(AtomicU32::new(0));
+    let counted = Arc::clone(&runs);
+    let (worker, stop) = bench.work(move |_, _| {
+        let run = counted.fetch_add(1, Ordering::SeqCst) + 1;
+        async move { Outcome::Retry { reason: format!("failure {run}"), after: None } }
+    });
+    bench.until(JobState::Dead, 1).await;
+    stop.cancel();
+    worker.await.unwrap();
+    assert_eq!(runs.load(Ordering::SeqCst), 4);
+    let file = bench.file().await;
+    assert_eq!(file.state, FileState::Dead);
+    assert!(file.reason.unwrap().contains("failure 4"));
+}
+
+#[tokio::test]
+async fn a_panic_in_a_job_is_a_failed_attempt_and_not_the_end_of_the_worker() {
+    let bench = Bench::new().await;
+    bench.store.record(&session("s", 1)).await.unwrap();
+    let runs = Arc::new(AtomicU32::new(0));
+    let (worker, stop) = bench.work(move |job, _| {
+        let run = runs.fetch_add(1, Ordering::SeqCst);
+        async move {
+            assert!(run > 0, "the first run panics");
+            Outcome::Park { waits_for: WaitsFor::Person, reason: format!("after {}", job.attempts) }
+        }
+    });
+    bench.until(JobState::Parked, 1).await;
+    stop.cancel();
+    worker.await.unwrap();
+    assert_eq!(bench.file().await.reason.unwrap(), "after 1");
+}
+
+#[tokio::test]
+async fn what_is_not_the_jobs_fault_costs_it_no_attempt() {
+    let bench = Bench::new().await;
+    bench.store.record(&session("s", 1)).await.unwrap();
+    let (worker, stop) = bench.work(move |job, _| async move {
+        if job.snoozes < 5 {
+            return Outcome::Snooze { reason: "the bucket is away".to_owned() };
+        }
+        Outcome::Park { waits_for: WaitsFor::Person, reason: format!("{} attempts", job.attempts) }
+    });
+    bench.until(JobState::Parked, 1).await;
+    stop.cancel();
+    worker.await.unwrap();
+    assert_eq!(bench.file().await.reason.unwrap(), "0 attempts");
+}
+
+#[tokio::test]
+async fn a_job_whose_lease_is_lost_is_stopped_at_once_and_settles_nothing() {
+    let mut bench = Bench::new().await;
+    bench.config.lease_secs = 0;
+    bench.store.record(&session("s", 1)).await.unwrap();
+    let (told, mut was_told) = mpsc::unbounded_channel();
+    let (worker, stop) = bench.work(move |job, context| {
+        let told = told.clone();
+        async move {
+            // With a lease of no length, the first heartbeat finds it expired and perhaps swept.
+            context.stopped().await;
+            told.send(job.lease.token).unwrap();
+            Outcome::Dead { reason: "written without the right to".to_owned() }
+        }
+    });
+    was_told.recv().await.unwrap();
+    stop.cancel();
+    worker.await.unwrap();
+    assert_ne!(bench.file().await.state, FileState::Dead);
+}
+
+#[tokio::test]
+async fn no_more_jobs_run_at_once_than_configured() {
+    let mut bench = Bench::new().await;
+    bench.config.concurrency = 3;
+    bench.store.record(&session("s", 20)).await.unwrap();
+    let running = Arc::new(Mutex::new((0_u32, 0_u32)));
+    let seen = Arc::clone(&running);
+    let (worker, stop) = bench.work(move |_, _| {
+        let running = Arc::clone(&running);
+        async move {
+            {
+                let mut now = running.lock().unwrap();
+                now.0 += 1;
+                now.1 = now.1.max(now.0);
+            }
+            tokio::task::yield_now().await;
+            running.lock().unwrap().0 -= 1;
+            Outcome::Park { waits_for: WaitsFor::Person, reason: "seen".to_owned() }
+        }
+    });
+    bench.until(JobState::Parked, 20).await;
+    stop.cancel();
+    worker.await.unwrap();
+    assert!(seen.lock().unwrap().1 <= 3);
+}
