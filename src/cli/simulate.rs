@@ -168,7 +168,7 @@ fn print_json(report: &Report) -> io::Result<()> {
 
 fn print_table(report: &Report) -> io::Result<()> {
     let mut table = Table::new();
-    table.load_style(presets::UTF8_HORIZONTAL_ONLY);
+    table.load_style(presets::NOTHING);
     table.set_header(["recording", "file", "announced", "requests", "served", "fault", "fetched whole"]);
     for file in &report.files {
         table.add_row([

@@ -181,7 +181,11 @@ impl Rehearsal<'_> {
         let token = format!("rehearsal{:016x}", self.zoom.library().changes().borrow().wrapping_add(1));
         match tokio::time::timeout_at(deadline, self.sender.validate_url(&token)).await {
             Ok(validated) => validated?,
-            Err(_) => return Ok(Report { timed_out: true, files: self.files(), ..Report::default() }),
+            Err(_) => {
+                let events_failed = vec!["the URL validation was not answered in time".to_owned()];
+                let files = self.files();
+                return Ok(Report { timed_out: true, events_failed, files, ..Report::default() });
+            }
         }
         self.lie_about_sizes();
         let mut report = Report::default();
