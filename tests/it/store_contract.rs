@@ -6,6 +6,8 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, TimeZone, Utc};
 use secrecy::ExposeSecret;
 use serde_json::{Map, Value, json};
+use sqlx::Executor;
+use zoom_archiver::config::store::StoreConfig;
 use zoom_archiver::domain::event::{Event, EventContent};
 use zoom_archiver::domain::file::{ArchivedFile, FileRow, FileState, Sha256Digest, StoreChecksum};
 use zoom_archiver::domain::ids::{EventId, FileId, RecordingId};
@@ -578,8 +580,6 @@ async fn a_caller_that_goes_away_leaves_nothing_half_done(database: Database) {
     }
     // One that is waited for stands behind all the others on SQLite; on Postgres they may still be under way.
     record(&store, announce(session("last"), vec![])).await;
-    store.close().await;
-
     let partly = format!(
         "SELECT count(*) FROM recordings WHERE instance_id <> 'last' AND {FILES} <>
             (SELECT count(*) FROM files JOIN jobs ON jobs.subject = files.id
@@ -594,6 +594,8 @@ async fn a_caller_that_goes_away_leaves_nothing_half_done(database: Database) {
             WHERE datname = current_database() AND state LIKE 'idle in transaction%'";
         assert_eq!(database.number(open).await, 0);
     }
+    store.close().await;
+    assert_eq!(database.number(&partly).await, 0);
     // No transaction holds the writer back.
     record(&database.open().await, announce(session("after"), vec![file("a")])).await;
 }
@@ -1098,6 +1100,73 @@ async fn two_stores_on_one_database_work_together(database: Database) {
     }
     claim(&worker, 100).await;
     assert_eq!(jobs(&receiver).await, stand(&[("transfer", JobState::Running, 20)]));
+}
+
+#[tokio::test]
+async fn a_writer_elsewhere_makes_sqlite_unavailable_until_it_commits() {
+    let database = Database::sqlite().await;
+    database.migrate().await.expect("the schema is migrated");
+    let impatient = StoreConfig { acquire_timeout_ms: 100, ..config() };
+    let store = store::open(database.url(), &impatient).await.expect("the store opens");
+    let mut elsewhere = database.lock_sqlite().await;
+    let event = announce(session("s"), vec![file("a")]);
+    let refused = store.record(&event).await.expect_err("somebody else is writing");
+    assert!(matches!(refused, StoreError::Unavailable(_)), "{refused:?}");
+    store.ping().await.expect("readers go on");
+    elsewhere.execute("COMMIT").await.expect("the other one commits");
+    record(&store, event).await;
+}
+
+#[tokio::test]
+async fn a_postgres_that_only_reads_is_unavailable() {
+    let Some(database) = Database::postgres().await else { return };
+    database.migrate().await.expect("the schema is migrated");
+    let name = database.texts("SELECT current_database()::text").await.remove(0);
+    let read_only = format!("ALTER DATABASE {name} SET default_transaction_read_only = on");
+    database.execute(&read_only).await.expect("new connections only read");
+    let refused = database.open().await.record(&announce(session("s"), vec![file("a")])).await;
+    assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_transfer_that_parks_at_the_very_moment_of_a_fresh_token_is_woken() {
+    let Some(database) = Database::postgres().await else { return };
+    let store = database.store().await;
+    record(&store, announce(session("s"), vec![file("a")])).await;
+    claim_one(&store).await;
+
+    let mut parking = database.postgres_pool().begin().await.expect("a transaction begins");
+    let job = "UPDATE jobs SET state = 'parked', waits_for = 'token', reason = 'expired', lease_owner = NULL,
+        lease_expires_at = NULL";
+    parking.execute(job).await.expect("the job is parked");
+    let recorder = store.clone();
+    let recorded =
+        tokio::spawn(async move { record(&recorder, announce(session("s"), vec![file("a")])).await });
+    let blocked = "SELECT count(*) FROM pg_stat_activity
+        WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    while database.number(blocked).await == 0 {
+        assert!(!recorded.is_finished(), "the event did not wait for the job's row");
+    }
+    let file = "UPDATE files SET state = 'parked', reason = 'expired'";
+    parking.execute(file).await.expect("the file is parked");
+    parking.commit().await.expect("the parking commits");
+
+    assert_eq!(recorded.await.expect("the event is recorded").woken, 1);
+    let woken = only_file(&store).await;
+    assert_eq!((woken.state, woken.reason), (FileState::Pending, None));
+    assert_eq!(jobs(&store).await, stand(&[("transfer", JobState::Waiting, 1)]));
+}
+
+#[tokio::test]
+async fn connections_that_postgres_has_cut_are_replaced() {
+    let Some(database) = Database::postgres().await else { return };
+    let store = database.store().await;
+    record(&store, announce(session("s"), vec![file("a")])).await;
+    let cut = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+        WHERE datname = current_database() AND pid <> pg_backend_pid()";
+    assert!(database.number(cut).await >= 1);
+    record(&store, announce(session("s"), vec![file("b")])).await;
+    assert_eq!(all_files(&store).await.len(), 2);
 }
 
 on_each_database! {

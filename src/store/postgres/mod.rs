@@ -4,7 +4,9 @@
 //! sqlx 0.9 is not safe to drop half-way. [`record`] alone may need two, and is run to its end.
 //!
 //! Statements see one snapshot, rows that they lock are the newest: so what is decided on a row's state is
-//! decided on a locked row. Locks are taken in one order: recording, job, file, following jobs; several of a
+//! decided on a locked row. An UPDATE begins with the row of the snapshot all the same, and goes over to the
+//! newest one only after the CHECKs and its own WHERE have passed on that: so it sets every column that a CHECK
+//! binds to the new state, and its WHERE names every state that the snapshot may show. Locks are taken in one order: recording, job, file, following jobs; several of a
 //! kind in the order of their identity.
 
 mod queue;

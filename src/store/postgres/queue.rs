@@ -197,7 +197,8 @@ job AS (
 ),
 file AS (
     UPDATE files SET state = 'parked', reason = $2, updated_at = now()
-    FROM job WHERE job.parks AND job.kind = 'transfer' AND files.id = job.subject AND files.state = 'pending'
+    FROM job WHERE job.parks AND job.kind = 'transfer' AND files.id = job.subject
+        AND files.state NOT IN ('archived', 'skipped', 'gone')
 )
 SELECT count(*) FILTER (WHERE NOT parks), count(*) FILTER (WHERE parks) FROM job",
     )

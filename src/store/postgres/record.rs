@@ -188,7 +188,8 @@ SELECT file.id, file.id = a.id AS is_new,
 FROM file JOIN announced a USING (collection, name, recording_type)
 ";
 
-/// Wakes the parked transfers of files that got fresh access, and tells the running ones.
+/// Wakes the parked transfers of files that got fresh access, and tells the running ones. A transfer may be
+/// parking at this very moment: its row then still runs, and its file is still pending, in our snapshot.
 async fn wake(pool: &PgPool, files: &[Uuid]) -> Result<u64, sqlx::Error> {
     let woken: i64 = sqlx::query_scalar(
         "
@@ -201,18 +202,18 @@ WITH held AS MATERIALIZED (
     FOR UPDATE OF job
 ),
 running AS (
-    UPDATE jobs SET wanted_again = true, updated_at = now()
+    UPDATE jobs SET wanted_again = jobs.state = 'running', updated_at = now()
     FROM held WHERE jobs.id = held.id AND held.state = 'running'
 ),
 woken AS (
     UPDATE jobs SET state = 'waiting', run_at = now(), snoozes = 0, waits_for = NULL, reason = NULL,
-        updated_at = now()
+        wanted_again = false, lease_owner = NULL, lease_expires_at = NULL, updated_at = now()
     FROM held WHERE jobs.id = held.id AND held.state = 'parked' AND held.waits_for = 'token'
     RETURNING subject
 ),
 file AS (
     UPDATE files SET state = 'pending', reason = NULL, updated_at = now()
-    FROM woken WHERE files.id = woken.subject AND files.state = 'parked'
+    FROM woken WHERE files.id = woken.subject AND files.state IN ('pending', 'parked')
 )
 SELECT count(*) FROM woken",
     )

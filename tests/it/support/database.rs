@@ -2,7 +2,8 @@
 
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::migrate::Migrator;
-use sqlx::{AssertSqlSafe, PgPool, SqlitePool};
+use sqlx::pool::PoolConnection;
+use sqlx::{AssertSqlSafe, Executor, PgPool, Sqlite, SqlitePool};
 use tempfile::TempDir;
 use zoom_archiver::config::store::StoreConfig;
 use zoom_archiver::store::{self, Migrated, SharedStore, StoreError};
@@ -93,6 +94,20 @@ impl Database {
             Sql::Postgres(pool) => migrator.run_to(version, pool).await,
         }
         .expect("the step is taken");
+    }
+
+    /// A connection to a SQLite file that holds its write lock, as another process would.
+    pub(crate) async fn lock_sqlite(&self) -> PoolConnection<Sqlite> {
+        let Sql::Sqlite(pool) = &self.sql else { panic!("is no SQLite file") };
+        let mut connection = pool.acquire().await.expect("the file opens");
+        connection.execute("BEGIN IMMEDIATE").await.expect("the write lock is free");
+        connection
+    }
+
+    /// Connections to a PostgreSQL database, for transactions of a test's own.
+    pub(crate) fn postgres_pool(&self) -> &PgPool {
+        let Sql::Postgres(pool) = &self.sql else { panic!("is no PostgreSQL database") };
+        pool
     }
 
     /// Runs a statement that both databases understand; returns how many rows it changed.
