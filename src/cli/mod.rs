@@ -46,7 +46,7 @@ enum Command {
     /// Shows the whole way from signed event to proven object, with a fake Zoom; needs nothing.
     Demo(demo::DemoArgs),
     /// Rehearses against a running receiver: a fake Zoom that misbehaves on command.
-    Simulate(simulate::SimulateArgs),
+    Simulate(Box<simulate::SimulateArgs>),
     /// Brings the database schema up to date.
     Migrate,
     /// Shows or checks the settings.
@@ -67,7 +67,7 @@ pub fn main() -> ExitCode {
         match cli.command {
             Command::Serve(args) => serve::run(&cli.common, args).await,
             Command::Demo(args) => demo::run(&cli.common, args).await,
-            Command::Simulate(args) => simulate::run(args).await,
+            Command::Simulate(args) => simulate::run(*args).await,
             Command::Migrate => migrate::run(&cli.common).await,
             Command::Config(args) => config::run(&cli.common, &args),
             Command::Healthcheck => healthcheck::run(&cli.common).await,

@@ -153,7 +153,7 @@ impl WaitsFor {
 #[derive(Debug)]
 pub enum Outcome {
     /// Finished.
-    Done(Completion),
+    Done(Box<Completion>),
     /// Failed in a way that may pass; costs an attempt.
     Retry {
         /// What went wrong, without secrets.
@@ -196,7 +196,7 @@ pub struct Completion {
 #[derive(Debug, Clone)]
 pub enum Settlement {
     /// `running` → `done` (or back to `waiting` when it was wanted again meanwhile).
-    Done(Completion),
+    Done(Box<Completion>),
     /// `running` → `waiting`.
     Wait {
         /// How long from now.

@@ -10,7 +10,7 @@ use super::Jobs;
 use crate::archive::NewObject;
 use crate::domain::file::{FileRow, FileState, RecordingRow};
 use crate::domain::ids::RecordingId;
-use crate::domain::job::{Completion, Outcome};
+use crate::domain::job::Outcome;
 use crate::domain::key::MANIFEST_NAME;
 use crate::domain::recording::RecordingIdentity;
 
@@ -20,7 +20,7 @@ const FORMAT: &str = "zoom-archiver/recording/1";
 /// Runs the job.
 pub async fn run(jobs: &Jobs, recording: RecordingId) -> Outcome {
     match write(jobs, recording).await {
-        Ok(()) => Outcome::Done(Completion::default()),
+        Ok(()) => Outcome::Done(Box::default()),
         Err(outcome) => outcome,
     }
 }

@@ -131,10 +131,10 @@ fn archived(work: &TransferWork, object: NewObject, proof: &Proof, stored: Store
 }
 
 fn done(jobs: &Jobs, work: &TransferWork, archived: Option<ArchivedFile>) -> Outcome {
-    Outcome::Done(Completion {
+    Outcome::Done(Box::new(Completion {
         archived: archived.map(|archived| (work.file.id, archived)),
         next: vec![(Task::Manifest(work.recording.id), jobs.config.manifest_delay())],
-    })
+    }))
 }
 
 /// The key of the file's object: chosen once, then kept.

@@ -26,9 +26,9 @@ pub mod sender;
 pub mod server;
 pub mod token;
 
-use std::time::SystemTime;
-
 use chrono::{DateTime, Utc};
+
+use crate::clock::Clock;
 
 pub use content::Content;
 pub use fake_zoom::{FakeZoom, Options};
@@ -38,5 +38,5 @@ pub use sender::Sender;
 
 /// The wall time: what Zoom's own clock would say.
 fn now() -> DateTime<Utc> {
-    DateTime::from(SystemTime::now())
+    Clock::System.now()
 }

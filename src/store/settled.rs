@@ -104,7 +104,7 @@ mod tests {
     fn a_job_that_follows_twice_follows_once_at_the_earlier_time() {
         let task = Task::Manifest(RecordingId::new());
         let next = vec![(task, Duration::from_secs(5)), (task, Duration::from_secs(1))];
-        let settled = Settled::new(Settlement::Done(Completion { archived: None, next }));
+        let settled = Settled::new(Settlement::Done(Box::new(Completion { archived: None, next })));
         assert_eq!(settled.next, [(task, 1000)]);
     }
 

@@ -35,6 +35,9 @@ const SECRET_KEYS: &[&str] = &[
     "recording_play_passcode",
 ];
 
+/// Longest id that is taken for one, in bytes: ids stand in unique indexes. Zoom's have some forty.
+const MAX_ID_BYTES: usize = 512;
+
 /// Account of a recording whose event names none.
 const UNKNOWN_ACCOUNT: &str = "unknown";
 
@@ -112,6 +115,8 @@ fn announcement(name: &str, value: &Value) -> Result<Announcement, String> {
     let account_id = text(value.pointer("/payload/account_id"))
         .or_else(|| text(object.get("account_id")))
         .unwrap_or_else(|| UNKNOWN_ACCOUNT.to_owned());
+    check_length(instance_key, &instance_id)?;
+    check_length("account_id", &account_id)?;
     let token = ["/download_token", "/payload/download_token", "/payload/object/download_access_token"]
         .iter()
         .find_map(|pointer| text(value.pointer(pointer)));
@@ -164,14 +169,14 @@ fn announced_file(collection: &str, entry: &Value, token: Option<&str>) -> Resul
         (None, Some(start)) if !file_type.is_empty() => format!("{file_type}@{start}"),
         (None, _) => return Err("neither an id nor a file type with its recording_start".to_owned()),
     };
+    let recording_type = text(entry.get("recording_type")).unwrap_or_default();
+    check_length("collection", collection)?;
+    check_length("id", &name)?;
+    check_length("recording_type", &recording_type)?;
     let extension = text(entry.get("file_extension"))
         .map_or_else(|| extension_of(&file_type).to_owned(), |extension| extension.to_lowercase());
     Ok(AnnouncedFile {
-        identity: FileIdentity {
-            collection: collection.to_owned(),
-            name,
-            recording_type: text(entry.get("recording_type")).unwrap_or_default(),
-        },
+        identity: FileIdentity { collection: collection.to_owned(), name, recording_type },
         file_type,
         extension,
         recording_start: time(entry.get("recording_start")),
@@ -180,6 +185,14 @@ fn announced_file(collection: &str, entry: &Value, token: Option<&str>) -> Resul
         download_token: token.map(SecretString::from),
         metadata: strip_map(entry.clone()),
     })
+}
+
+fn check_length(key: &str, id: &str) -> Result<(), String> {
+    if id.len() <= MAX_ID_BYTES {
+        return Ok(());
+    }
+    let key = &key[..key.floor_char_boundary(40)];
+    Err(format!("{key} has {} bytes, more than {MAX_ID_BYTES}", id.len()))
 }
 
 /// What the event says of the recording itself: all but the lists of its files.
@@ -225,9 +238,7 @@ fn size(value: Option<&Value>) -> Option<u64> {
 }
 
 fn bounded_name(name: &str) -> String {
-    let mut name = name.to_owned();
-    name.truncate((0..=MAX_NAME_BYTES).rev().find(|at| name.is_char_boundary(*at)).unwrap_or(0));
-    name
+    name[..name.floor_char_boundary(MAX_NAME_BYTES)].to_owned()
 }
 
 #[cfg(test)]
@@ -277,6 +288,16 @@ mod tests {
     fn an_odd_file_does_not_spoil_its_siblings() {
         let read = announced(&session(&format!(r#"[null,"x",{{"status":"?"}},{MP4}]"#)));
         assert_eq!((read.files.len(), read.odd.len()), (1, 3));
+    }
+
+    #[test]
+    fn an_overlong_id_is_odd_and_not_cut_to_that_of_another_file() {
+        let long = "x".repeat(MAX_ID_BYTES + 1);
+        let read = announced(&session(&format!(r#"[{{"id":"{long}"}},{MP4}]"#)));
+        assert_eq!((read.files.len(), read.odd.len()), (1, 1));
+        let body = session("[]").replace("/Q0z/9+aa==", &long);
+        assert!(matches!(super::read(body.as_bytes()),
+            Message::Unreadable { reason, .. } if reason.starts_with("session_id has")));
     }
 
     #[test]

@@ -326,8 +326,7 @@ async fn two_gibibytes_stay_within_the_memory_budget() {
             None => setup,
         })
         .await;
-        let recording =
-            FakeRecording::new(RecordingKind::VideoSdk, 9).with([FakeFile::generated(9, BYTES)]);
+        let recording = FakeRecording::new(RecordingKind::VideoSdk, 9).with([FakeFile::generated(9, BYTES)]);
         scene.announce(&recording, EventKind::Recording).await;
         let file = scene.one_file_in(FileState::Archived).await;
         scene.settled().await;

@@ -137,7 +137,7 @@ fn dead() -> Settlement {
 }
 
 fn done(next: Vec<(Task, Duration)>) -> Settlement {
-    Settlement::Done(Completion { archived: None, next })
+    Settlement::Done(Box::new(Completion { archived: None, next }))
 }
 
 fn archived_as(key: &str) -> ArchivedFile {
@@ -154,7 +154,8 @@ fn archived_as(key: &str) -> ArchivedFile {
 }
 
 fn archive(file: FileId, next: Vec<(Task, Duration)>) -> Settlement {
-    Settlement::Done(Completion { archived: Some((file, archived_as(&format!("folder/{file}.mp4")))), next })
+    let archived = Some((file, archived_as(&format!("folder/{file}.mp4"))));
+    Settlement::Done(Box::new(Completion { archived, next }))
 }
 
 fn transferred(job: &Job) -> FileId {
