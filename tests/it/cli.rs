@@ -2,7 +2,10 @@
 
 use std::process::Output;
 
-use crate::support::service::{Setup, program};
+use zoom_archiver::domain::file::FileState;
+
+use crate::support::scene::{open_store, until_settled};
+use crate::support::service::{SECRET, Setup, program};
 
 async fn run(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
     program().args(arguments).envs(environment.iter().copied()).output().await.expect("the program runs")
@@ -97,4 +100,45 @@ async fn healthcheck_agrees_with_the_service() {
     let output = run(&["healthcheck"], &environment).await;
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stderr).contains("does not answer"), "{}", text(&output.stderr));
+}
+
+#[tokio::test]
+async fn simulate_rehearses_every_fault_against_a_running_service() {
+    let data = tempfile::tempdir().unwrap();
+    // The receiver must know the fake Zoom's origin beforehand.
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let origin = format!("127.0.0.1:{port}");
+    let service = Setup::new(data.path())
+        .env("ZOOM_ARCHIVER_ZOOM__DOWNLOAD_HOSTS", format!("http://{origin}"))
+        .start()
+        .await;
+    let faults = "duplicate,reorder,delay,cut,stall,html,expired,wrong-length";
+    let target = service.webhook();
+    let arguments = [
+        "simulate",
+        "--target",
+        &target,
+        "--listen",
+        &origin,
+        "--fault",
+        faults,
+        "--sessions",
+        "8",
+        "--json",
+    ];
+    let environment = [("ZOOM_WEBHOOK_SECRET_TOKEN", SECRET)];
+    let output = run(&arguments, &environment).await;
+    let told = text(&output.stdout);
+    assert!(output.status.success(), "{told}\n{}\n{}", text(&output.stderr), service.log.text());
+    let url = format!("sqlite:{}", data.path().join("zoom-archiver.db").display());
+    let store = open_store(&url).await;
+    until_settled(&store).await;
+    let files = store.files(&[], None, 1000).await.unwrap();
+    assert!(files.len() >= 8 && files.iter().all(|file| file.state == FileState::Archived), "{files:?}");
+    let (_, log) = service.stop().await;
+    log.assert_free_of(["eyJ", "webhook_download"]);
+
+    let wrong = [("ZOOM_WEBHOOK_SECRET_TOKEN", "another")];
+    let output = run(&["simulate", "--target", &target, "--timeout", "5"], &wrong).await;
+    assert_eq!(output.status.code(), Some(1), "nobody is there any more");
 }
