@@ -134,7 +134,7 @@ async fn simulate_rehearses_every_fault_against_a_running_service() {
     let store = open_store(&url).await;
     until_settled(&store).await;
     let files = store.files(&[], None, 1000).await.unwrap();
-    assert!(files.len() >= 8 && files.iter().all(|file| file.state == FileState::Archived), "{files:?}");
+    assert!(files.len() == 18 && files.iter().all(|file| file.state == FileState::Archived), "{files:?}");
     let (_, log) = service.stop().await;
     log.assert_free_of(["eyJ", "webhook_download"]);
 

@@ -3,6 +3,7 @@
 mod archive_contract;
 mod cli;
 mod demo;
+mod docs;
 mod fault_proxy;
 mod migrations;
 mod receiver;

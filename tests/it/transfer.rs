@@ -1,5 +1,7 @@
 //! From announcement to object, with all that can go wrong at Zoom, against the running program.
 
+use std::path::PathBuf;
+
 use http::StatusCode;
 use zoom_archiver::domain::file::FileState;
 use zoom_archiver::domain::recording::RecordingKind;
@@ -9,6 +11,7 @@ use zoom_archiver::simulator::recording::AnnouncedSize;
 use zoom_archiver::simulator::{FakeFile, FakeRecording, Fault, Options, RedirectTo, When};
 
 use crate::support::scene::{Scene, until_zoom};
+use crate::support::service::eventually;
 
 const MIB: u64 = 1024 * 1024;
 /// More than two parts of the default length.
@@ -304,23 +307,25 @@ async fn endless_redirects_end() {
     scene.close().await;
 }
 
-#[tokio::test]
-async fn a_foreign_object_under_our_key_is_left_untouched_and_shown_to_a_person() {
+/// Announces a file, puts `there` under its key before its first byte is asked for, and lets it go on.
+async fn with_an_object_in_its_place(recording: &FakeRecording, there: &[u8]) -> (Scene, PathBuf) {
     let scene = Scene::start().await;
-    let recording = one_file(SMALL);
-    scene.shelve(&recording);
+    scene.shelve(recording);
     let unavailable = Fault::Status { code: StatusCode::SERVICE_UNAVAILABLE, retry_after: None };
     scene.zoom.library().inject(&recording.files[0].key, unavailable, When::Always);
-    scene.announce(&recording, EventKind::Recording).await;
-    // The place is chosen before the first byte is asked for.
-    let key = crate::support::service::eventually("a place is chosen", || async {
-        scene.files().await.pop()?.object_key
-    })
-    .await;
+    scene.announce(recording, EventKind::Recording).await;
+    let key = eventually("a place is chosen", || async { scene.files().await.pop()?.object_key }).await;
     let path = scene.data.path().join("archive").join(key);
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-    std::fs::write(&path, "somebody else's").unwrap();
+    std::fs::write(&path, there).unwrap();
     scene.zoom.library().clear_faults(&recording.files[0].key);
+    (scene, path)
+}
+
+#[tokio::test]
+async fn a_foreign_object_under_our_key_is_left_untouched_and_shown_to_a_person() {
+    let recording = one_file(SMALL);
+    let (scene, path) = with_an_object_in_its_place(&recording, b"somebody else's").await;
     let file = scene.one_file_in(FileState::Parked).await;
     assert!(file.reason.unwrap().contains("another object lies under"));
     assert_eq!(std::fs::read(&path).unwrap(), b"somebody else's");
@@ -329,22 +334,11 @@ async fn a_foreign_object_under_our_key_is_left_untouched_and_shown_to_a_person(
 
 #[tokio::test]
 async fn an_object_that_an_earlier_run_completed_is_recognised_by_its_bytes() {
-    let scene = Scene::start().await;
     let recording = one_file(LARGE);
-    scene.shelve(&recording);
-    let unavailable = Fault::Status { code: StatusCode::SERVICE_UNAVAILABLE, retry_after: None };
-    scene.zoom.library().inject(&recording.files[0].key, unavailable, When::Always);
-    scene.announce(&recording, EventKind::Recording).await;
-    let key = crate::support::service::eventually("a place is chosen", || async {
-        scene.files().await.pop()?.object_key
-    })
-    .await;
-    let path = scene.data.path().join("archive").join(key);
-    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-    std::fs::write(&path, recording.files[0].content.read(0, usize::MAX)).unwrap();
-    scene.zoom.library().clear_faults(&recording.files[0].key);
+    let content = recording.files[0].content;
+    let (scene, _) = with_an_object_in_its_place(&recording, &content.read(0, usize::MAX)).await;
     let file = scene.one_file_in(FileState::Archived).await;
-    scene.assert_archived(&file, recording.files[0].content);
+    scene.assert_archived(&file, content);
     scene.settled().await;
     scene.close().await;
 }
