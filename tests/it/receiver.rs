@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 use zoom_archiver::zoom::signature::sign;
 
 use crate::support::delivery::{deliver, deliver_at, now, send, status_of};
-use crate::support::service::{SECRET, Service, Setup};
+use crate::support::service::{SECRET, Service, Setup, eventually};
 
 /// A recording whose one file nobody will ever serve: enough for the receiver.
 fn announcement(session: &str) -> String {
@@ -364,4 +364,35 @@ async fn a_worker_only_process_has_health_checks_and_no_webhook() {
     assert_eq!(client.get(format!("{base}/readyz")).send().await.unwrap().status(), StatusCode::OK);
     let answer = client.post(service.webhook()).timeout(Duration::from_secs(10)).send().await.unwrap();
     assert_eq!(answer.status(), StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn more_than_there_is_memory_for_is_answered_503_and_passes() {
+    let data = tempfile::tempdir().unwrap();
+    let setup = Setup::new(data.path())
+        .env("ZOOM_ARCHIVER_HTTP__MAX_BODY_BYTES", "100000")
+        .env("ZOOM_ARCHIVER_HTTP__MAX_BODY_MEMORY_BYTES", "100000")
+        .env("ZOOM_ARCHIVER_HTTP__BODY_TIMEOUT_MS", "60000");
+    let service = setup.start().await;
+    let url = service.webhook();
+    let held = announcement("s");
+    let timestamp = now().to_string();
+    // One request takes all the memory, because it does not say how long it is, and does not end.
+    let mut first = TcpStream::connect(service.public_addr()).await.unwrap();
+    let head = format!(
+        "POST /webhooks/zoom HTTP/1.1\r\nhost: x\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\
+         x-zm-request-timestamp: {timestamp}\r\nx-zm-signature: {}\r\n\r\n{:x}\r\n{held}\r\n",
+        sign(&SECRET.into(), &timestamp, held.as_bytes()),
+        held.len(),
+    );
+    first.write_all(head.as_bytes()).await.unwrap();
+    eventually("the memory is taken", || async {
+        (status_of(&url, &announcement("t")).await == StatusCode::SERVICE_UNAVAILABLE).then_some(())
+    })
+    .await;
+    first.write_all(b"0\r\n\r\n").await.unwrap();
+    let mut answer = Vec::new();
+    first.read_to_end(&mut answer).await.unwrap();
+    assert!(answer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&answer));
+    assert_eq!(status_of(&url, &announcement("t")).await, StatusCode::OK);
 }
