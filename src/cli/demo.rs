@@ -79,10 +79,12 @@ async fn demo(common: &Common) -> Result<(), Failure> {
     let mut bars = Bars::new();
     for (kind, line) in announce {
         say(line);
+        bars.begin_step();
         deliver(&sender, &zoom, &session, kind).await?;
         stage.watch(&mut bars).await?;
     }
     say("5. Zoom sends all three events again, with other URLs and tokens: nothing may be doubled.");
+    bars.begin_step();
     for kind in EventKind::of(&session) {
         deliver(&sender, &zoom, &session, kind).await?;
     }
@@ -268,22 +270,30 @@ fn label(file: &FileRow) -> String {
 struct Bars {
     all: MultiProgress,
     bars: HashMap<FileId, ProgressBar>,
+    finished: HashSet<FileId>,
 }
 
 impl Bars {
     fn new() -> Self {
-        Self { all: MultiProgress::new(), bars: HashMap::new() }
+        Self { all: MultiProgress::new(), bars: HashMap::new(), finished: HashSet::new() }
+    }
+
+    /// Leaves the bars of earlier steps where they stand: what is printed from now on comes below them.
+    fn begin_step(&mut self) {
+        self.all = MultiProgress::new();
+        self.bars.clear();
     }
 
     fn draw(&mut self, files: &[FileRow], carried: &BTreeMap<FileId, u64>) {
         for file in files {
-            let bar = self.bars.entry(file.id).or_insert_with(|| new_bar(&self.all, file));
-            if bar.is_finished() {
+            if self.finished.contains(&file.id) {
                 continue;
             }
+            let bar = self.bars.entry(file.id).or_insert_with(|| new_bar(&self.all, file));
             if file.state == FileState::Archived {
                 bar.set_position(bar.length().unwrap_or_default());
                 bar.finish_with_message("archived");
+                self.finished.insert(file.id);
                 if self.all.is_hidden() {
                     say(&format!("   archived {}", label(file)));
                 }
