@@ -169,6 +169,10 @@ impl App {
             store: Arc::clone(&self.store),
         };
         if roles.contains(&Role::Worker) {
+            if let Err(error) = self.archive.ping().await {
+                // Not the end: it may come, and until then the jobs wait without losing an attempt.
+                warn!(%error, "the archive cannot be reached");
+            }
             let pool = self.pool(board, Arc::clone(&wake), stop.clone())?;
             service.tasks.spawn(pool.work());
         }

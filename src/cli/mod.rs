@@ -2,6 +2,7 @@
 
 mod config;
 mod demo;
+mod files;
 mod healthcheck;
 mod migrate;
 mod serve;
@@ -47,6 +48,8 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Rehearses against a running receiver: a fake Zoom that misbehaves on command.
     Simulate(Box<simulate::SimulateArgs>),
+    /// Shows files and why they stand where they stand; tries parked and dead ones again.
+    Files(files::FilesArgs),
     /// Brings the database schema up to date.
     Migrate,
     /// Shows or checks the settings.
@@ -68,6 +71,7 @@ pub fn main() -> ExitCode {
             Command::Serve(args) => serve::run(&cli.common, args).await,
             Command::Demo(args) => demo::run(&cli.common, args).await,
             Command::Simulate(args) => simulate::run(*args).await,
+            Command::Files(args) => files::run(&cli.common, args).await,
             Command::Migrate => migrate::run(&cli.common).await,
             Command::Config(args) => config::run(&cli.common, &args),
             Command::Healthcheck => healthcheck::run(&cli.common).await,

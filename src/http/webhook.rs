@@ -17,13 +17,13 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use secrecy::SecretString;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
-use tracing::{Instrument, info, info_span, warn};
+use tracing::{Instrument, error, info, info_span, warn};
 
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::domain::event::{Event, EventContent};
 use crate::domain::ids::EventId;
-use crate::store::SharedStore;
+use crate::store::{SharedStore, StoreError};
 use crate::zoom::payload::{self, Message};
 use crate::zoom::signature::{self, ReplayWindow, SIGNATURE_HEADER, TIMESTAMP_HEADER};
 
@@ -256,8 +256,29 @@ impl Receiver {
                 self.wake.notify_one();
                 Ok(Answer::Accepted)
             }
+            Err(error @ (StoreError::Refused(_) | StoreError::Unreadable(_))) => {
+                self.keep_raw(event, &error).await
+            }
             Err(error) => {
                 warn!(%error, "cannot record the event; Zoom is asked to repeat it");
+                Err(Answer::Unavailable)
+            }
+        }
+    }
+
+    /// An event that the database will not take, today or after the last repetition, must not be lost: it is
+    /// kept like one that cannot be read.
+    async fn keep_raw(&self, event: &Event, refusal: &StoreError) -> Result<Answer, Answer> {
+        error!(error = %refusal, "the database refuses the event; it is kept raw");
+        let reason = format!("cannot be recorded: {refusal}");
+        let raw = Event { content: EventContent::Unreadable { reason }, ..event.clone() };
+        match self.store.record(&raw).await {
+            Ok(_) => {
+                count_event(&event.name, "unreadable");
+                Ok(Answer::Accepted)
+            }
+            Err(error) => {
+                error!(%error, "the event cannot be kept; Zoom is asked to repeat it");
                 Err(Answer::Unavailable)
             }
         }

@@ -90,7 +90,9 @@ impl From<DownloadError> for Outcome {
         let reason = error.to_string();
         match error {
             DownloadError::NotAllowed(_) => Self::Park { waits_for: WaitsFor::Person, reason },
-            DownloadError::Expired(_) => Self::Park { waits_for: WaitsFor::Token, reason },
+            DownloadError::Expired(_) | DownloadError::NoUrl => {
+                Self::Park { waits_for: WaitsFor::Token, reason }
+            }
             DownloadError::Refused { retry_after, .. } => Self::Retry { reason, after: retry_after },
             DownloadError::NotFound | DownloadError::Interrupted(_) | DownloadError::Stalled(_) => {
                 Self::Retry { reason, after: None }

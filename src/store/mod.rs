@@ -162,6 +162,10 @@ pub trait Store: Send + Sync + 'static {
     /// `max_lost_leases` of them in a row is parked for a person: it may be what kills its workers.
     async fn sweep(&self, max_lost_leases: u32) -> Result<Swept, StoreError>;
 
+    /// Wakes the transfer of a file that is parked or dead, as a person decides: it waits again, due now, with
+    /// all its attempts, and the file is pending. `false`, and nothing changed, when it is neither.
+    async fn retry(&self, file: FileId) -> Result<bool, StoreError>;
+
     /// Chooses the place of a file, once: the folder of its recording and the key of its object. What was
     /// chosen before stands. Returns the key.
     async fn place(&self, file: FileId, folder: &str, name: &str) -> Result<String, StoreError>;

@@ -43,6 +43,9 @@ pub enum DownloadError {
     /// The token or the URL has expired, or was never good: a fresh one is needed.
     #[error("Zoom wants a fresh token: {0}")]
     Expired(String),
+    /// What was announced as the URL is none: another one is needed.
+    #[error("Zoom announced a download URL that is no URL")]
+    NoUrl,
     /// Zoom says that there is no such file.
     #[error("Zoom answered 404")]
     NotFound,
@@ -100,8 +103,7 @@ impl Downloader {
         url: &SecretString,
         token: Option<&SecretString>,
     ) -> Result<Download, DownloadError> {
-        let first = Url::parse(url.expose_secret())
-            .map_err(|_| DownloadError::NotAllowed("the download URL is no URL".to_owned()))?;
+        let first = Url::parse(url.expose_secret()).map_err(|_| DownloadError::NoUrl)?;
         let mut at = first.clone();
         for _ in 0..=MAX_REDIRECTS {
             self.check_allowed(&at)?;

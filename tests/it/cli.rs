@@ -3,8 +3,11 @@
 use std::process::Output;
 
 use zoom_archiver::domain::file::FileState;
+use zoom_archiver::domain::recording::RecordingKind;
+use zoom_archiver::simulator::events::EventKind;
+use zoom_archiver::simulator::{FakeFile, FakeRecording, Fault, When};
 
-use crate::support::scene::{open_store, until_settled};
+use crate::support::scene::{Scene, open_store, until_settled};
 use crate::support::service::{SECRET, Setup, program};
 
 async fn run(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
@@ -123,7 +126,7 @@ async fn simulate_rehearses_every_fault_against_a_running_service() {
         "--fault",
         faults,
         "--sessions",
-        "8",
+        "2",
         "--json",
     ];
     let environment = [("ZOOM_WEBHOOK_SECRET_TOKEN", SECRET)];
@@ -141,4 +144,35 @@ async fn simulate_rehearses_every_fault_against_a_running_service() {
     let wrong = [("ZOOM_WEBHOOK_SECRET_TOKEN", "another")];
     let output = run(&["simulate", "--target", &target, "--timeout", "5"], &wrong).await;
     assert_eq!(output.status.code(), Some(1), "nobody is there any more");
+}
+
+#[tokio::test]
+async fn files_says_what_is_parked_and_why_and_retry_tries_it_again() {
+    let scene = Scene::start().await;
+    let recording = FakeRecording::new(RecordingKind::VideoSdk, 8).with([FakeFile::generated(8, 1000)]);
+    scene.shelve(&recording);
+    scene.zoom.library().inject(&recording.files[0].key, Fault::SignInPage, When::Always);
+    scene.announce(&recording, EventKind::Recording).await;
+    let parked = scene.one_file_in(FileState::Parked).await;
+    let data = scene.data.path().to_str().unwrap();
+
+    let output = run(&["files", "list", "--state", "parked", "--json", "--data-dir", data], &[]).await;
+    let listed: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(listed["id"], parked.id.to_string());
+    assert!(listed["reason"].as_str().unwrap().contains("sign-in page"));
+    let output = run(&["files", "list", "--data-dir", data], &[]).await;
+    assert!(text(&output.stdout).contains(&parked.id.to_string()), "{}", text(&output.stdout));
+
+    scene.zoom.library().clear_faults(&recording.files[0].key);
+    let output = run(&["files", "retry", "--state", "parked", "--data-dir", data], &[]).await;
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let file = scene.one_file_in(FileState::Archived).await;
+    scene.assert_archived(&file, recording.files[0].content);
+    scene.settled().await;
+
+    let id = file.id.to_string();
+    let output = run(&["files", "retry", &id, "--data-dir", data], &[]).await;
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stdout).contains("neither parked nor dead"));
+    scene.close().await;
 }

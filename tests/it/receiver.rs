@@ -396,3 +396,21 @@ async fn more_than_there_is_memory_for_is_answered_503_and_passes() {
     assert!(answer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&answer));
     assert_eq!(status_of(&url, &announcement("t")).await, StatusCode::OK);
 }
+
+#[tokio::test]
+async fn an_event_that_the_database_refuses_is_kept_raw_and_not_lost() {
+    use sqlx::Connection;
+    let data = tempfile::tempdir().unwrap();
+    let service = Setup::new(data.path()).start().await;
+    let url = format!("sqlite:{}", data.path().join("zoom-archiver.db").display());
+    let mut beside = sqlx::SqliteConnection::connect(&url).await.unwrap();
+    let refuse = "CREATE TRIGGER refuse BEFORE INSERT ON recordings BEGIN SELECT RAISE(ABORT, 'no'); END";
+    sqlx::query(refuse).execute(&mut beside).await.unwrap();
+    assert_eq!(status_of(&service.webhook(), &announcement("refused")).await, StatusCode::OK);
+    let body: Vec<u8> =
+        sqlx::query_scalar("SELECT CAST(body AS BLOB) FROM events").fetch_one(&mut beside).await.unwrap();
+    let body: Value = serde_json::from_slice(&body).unwrap();
+    assert_eq!(body["payload"]["object"]["session_id"], "refused");
+    let (_, log) = service.stop().await;
+    assert!(log.text().contains("the database refuses the event"));
+}

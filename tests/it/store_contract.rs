@@ -451,6 +451,25 @@ async fn a_transfer_that_is_parked_for_a_person_is_not_woken_by_an_event(databas
     assert!(claim(&store, 10).await.is_empty());
 }
 
+async fn what_is_parked_or_dead_goes_again_when_a_person_says_so_and_nothing_else_does(database: Database) {
+    let store = database.store().await;
+    record(&store, announce(session("s"), vec![file("a")])).await;
+    let known = only_file(&store).await.id;
+    assert!(!store.retry(known).await.unwrap(), "it waits already");
+    let job = claim_one(&store).await;
+    assert!(!store.retry(known).await.unwrap(), "it runs");
+    settle(&store, &job, park(WaitsFor::Person)).await;
+    for settlement in [dead(), park(WaitsFor::Token), dead()] {
+        assert!(store.retry(known).await.unwrap());
+        let woken = only_file(&store).await;
+        assert_eq!((woken.state, woken.reason), (FileState::Pending, None));
+        let job = claim_one(&store).await;
+        assert_eq!((job.attempts, job.snoozes), (0, 0));
+        settle(&store, &job, settlement).await;
+    }
+    assert!(!store.retry(FileId::new()).await.unwrap(), "nobody knows it");
+}
+
 async fn a_dead_transfer_stays_dead_but_its_file_is_refreshed(database: Database) {
     let store = database.store().await;
     record(&store, announce(session("s"), vec![file("a")])).await;
@@ -1188,6 +1207,7 @@ on_each_database! {
     a_file_without_a_url_is_parked_until_an_event_brings_one,
     a_transfer_that_is_parked_for_a_token_is_woken_by_a_fresh_one,
     a_transfer_that_is_parked_for_a_person_is_not_woken_by_an_event,
+    what_is_parked_or_dead_goes_again_when_a_person_says_so_and_nothing_else_does,
     a_dead_transfer_stays_dead_but_its_file_is_refreshed,
     a_token_that_comes_while_the_transfer_runs_is_not_slept_through,
     the_same_recording_from_sixteen_at_once_is_recorded_once,

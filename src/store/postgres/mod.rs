@@ -107,6 +107,10 @@ impl Store for PostgresStore {
         bounded(queue::sweep(&self.pool, max_lost_leases)).await
     }
 
+    async fn retry(&self, file: FileId) -> Result<bool, StoreError> {
+        bounded(queue::retry(&self.pool, file)).await
+    }
+
     async fn place(&self, file: FileId, folder: &str, name: &str) -> Result<String, StoreError> {
         bounded(record::place(&self.pool, file, folder, name)).await
     }

@@ -1,4 +1,4 @@
-//! The queue: claim, hold, settle, sweep. Each is one statement.
+//! The queue: claim, hold, settle, sweep, retry. Each is one statement.
 
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use super::super::announcement::clean_json;
 use super::super::rows::{JobRecord, claimed, millis};
 use super::super::settled::{LOST_TOO_OFTEN, Settled};
 use super::super::{StoreError, Swept};
+use crate::domain::ids::FileId;
 use crate::domain::job::{Job, Lease, Settlement};
 
 /// Claims due jobs.
@@ -207,4 +208,23 @@ SELECT count(*) FILTER (WHERE NOT parks), count(*) FILTER (WHERE parks) FROM job
     .fetch_one(pool)
     .await?;
     Ok(Swept { returned: u64::try_from(returned).unwrap_or(0), parked: u64::try_from(parked).unwrap_or(0) })
+}
+
+/// Wakes a parked or dead transfer, and its file.
+pub(super) async fn retry(pool: &PgPool, file: FileId) -> Result<bool, StoreError> {
+    let result = sqlx::query(
+        "
+WITH job AS (
+    UPDATE jobs SET state = 'waiting', run_at = now(), attempts = 0, snoozes = 0, lost_leases = 0,
+        waits_for = NULL, reason = NULL, finished_at = NULL, updated_at = now()
+    WHERE kind = 'transfer' AND subject = $1 AND state IN ('parked', 'dead')
+    RETURNING subject
+)
+UPDATE files SET state = 'pending', reason = NULL, updated_at = now()
+FROM job WHERE files.id = job.subject AND files.state IN ('parked', 'dead')",
+    )
+    .bind(file.0)
+    .execute(pool)
+    .await?;
+    Ok(result.rows_affected() == 1)
 }

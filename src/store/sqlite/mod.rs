@@ -174,6 +174,10 @@ impl Store for SqliteStore {
         .await
     }
 
+    async fn retry(&self, file: FileId) -> Result<bool, StoreError> {
+        self.write(move |transaction| Box::pin(async move { queue::retry(transaction, file).await })).await
+    }
+
     async fn place(&self, file: FileId, folder: &str, name: &str) -> Result<String, StoreError> {
         let (folder, name) = (folder.to_owned(), name.to_owned());
         self.write(move |transaction| {

@@ -284,3 +284,29 @@ pub(super) async fn sweep(db: &mut SqliteConnection, max_lost_leases: u32) -> Re
     }
     Ok(swept)
 }
+
+/// Wakes a parked or dead transfer, and its file.
+pub(super) async fn retry(db: &mut SqliteConnection, file: FileId) -> Result<bool, StoreError> {
+    let now = now(db).await?;
+    let woken = sqlx::query(
+        "UPDATE jobs SET state = 'waiting', run_at = $2, attempts = 0, snoozes = 0, lost_leases = 0,
+            waits_for = NULL, reason = NULL, finished_at = NULL, updated_at = $2
+         WHERE kind = 'transfer' AND subject = $1 AND state IN ('parked', 'dead')",
+    )
+    .bind(file.0)
+    .bind(now)
+    .execute(&mut *db)
+    .await?;
+    if woken.rows_affected() == 0 {
+        return Ok(false);
+    }
+    sqlx::query(
+        "UPDATE files SET state = 'pending', reason = NULL, updated_at = $2
+         WHERE id = $1 AND state IN ('parked', 'dead')",
+    )
+    .bind(file.0)
+    .bind(now)
+    .execute(&mut *db)
+    .await?;
+    Ok(true)
+}
