@@ -32,7 +32,8 @@ fn reachable(listen: SocketAddr) -> SocketAddr {
 }
 
 async fn ask(address: SocketAddr) -> Result<(), String> {
-    let client = reqwest::Client::builder().timeout(TIMEOUT).build().map_err(|error| error.to_string())?;
+    let client = reqwest::Client::builder().no_proxy().timeout(TIMEOUT).build();
+    let client = client.map_err(|error| error.to_string())?;
     let url = format!("http://{address}/readyz");
     let response = client.get(&url).send().await.map_err(|_| format!("{url} does not answer"))?;
     let status = response.status();

@@ -18,7 +18,7 @@ use reqwest::redirect::Policy;
 use reqwest::{Client, Response};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
-use url::Url;
+use url::{Host, Url};
 
 use super::address::is_public;
 use crate::config::zoom::ZoomConfig;
@@ -68,7 +68,10 @@ pub enum DownloadError {
 /// Fetches files.
 #[derive(Debug, Clone)]
 pub struct Downloader {
+    /// Through the environment's proxy, where there is one.
     client: Client,
+    /// For this machine itself, which no proxy leads to.
+    local: Client,
     allowed: Arc<[AllowedOrigin]>,
     stall: Duration,
 }
@@ -84,14 +87,25 @@ impl Downloader {
             .iter()
             .map(|entry| AllowedOrigin::parse(entry))
             .collect::<Result<_, _>>()?;
-        let client = Client::builder()
-            .redirect(Policy::none())
-            .referer(false)
-            .connect_timeout(config.connect_timeout())
-            .dns_resolver(Arc::new(PublicResolver::new(&allowed)))
-            .user_agent(concat!("zoom-archiver/", env!("CARGO_PKG_VERSION")))
-            .build()?;
-        Ok(Self { client, allowed, stall })
+        let resolver = Arc::new(PublicResolver::new(&allowed));
+        let builder = || {
+            Client::builder()
+                .redirect(Policy::none())
+                .referer(false)
+                .connect_timeout(config.connect_timeout())
+                .dns_resolver(Arc::clone(&resolver))
+                .user_agent(concat!("zoom-archiver/", env!("CARGO_PKG_VERSION")))
+        };
+        Ok(Self { client: builder().build()?, local: builder().no_proxy().build()?, allowed, stall })
+    }
+
+    fn client_for(&self, url: &Url) -> &Client {
+        let is_local = match url.host() {
+            Some(Host::Ipv4(address)) => address.is_loopback(),
+            Some(Host::Ipv6(address)) => address.is_loopback(),
+            _ => false,
+        };
+        if is_local { &self.local } else { &self.client }
     }
 
     /// Opens a file: follows redirects, and returns once its first bytes have come and look like a file.
@@ -129,7 +143,7 @@ impl Downloader {
     }
 
     async fn ask(&self, url: &Url, token: Option<&SecretString>) -> Result<Response, DownloadError> {
-        let mut request = self.client.get(url.clone()).header(ACCEPT_ENCODING, "identity");
+        let mut request = self.client_for(url).get(url.clone()).header(ACCEPT_ENCODING, "identity");
         if let Some(token) = token {
             request = request.bearer_auth(token.expose_secret());
         }
