@@ -169,10 +169,7 @@ impl App {
             store: Arc::clone(&self.store),
         };
         if roles.contains(&Role::Worker) {
-            if let Err(error) = self.archive.ping().await {
-                // Not the end: it may come, and until then the jobs wait without losing an attempt.
-                warn!(%error, "the archive cannot be reached");
-            }
+            tokio::spawn(look_at(Arc::clone(&self.archive)));
             let pool = self.pool(board, Arc::clone(&wake), stop.clone())?;
             service.tasks.spawn(pool.work());
         }
@@ -260,6 +257,14 @@ async fn open_store(config: &Config, url: &SecretString) -> Result<SharedStore, 
             }
             other => return other,
         }
+    }
+}
+
+/// Says at the start, beside it, what every job would find out later. Not the end: the archive may come, and until
+/// then the jobs wait without losing an attempt.
+async fn look_at(archive: SharedArchive) {
+    if let Err(error) = archive.ping().await {
+        warn!(%error, "the archive cannot be reached");
     }
 }
 

@@ -89,10 +89,10 @@ impl Buffer {
         self.data.extend_from_slice(&taken);
     }
 
-    /// Whether there is no room left.
+    /// How many bytes it can hold.
     #[must_use]
-    pub fn is_full(&self) -> bool {
-        self.data.len() >= self.limit
+    pub fn limit(&self) -> usize {
+        self.limit
     }
 
     /// What it holds.
@@ -157,8 +157,8 @@ mod tests {
         let mut buffer = buffers.take(4, || {}).await;
         let mut chunk = Bytes::from_static(b"abcdef");
         buffer.fill(&mut chunk);
-        assert!(buffer.is_full());
         assert_eq!((buffer.content(), &chunk[..]), (&b"abcd"[..], &b"ef"[..]));
+        assert_eq!(buffer.content().len(), buffer.limit());
     }
 
     #[tokio::test]

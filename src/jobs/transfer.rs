@@ -90,20 +90,23 @@ async fn carry(
     let mut checkpoint = TransferCheckpoint::read(job.checkpoint.as_ref());
     clear_traces(jobs, job, &key, &mut checkpoint).await?;
 
+    // Memory first: a connection that waits for it would be cut by the other side.
+    let announced = work.file.announced_bytes;
+    let first = take_buffer(jobs, context, first_part_bytes(announced, jobs.config.part_bytes)).await;
     let download = jobs.downloader.open(url, work.download_token.as_ref()).await?;
-    let expected = download.length().or(work.file.announced_bytes);
+    let expected = download.length().or(announced);
     context.expect(expected.unwrap_or(0));
     let object =
         NewObject { key, content_type: content_type(&work.file.extension, download.head()).to_owned() };
     let mut carrier = Carrier {
         jobs,
         context,
-        announced: work.file.announced_bytes,
+        announced,
         checkpoint,
         plan: PartPlan::new(expected, jobs.config.part_bytes),
         source: Source { download, rest: Bytes::new(), hasher: Sha256::new(), bytes: 0 },
     };
-    let (proof, stored) = carrier.carry(&object, open_upload).await?;
+    let (proof, stored) = carrier.carry(&object, first, open_upload).await?;
     info!(
         file.id = %file, object.key = object.key, file.bytes = proof.bytes, file.sha256 = %proof.sha256,
         "archived"
@@ -179,6 +182,16 @@ async fn clear_traces(
     Ok(())
 }
 
+/// Length of a file's first part: a file that is shorter than a part needs no more than its own length.
+fn first_part_bytes(file_bytes: Option<u64>, part_bytes: u64) -> u64 {
+    file_bytes.map_or(part_bytes, |bytes| bytes.min(part_bytes))
+}
+
+async fn take_buffer(jobs: &Jobs, context: &JobContext, bytes: u64) -> Buffer {
+    let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+    jobs.buffers.take(bytes, || context.alive()).await
+}
+
 /// The bytes as they come in, and what is measured of them.
 struct Source {
     download: Download,
@@ -202,13 +215,15 @@ impl Carrier<'_> {
     async fn carry(
         &mut self,
         object: &NewObject,
+        first: Buffer,
         open_upload: &OpenUpload,
     ) -> Result<(Proof, StoredObject), Outcome> {
         let offered = self.source.download.length();
         if let Some(offered) = offered {
             self.check_size(offered).await?;
         }
-        let (first, more) = self.read_part(offered).await?;
+        let first = self.fitting(first, first_part_bytes(offered, self.plan.part_bytes)).await;
+        let (first, more) = self.fill(first).await?;
         if !more {
             self.check_size(self.source.bytes).await?;
             return self.carry_whole(object, first).await;
@@ -262,7 +277,7 @@ impl Carrier<'_> {
                 parts.extend(arrived(&mut on_their_way).await?);
             }
             on_their_way.spawn(self.send_part(upload, number, content));
-            next = if more { Some(self.read_part(None).await?) } else { None };
+            next = if more { Some(self.read_part().await?) } else { None };
         }
         while !on_their_way.is_empty() {
             parts.extend(arrived(&mut on_their_way).await?);
@@ -288,12 +303,22 @@ impl Carrier<'_> {
         }
     }
 
-    /// Fills one part, and says whether more follows. A body that is declared to be shorter than a part gets a
-    /// buffer of its own length.
-    async fn read_part(&mut self, declared: Option<u64>) -> Result<(Filled, bool), Outcome> {
-        let length = declared.unwrap_or(u64::MAX).min(self.plan.part_bytes);
-        let length = usize::try_from(length).unwrap_or(usize::MAX);
-        let mut buffer = self.jobs.buffers.take(length, || self.context.alive()).await;
+    /// The buffer, when it has the length that turned out to be needed, else another one.
+    async fn fitting(&self, buffer: Buffer, bytes: u64) -> Buffer {
+        if buffer.limit() as u64 == bytes {
+            return buffer;
+        }
+        drop(buffer);
+        take_buffer(self.jobs, self.context, bytes).await
+    }
+
+    /// Fills another part, and says whether more follows.
+    async fn read_part(&mut self) -> Result<(Filled, bool), Outcome> {
+        let buffer = take_buffer(self.jobs, self.context, self.plan.part_bytes).await;
+        self.fill(buffer).await
+    }
+
+    async fn fill(&mut self, mut buffer: Buffer) -> Result<(Filled, bool), Outcome> {
         loop {
             self.take_rest(&mut buffer);
             if !self.source.rest.is_empty() {

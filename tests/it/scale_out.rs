@@ -337,6 +337,27 @@ async fn two_gibibytes_stay_within_the_memory_budget() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_doors_open_although_the_archive_is_away() {
+    let bucket = Bucket::new().await;
+    let upstream = bucket.server.access().endpoint.replace("http://", "");
+    let proxy = FaultProxy::start(upstream).await.unwrap();
+    proxy.set(Fault::BlackHole).await;
+    let data = tempfile::tempdir().unwrap();
+    let setup = bucket
+        .point(Setup::new(data.path()), Some(format!("http://{}", proxy.addr())))
+        .env("ZOOM_ARCHIVER_ARCHIVE__S3__ATTEMPT_TIMEOUT_MS", "600000");
+    let service = setup.start().await;
+    let body = r#"{"event":"recording.completed","payload":{"object":{"uuid":"u","recording_files":[]}}}"#;
+    assert_eq!(status_of(&service.webhook(), body).await, 200);
+    proxy.set(Fault::Refuse).await;
+    proxy.drop_all();
+    let told = |line: &serde_json::Value| line["message"] == "the archive cannot be reached";
+    service.log.wait_for(told).await;
+    let (code, _) = service.stop().await;
+    assert_eq!(code, Some(0));
+}
+
 /// A file that takes some seconds to carry.
 fn slow_scene_file() -> (Options, FakeRecording) {
     let options = Options { bytes_per_sec: Some(MIB), ..Options::default() };
