@@ -173,13 +173,22 @@ async fn clear_traces(
         jobs.archive.abort(&upload).await?;
     }
     let first_run = job.lease.token <= 1;
-    if !first_run {
-        let found = jobs.archive.abort_all(key).await?;
-        if found > 0 {
-            info!(found, "gave up uploads that an earlier run had left");
-        }
+    if first_run {
+        return Ok(());
     }
-    Ok(())
+    match jobs.archive.abort_all(key).await {
+        Ok(0) => Ok(()),
+        Ok(found) => {
+            info!(found, "gave up uploads that an earlier run had left");
+            Ok(())
+        }
+        // It costs space until the bucket's lifecycle rule removes it, and nothing else.
+        Err(ArchiveError::Refused(reason)) => {
+            warn!(reason, "the store cannot list unfinished uploads; one may be left");
+            Ok(())
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Length of a file's first part: a file that is shorter than a part needs no more than its own length.

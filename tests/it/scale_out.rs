@@ -14,13 +14,13 @@ use zoom_archiver::domain::file::{FileRow, FileState, Sha256Digest};
 use zoom_archiver::domain::job::JobState;
 use zoom_archiver::domain::recording::RecordingKind;
 use zoom_archiver::simulator::events::{EventKind, Quirks};
-use zoom_archiver::simulator::{Content, FakeFile, FakeRecording, FakeZoom, Options};
+use zoom_archiver::simulator::{self, Content, FakeFile, FakeRecording, FakeZoom, Options, When};
 use zoom_archiver::store::SharedStore;
 
 use crate::support::delivery::{deliver, now, status_of};
 use crate::support::fault_proxy::{Fault, FaultProxy};
 use crate::support::postgres::PostgresDatabase;
-use crate::support::s3::S3Server;
+use crate::support::s3::{Quirks as S3Quirks, S3Server};
 use crate::support::scene::{Scene, open_store, sender_to, until_settled, until_zoom};
 use crate::support::service::{Setup, eventually};
 
@@ -34,7 +34,10 @@ struct Bucket {
 
 impl Bucket {
     async fn new() -> Self {
-        let server = S3Server::start().await;
+        Self::at(S3Server::start().await).await
+    }
+
+    async fn at(server: S3Server) -> Self {
         let name = server.create_bucket().await;
 
         Self { server, name }
@@ -335,6 +338,22 @@ async fn two_gibibytes_stay_within_the_memory_budget() {
         assert!(peak < BUDGET, "{} MiB", peak / MIB);
         scene.close().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_cannot_list_uploads_is_archived_into_all_the_same() {
+    let quirks = S3Quirks { lists_no_uploads: true, ..S3Quirks::default() };
+    let bucket = Bucket::at(S3Server::in_process(quirks).await).await;
+    let scene = Scene::with(|setup| bucket.point(setup, None)).await;
+    let recording = FakeRecording::new(RecordingKind::VideoSdk, 6).with([FakeFile::generated(6, 20 * MIB)]);
+    scene.shelve(&recording);
+    let cut = simulator::Fault::Cut { after: 10 * MIB };
+    scene.zoom.library().inject(&recording.files[0].key, cut, When::First(1));
+    scene.announce(&recording, EventKind::Recording).await;
+    let file = scene.one_file_in(FileState::Archived).await;
+    scene.settled().await;
+    assert_eq!(file.archived.unwrap().sha256, recording.files[0].content.sha256());
+    scene.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -217,6 +217,8 @@ pub(crate) struct Quirks {
     pub(crate) answers: Option<S3ErrorCode>,
     /// Uploads on one page of a listing; 0 for no limit.
     pub(crate) uploads_per_page: usize,
+    /// Answers 501 to listings of uploads.
+    pub(crate) lists_no_uploads: bool,
     /// What was asked.
     pub(crate) counts: Counts,
 }
@@ -619,6 +621,9 @@ impl S3 for Memory {
         &self,
         req: S3Request<ListMultipartUploadsInput>,
     ) -> S3Result<S3Response<ListMultipartUploadsOutput>> {
+        if self.quirks.lists_no_uploads {
+            return Err(s3_error!(NotImplemented));
+        }
         let input = req.input;
         let prefix = input.prefix.unwrap_or_default();
         let after = (input.key_marker.unwrap_or_default(), input.upload_id_marker.unwrap_or_default());
