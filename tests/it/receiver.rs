@@ -414,3 +414,25 @@ async fn an_event_that_the_database_refuses_is_kept_raw_and_not_lost() {
     let (_, log) = service.stop().await;
     assert!(log.text().contains("the database refuses the event"));
 }
+
+#[tokio::test]
+async fn what_the_metrics_say_of_the_queue_does_not_outlive_it() {
+    let data = tempfile::tempdir().unwrap();
+    let receiver = Setup::new(data.path()).roles("receiver").start().await;
+    assert_eq!(status_of(&receiver.webhook(), &announcement("s")).await, StatusCode::OK);
+    let waiting = "kind=\"transfer\",state=\"waiting\"";
+    assert!(receiver.metric("zoom_archiver_jobs{", waiting).await > 0.5);
+    eventually("the job is overdue", || async {
+        (receiver.metric("zoom_archiver_oldest_due_seconds", waiting).await > 0.0).then_some(())
+    })
+    .await;
+    let _worker = Setup::new(data.path()).roles("worker").start().await;
+    eventually("the job is parked", || async {
+        (receiver.metric("zoom_archiver_jobs{", "state=\"parked\"").await > 0.5).then_some(())
+    })
+    .await;
+    let left = receiver.metric("zoom_archiver_jobs{", waiting).await;
+    assert!(left < 0.5, "{left} jobs seem to wait");
+    let due = receiver.metric("zoom_archiver_oldest_due_seconds", "").await;
+    assert!(due <= 0.0, "one seems to be overdue for {due} s");
+}
