@@ -416,6 +416,27 @@ async fn an_event_that_the_database_refuses_is_kept_raw_and_not_lost() {
 }
 
 #[tokio::test]
+async fn a_client_that_does_not_take_its_answers_is_cut() {
+    let data = tempfile::tempdir().unwrap();
+    let setup = Setup::new(data.path())
+        .env("ZOOM_ARCHIVER_HTTP__BODY_TIMEOUT_MS", "500")
+        .env("ZOOM_ARCHIVER_HTTP__MAX_CONNECTIONS", "1");
+    let service = setup.roles("receiver").start().await;
+    let mut deaf = TcpStream::connect(service.public_addr()).await.unwrap();
+    let requests = "GET /livez HTTP/1.1\r\nhost: x\r\n\r\n".repeat(1000);
+    let mut quiet = false;
+    // Until nothing more is taken: the service waits for room for its answers.
+    while !quiet {
+        let write = tokio::time::timeout(Duration::from_millis(300), deaf.write_all(requests.as_bytes()));
+        quiet = !matches!(write.await, Ok(Ok(())));
+    }
+    // The one place is free again.
+    let asked = Client::new().get(format!("http://{}/livez", service.public_addr()));
+    let answer = tokio::time::timeout(Duration::from_secs(20), asked.send()).await.expect("there is room");
+    assert_eq!(answer.unwrap().status(), StatusCode::OK);
+}
+
+#[tokio::test]
 async fn what_the_metrics_say_of_the_queue_does_not_outlive_it() {
     let data = tempfile::tempdir().unwrap();
     let receiver = Setup::new(data.path()).roles("receiver").start().await;
