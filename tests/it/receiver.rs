@@ -375,9 +375,10 @@ async fn more_than_there_is_memory_for_is_answered_503_and_passes() {
         .env("ZOOM_ARCHIVER_HTTP__BODY_TIMEOUT_MS", "60000");
     let service = setup.start().await;
     let url = service.webhook();
-    let held = announcement("s");
+    let mut held = announcement("s");
+    held.push_str(&" ".repeat(100_000 - held.len()));
     let timestamp = now().to_string();
-    // One request takes all the memory, because it does not say how long it is, and does not end.
+    // One request takes all the memory, because it is as long as may be, and does not end.
     let mut first = TcpStream::connect(service.public_addr()).await.unwrap();
     let head = format!(
         "POST /webhooks/zoom HTTP/1.1\r\nhost: x\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\
@@ -413,6 +414,29 @@ async fn an_event_that_the_database_refuses_is_kept_raw_and_not_lost() {
     assert_eq!(body["payload"]["object"]["session_id"], "refused");
     let (_, log) = service.stop().await;
     assert!(log.text().contains("the database refuses the event"));
+}
+
+#[tokio::test]
+async fn heads_without_bodies_do_not_keep_zooms_events_out() {
+    let data = tempfile::tempdir().unwrap();
+    let setup = Setup::new(data.path()).env("ZOOM_ARCHIVER_HTTP__BODY_TIMEOUT_MS", "60000");
+    let service = setup.roles("receiver").start().await;
+    let mut held = Vec::new();
+    for _ in 0..64 {
+        let mut stream = TcpStream::connect(service.public_addr()).await.unwrap();
+        let head = format!(
+            "POST /webhooks/zoom HTTP/1.1\r\nhost: x\r\ncontent-length: 2097152\r\n\
+             x-zm-request-timestamp: {}\r\nx-zm-signature: v0={}\r\n\r\nhalf",
+            now(),
+            "0".repeat(64)
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        held.push(stream);
+    }
+    // A forgery that is answered shows that the ones before it have been taken up.
+    let forged = send(&service.webhook(), &now().to_string(), &format!("v0={}", "0".repeat(64)), b"{}").await;
+    assert_eq!(forged.status(), StatusCode::UNAUTHORIZED);
+    assert_eq!(status_of(&service.webhook(), &announcement("s")).await, StatusCode::OK);
 }
 
 #[tokio::test]
