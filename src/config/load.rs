@@ -324,4 +324,20 @@ mod tests {
         let told = load(Some(Path::new("/no/such.toml")), &Environment::new()).unwrap_err().to_string();
         assert!(told.contains("/no/such.toml"), "{told}");
     }
+
+    #[test]
+    fn a_number_beyond_all_sense_is_refused_by_name_instead_of_a_panic_later() {
+        for (section, key) in [
+            ("HTTP", "MAX_CONNECTIONS"),
+            ("HTTP", "MAX_IN_FLIGHT"),
+            ("HTTP", "MAX_BODY_MEMORY_BYTES"),
+            ("WORKER", "LEASE_SECS"),
+            ("TRANSFER", "STALL_SECS"),
+        ] {
+            let variable = format!("ZOOM_ARCHIVER_{section}__{key}");
+            let told = load(None, &environment(&[(&variable, "9223372036854775807")])).unwrap_err();
+            let name = format!("{section}.{key}: is 9223372036854775807").to_lowercase();
+            assert!(told.to_string().contains(&name), "{told}");
+        }
+    }
 }
