@@ -254,7 +254,8 @@ impl Service {
     async fn ended(&mut self) {
         while let Some(ended) = self.tasks.join_next().await {
             if let Err(error) = ended {
-                tracing::error!(%error, "a part of the service ended in a panic");
+                tracing::error!(%error, "a part of the service ended in a panic; the rest ends too");
+                self.stop.cancel();
             }
         }
         self.store.close().await;
