@@ -30,6 +30,8 @@ use crate::zoom::download::{Downloader, DownloaderError};
 
 /// How long the start waits for a database that is not there yet.
 const DATABASE_PATIENCE: Duration = Duration::from_secs(30);
+/// Time to close the database, after all else has had its time to end.
+const CLOSING: Duration = Duration::from_secs(1);
 /// Rest between two looks for it.
 const DATABASE_REST: Duration = Duration::from_secs(1);
 
@@ -110,6 +112,11 @@ pub struct App {
     admin_token: Option<SecretString>,
 }
 
+/// A part of the service ended in a panic, and the rest was ended with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a part of the service panicked; the log says which")]
+pub struct Panicked;
+
 /// A service that runs.
 pub struct Service {
     /// Where the public door is.
@@ -120,6 +127,8 @@ pub struct Service {
     pub board: Arc<Board>,
     tasks: JoinSet<()>,
     store: SharedStore,
+    stop: CancellationToken,
+    grace: Duration,
 }
 
 impl App {
@@ -167,6 +176,8 @@ impl App {
             board: Arc::clone(&board),
             tasks: JoinSet::new(),
             store: Arc::clone(&self.store),
+            stop: stop.clone(),
+            grace: self.config.worker.shutdown_grace().max(server::DRAIN) + CLOSING,
         };
         if roles.contains(&Role::Worker) {
             tokio::spawn(look_at(Arc::clone(&self.archive)));
@@ -232,14 +243,34 @@ impl App {
 }
 
 impl Service {
-    /// Waits until everything has stopped, then closes the database.
-    pub async fn stopped(mut self) {
+    /// Waits until everything has stopped, then closes the database; once told to stop, no longer than the jobs
+    /// and the requests under way are granted. What hangs then (on a database that is away) is left: its lease
+    /// expires, and Zoom repeats what has not been answered.
+    ///
+    /// # Errors
+    /// [`Panicked`] when it ended because a part of it had panicked.
+    pub async fn stopped(mut self) -> Result<(), Panicked> {
+        let (stop, grace) = (self.stop.clone(), self.grace);
+        tokio::select! {
+            ended = self.ended() => ended,
+            () = async { stop.cancelled().await; tokio::time::sleep(grace).await } => {
+                warn!("not everything ended in time; what is left returns when its lease expires");
+                Ok(())
+            }
+        }
+    }
+
+    async fn ended(&mut self) -> Result<(), Panicked> {
+        let mut result = Ok(());
         while let Some(ended) = self.tasks.join_next().await {
             if let Err(error) = ended {
-                tracing::error!(%error, "a part of the service ended in a panic");
+                tracing::error!(%error, "a part of the service ended in a panic; the rest ends too");
+                self.stop.cancel();
+                result = Err(Panicked);
             }
         }
         self.store.close().await;
+        result
     }
 }
 

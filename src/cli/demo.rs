@@ -98,8 +98,7 @@ async fn demo(common: &Common) -> Result<(), Failure> {
     let table = proof_table(&stage.archive, &files).await?;
     say(&table.to_string());
     say(&stage.what_next(&files));
-    stage.close().await;
-    Ok(())
+    stage.close().await
 }
 
 async fn deliver(
@@ -206,9 +205,9 @@ impl Stage {
         )
     }
 
-    async fn close(self) {
+    async fn close(self) -> Result<(), Failure> {
         self.stop.cancel();
-        self.service.stopped().await;
+        Ok(self.service.stopped().await?)
     }
 }
 

@@ -13,7 +13,6 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::load::Environment;
 use crate::config::{self as settings, Config, ConfigError, Secrets};
 
 /// Archives Zoom cloud recordings into storage that you own: verified webhook in, proven objects out.
@@ -84,7 +83,7 @@ pub fn main() -> ExitCode {
 
 impl Common {
     fn load(&self) -> Result<(Config, Secrets), ConfigError> {
-        let environment: Environment = std::env::vars().collect();
+        let environment = settings::load::environment()?;
         let mut config = settings::load::load(self.config.as_deref(), &environment)?;
         if let Some(format) = self.log_format {
             config.log.format = format;

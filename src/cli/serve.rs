@@ -53,7 +53,7 @@ async fn serve(
             service.public_addr
         );
     }
-    service.stopped().await;
+    service.stopped().await?;
     info!("stopped");
     Ok(())
 }

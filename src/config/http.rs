@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::Problems;
+use super::{MOST_AT_ONCE, Problems};
+
+/// Most memory for request bodies that makes sense: 1 TiB.
+const MOST_BODY_MEMORY_BYTES: u64 = 1 << 40;
 
 /// See `config/default.toml`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -59,6 +62,13 @@ impl HttpConfig {
         );
         problems.at_least("http.max_connections", self.max_connections as u64, 1);
         problems.at_least("http.max_in_flight", self.max_in_flight as u64, 1);
+        problems.at_most(
+            "http.max_body_memory_bytes",
+            self.max_body_memory_bytes as u64,
+            MOST_BODY_MEMORY_BYTES,
+        );
+        problems.at_most("http.max_connections", self.max_connections as u64, MOST_AT_ONCE);
+        problems.at_most("http.max_in_flight", self.max_in_flight as u64, MOST_AT_ONCE);
         problems.at_least("http.header_timeout_ms", self.header_timeout_ms, 1);
         problems.at_least("http.body_timeout_ms", self.body_timeout_ms, 1);
         problems.at_least("http.answer_timeout_ms", self.answer_timeout_ms, 1);

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use toml::{Table, Value};
 
-use super::{Config, Problem};
+use super::{Config, Problem, secrets};
 
 /// The reference file, as compiled in.
 pub const DEFAULT_TOML: &str = include_str!("../../config/default.toml");
@@ -18,6 +18,25 @@ const NOT_KEYS: &[&str] = &["ZOOM_ARCHIVER_DATA_DIR", "ZOOM_ARCHIVER_CONFIG"];
 
 /// The environment as it was when the program started.
 pub type Environment = BTreeMap<String, String>;
+
+/// The environment of this process. Variables that are not Unicode are nobody's settings, but for ours.
+///
+/// # Errors
+/// Names a variable of ours that is not Unicode.
+pub fn environment() -> Result<Environment, ConfigError> {
+    let mut environment = Environment::new();
+    for (name, text) in std::env::vars_os() {
+        let Ok(name) = name.into_string() else { continue };
+        match text.into_string() {
+            Ok(text) => drop(environment.insert(name, text)),
+            Err(_) if name.starts_with(PREFIX) || secrets::is_name(&name) => {
+                return Err(ConfigError::NotUnicode(name));
+            }
+            Err(_) => {}
+        }
+    }
+    Ok(environment)
+}
 
 /// Why the settings cannot be used. Each message names the key, the variable or the file.
 #[derive(Debug, thiserror::Error)]
@@ -62,6 +81,9 @@ pub enum ConfigError {
     /// A secret's file cannot be read.
     #[error("{0}: cannot read {1}: {2}")]
     SecretFile(String, PathBuf, std::io::Error),
+    /// A variable that is no text.
+    #[error("{0} is not Unicode")]
+    NotUnicode(String),
     /// The data directory has no absolute path.
     #[error("data directory {0}: {1}")]
     DataDir(PathBuf, std::io::Error),
@@ -301,5 +323,21 @@ mod tests {
     fn a_missing_file_is_named() {
         let told = load(Some(Path::new("/no/such.toml")), &Environment::new()).unwrap_err().to_string();
         assert!(told.contains("/no/such.toml"), "{told}");
+    }
+
+    #[test]
+    fn a_number_beyond_all_sense_is_refused_by_name_instead_of_a_panic_later() {
+        for (section, key) in [
+            ("HTTP", "MAX_CONNECTIONS"),
+            ("HTTP", "MAX_IN_FLIGHT"),
+            ("HTTP", "MAX_BODY_MEMORY_BYTES"),
+            ("WORKER", "LEASE_SECS"),
+            ("TRANSFER", "STALL_SECS"),
+        ] {
+            let variable = format!("ZOOM_ARCHIVER_{section}__{key}");
+            let told = load(None, &environment(&[(&variable, "9223372036854775807")])).unwrap_err();
+            let name = format!("{section}.{key}: is 9223372036854775807").to_lowercase();
+            assert!(told.to_string().contains(&name), "{told}");
+        }
     }
 }

@@ -81,4 +81,16 @@ impl Problems {
             self.add(key, format!("is {value}, must be at least {least}"));
         }
     }
+
+    /// Notes a problem when a number is above its greatest sensible value.
+    pub fn at_most(&mut self, key: &'static str, value: u64, most: u64) {
+        if value > most {
+            self.add(key, format!("is {value}, must be at most {most}"));
+        }
+    }
 }
+
+/// Most connections, and events in flight, that make sense.
+const MOST_AT_ONCE: u64 = 1_000_000;
+/// Longest stall limit and lease that make sense, in seconds: a day.
+const LONGEST_SECS: u64 = 24 * 3600;

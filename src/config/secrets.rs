@@ -7,6 +7,17 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::load::{ConfigError, Environment};
 
+const WEBHOOK_SECRET_TOKEN: &str = "ZOOM_WEBHOOK_SECRET_TOKEN";
+const DATABASE_URL: &str = "DATABASE_URL";
+const ARCHIVE_URL: &str = "ARCHIVE_URL";
+const ADMIN_TOKEN: &str = "ADMIN_TOKEN";
+
+/// Whether a variable is one of those that are read here.
+pub(super) fn is_name(variable: &str) -> bool {
+    let name = variable.strip_suffix("_FILE").unwrap_or(variable);
+    [WEBHOOK_SECRET_TOKEN, DATABASE_URL, ARCHIVE_URL, ADMIN_TOKEN].contains(&name)
+}
+
 /// Secrets and addresses.
 #[derive(Debug, Clone)]
 pub struct Secrets {
@@ -28,16 +39,16 @@ impl Secrets {
     /// # Errors
     /// When a `<NAME>_FILE` cannot be read, or a name is given both ways.
     pub fn read(environment: &Environment, data_dir: &Path) -> Result<Self, ConfigError> {
-        let tokens = value(environment, "ZOOM_WEBHOOK_SECRET_TOKEN")?.unwrap_or_default();
+        let tokens = value(environment, WEBHOOK_SECRET_TOKEN)?.unwrap_or_default();
         let under = |name: &str| {
             std::path::absolute(data_dir.join(name))
                 .map_err(|error| ConfigError::DataDir(data_dir.to_owned(), error))
         };
-        let database_url = match value(environment, "DATABASE_URL")? {
+        let database_url = match value(environment, DATABASE_URL)? {
             Some(url) => url,
             None => format!("sqlite:{}", under("zoom-archiver.db")?.display()),
         };
-        let archive_url = match value(environment, "ARCHIVE_URL")? {
+        let archive_url = match value(environment, ARCHIVE_URL)? {
             Some(url) => url,
             None => format!("file://{}", under("archive")?.display()),
         };
@@ -50,7 +61,7 @@ impl Secrets {
                 .collect(),
             database_url: database_url.into(),
             archive_url,
-            admin_token: value(environment, "ADMIN_TOKEN")?.map(SecretString::from),
+            admin_token: value(environment, ADMIN_TOKEN)?.map(SecretString::from),
             data_dir: data_dir.to_owned(),
         })
     }

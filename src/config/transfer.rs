@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::Problems;
+use super::{LONGEST_SECS, Problems};
 use crate::domain::part::{MIN_PART_BYTES, MIN_PART_BYTES_UNKNOWN_LENGTH};
 
 /// See `config/default.toml`.
@@ -45,5 +45,6 @@ impl TransferConfig {
             self.part_bytes.max(MIN_PART_BYTES_UNKNOWN_LENGTH),
         );
         problems.at_least("transfer.stall_secs", self.stall_secs, 1);
+        problems.at_most("transfer.stall_secs", self.stall_secs, LONGEST_SECS);
     }
 }

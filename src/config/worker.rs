@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::Problems;
+use super::{LONGEST_SECS, Problems};
 
 /// See `config/default.toml`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -58,6 +58,7 @@ impl WorkerConfig {
     pub(super) fn check(&self, problems: &mut Problems) {
         problems.at_least("worker.concurrency", self.concurrency.into(), 1);
         problems.at_least("worker.lease_secs", self.lease_secs, 1);
+        problems.at_most("worker.lease_secs", self.lease_secs, LONGEST_SECS);
         problems.at_least("worker.poll_interval_ms", self.poll_interval_ms, 10);
         problems.at_least("worker.sweep_interval_ms", self.sweep_interval_ms, 10);
         problems.at_least("worker.retry_base_ms", self.retry_base_ms, 1);

@@ -1,7 +1,8 @@
 //! The private door: `GET /metrics`. Behind a bearer token when there is one; without one the door binds to
 //! loopback only, which the configuration check enforces.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Router;
 use axum::extract::State;
@@ -14,7 +15,8 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 
-use crate::store::SharedStore;
+use crate::domain::job::JobState;
+use crate::store::{Depth, SharedStore};
 
 /// What the private door shows.
 pub struct PrivateDoor {
@@ -26,39 +28,63 @@ pub struct PrivateDoor {
     pub admin_token: Option<SecretString>,
 }
 
+/// The door, with what it remembers from one visit to the next.
+struct Door {
+    shows: PrivateDoor,
+    depth: DepthGauges,
+}
+
 /// The routes.
 pub fn router(door: PrivateDoor) -> Router {
-    let door = Arc::new(door);
+    let door = Arc::new(Door { shows: door, depth: DepthGauges::default() });
     Router::new()
         .route("/metrics", get(show_metrics))
         .layer(middleware::from_fn_with_state(Arc::clone(&door), authorize))
         .with_state(door)
 }
 
-async fn show_metrics(State(door): State<Arc<PrivateDoor>>) -> Response {
-    match door.store.depth().await {
+async fn show_metrics(State(door): State<Arc<Door>>) -> Response {
+    match door.shows.store.depth().await {
         Ok(depths) => {
-            for depth in depths {
-                let labels = [("kind", depth.kind), ("state", depth.state.to_string())];
-                #[allow(clippy::cast_precision_loss, reason = "a gauge is a float")]
-                metrics::gauge!("zoom_archiver_jobs", &labels).set(depth.jobs as f64);
-                if let Some(oldest) = depth.oldest_due {
-                    metrics::gauge!("zoom_archiver_oldest_due_seconds", &labels).set(oldest.as_secs_f64());
-                }
-            }
+            door.depth.show(&depths);
             metrics::gauge!("zoom_archiver_database_up").set(1.0);
         }
         Err(_) => metrics::gauge!("zoom_archiver_database_up").set(0.0),
     }
-    ([(CONTENT_TYPE, "text/plain; version=0.0.4")], door.metrics.render()).into_response()
+    ([(CONTENT_TYPE, "text/plain; version=0.0.4")], door.shows.metrics.render()).into_response()
+}
+
+/// The queue's gauges. A gauge keeps its last value, but where there are no jobs any more the database says
+/// nothing: so what was shown once goes back to nought.
+#[derive(Debug, Default)]
+struct DepthGauges(Mutex<BTreeSet<(String, JobState)>>);
+
+impl DepthGauges {
+    fn show(&self, depths: &[Depth]) {
+        let mut shown = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for depth in depths {
+            shown.insert((depth.kind.clone(), depth.state));
+        }
+        for (kind, state) in shown.iter() {
+            let depth = depths.iter().find(|depth| depth.kind == *kind && depth.state == *state);
+            let labels = [("kind", kind.clone()), ("state", state.to_string())];
+            #[allow(clippy::cast_precision_loss, reason = "a gauge is a float")]
+            let jobs = depth.map_or(0.0, |depth| depth.jobs as f64);
+            metrics::gauge!("zoom_archiver_jobs", &labels).set(jobs);
+            if *state == JobState::Waiting {
+                let oldest = depth.and_then(|depth| depth.oldest_due).unwrap_or_default();
+                metrics::gauge!("zoom_archiver_oldest_due_seconds", &labels).set(oldest.as_secs_f64());
+            }
+        }
+    }
 }
 
 async fn authorize(
-    State(door): State<Arc<PrivateDoor>>,
+    State(door): State<Arc<Door>>,
     request: Request<axum::body::Body>,
     next: Next,
 ) -> Response {
-    let Some(wanted) = &door.admin_token else { return next.run(request).await };
+    let Some(wanted) = &door.shows.admin_token else { return next.run(request).await };
     let given = request
         .headers()
         .get(AUTHORIZATION)

@@ -13,7 +13,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, HeaderName, Request, StatusCode};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body_util::BodyExt;
 use secrecy::SecretString;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -127,17 +127,20 @@ impl Receiver {
         if self.stop.is_cancelled() {
             return Err(Answer::Unavailable);
         }
-        let (parts, body) = request.into_parts();
+        let (parts, mut body) = request.into_parts();
         let seen = SignedHeaders::read(&parts.headers);
         // What cannot be genuine is not kept, not even for a moment.
-        let _memory = match self.precheck(seen).and_then(|()| self.memory_for(&parts.headers)) {
-            Ok(memory) => memory,
-            Err(answer) => {
+        if let Err(answer) = self.precheck(seen).and_then(|()| self.check_declared(&parts.headers)) {
+            self.discard(body).await;
+            return Err(answer);
+        }
+        let (body, _memory) = match self.collect(&mut body).await {
+            Err(Answer::Unavailable) => {
                 self.discard(body).await;
-                return Err(answer);
+                return Err(Answer::Unavailable);
             }
+            received => received?,
         };
-        let body = self.collect(body).await?;
         let secret = self.verify(seen, &body)?;
         let event = match payload::read(&body) {
             Message::UrlValidation { plain_token } => return Ok(validate(secret, plain_token)),
@@ -149,7 +152,7 @@ impl Receiver {
                 self.event(name, EventContent::Announcement(announcement), body)
             }
             Message::Unreadable { name, reason } => {
-                self.event(name, EventContent::Unreadable { reason }, body.to_vec())
+                self.event(name, EventContent::Unreadable { reason }, body)
             }
         };
         self.record(event).await
@@ -173,26 +176,53 @@ impl Receiver {
             .map_err(unsigned)
     }
 
-    fn memory_for(&self, headers: &HeaderMap) -> Result<OwnedSemaphorePermit, Answer> {
+    /// Refuses a body that says itself that it is too long.
+    fn check_declared(&self, headers: &HeaderMap) -> Result<(), Answer> {
         let declared = headers
             .get(CONTENT_LENGTH)
             .and_then(|length| length.to_str().ok()?.parse::<u64>().ok())
-            .unwrap_or(self.max_body_bytes as u64);
-        if declared > self.max_body_bytes as u64 {
-            return Err(Answer::TooLong);
-        }
-        let units = u32::try_from(declared.div_ceil(BODY_UNIT_BYTES as u64)).unwrap_or(u32::MAX);
-        Arc::clone(&self.body_memory).try_acquire_many_owned(units.max(1)).map_err(|_| Answer::Unavailable)
+            .unwrap_or_default();
+        if declared > self.max_body_bytes as u64 { Err(Answer::TooLong) } else { Ok(()) }
     }
 
-    async fn collect(&self, body: Body) -> Result<Bytes, Answer> {
-        let limited = Limited::new(body, self.max_body_bytes);
-        match tokio::time::timeout(self.body_timeout, limited.collect()).await {
-            Ok(Ok(collected)) => Ok(collected.to_bytes()),
-            Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Answer::TooLong),
-            Ok(Err(_)) => Err(Answer::Unfinished(StatusCode::BAD_REQUEST)),
+    /// Receives a body, and with it the right to the memory that it takes. That is counted as it comes, not as
+    /// it is declared: a head alone costs its sender nothing, and must not keep the others out.
+    async fn collect(&self, body: &mut Body) -> Result<(Vec<u8>, Option<OwnedSemaphorePermit>), Answer> {
+        let (mut collected, mut memory) = (Vec::new(), None);
+        let receive = async {
+            while let Some(frame) = body.frame().await {
+                let frame = frame.map_err(|_| Answer::Unfinished(StatusCode::BAD_REQUEST))?;
+                let Some(data) = frame.data_ref() else { continue };
+                let length = collected.len() + data.len();
+                if length > self.max_body_bytes {
+                    return Err(Answer::TooLong);
+                }
+                self.hold_memory(&mut memory, length)?;
+                collected.extend_from_slice(data);
+            }
+            Ok(())
+        };
+        match tokio::time::timeout(self.body_timeout, receive).await {
+            Ok(Ok(())) => Ok((collected, memory)),
+            Ok(Err(answer)) => Err(answer),
             Err(_) => Err(Answer::Unfinished(StatusCode::REQUEST_TIMEOUT)),
         }
+    }
+
+    /// Adds to `memory` what is missing for a body of `bytes`.
+    fn hold_memory(&self, memory: &mut Option<OwnedSemaphorePermit>, bytes: usize) -> Result<(), Answer> {
+        let held = memory.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
+        let missing = u32::try_from(bytes.div_ceil(BODY_UNIT_BYTES).saturating_sub(held)).unwrap_or(u32::MAX);
+        if missing == 0 {
+            return Ok(());
+        }
+        let more =
+            Arc::clone(&self.body_memory).try_acquire_many_owned(missing).map_err(|_| Answer::Unavailable)?;
+        match memory {
+            Some(memory) => memory.merge(more),
+            None => *memory = Some(more),
+        }
+        Ok(())
     }
 
     /// Reads a body into nothing, within bounds: a client that is still sending would otherwise find its

@@ -51,7 +51,9 @@ impl Buffers {
                 Err(_) => waiting(),
             }
         };
-        let data = self.spare(bytes).unwrap_or_else(|| BytesMut::with_capacity(bytes));
+        let data = self.spare(bytes);
+        self.give_back_what_is_taken();
+        let data = data.unwrap_or_else(|| BytesMut::with_capacity(bytes));
         Buffer { data, limit: bytes, permit, home: self.clone() }
     }
 
@@ -60,6 +62,13 @@ impl Buffers {
             return None;
         }
         self.0.spare.lock().unwrap_or_else(PoisonError::into_inner).pop()
+    }
+
+    /// What is kept for another use may fill the memory that nobody holds a right to, and no more.
+    fn give_back_what_is_taken(&self) {
+        let free = self.0.budget.available_permits() as u64 * UNIT_BYTES;
+        let kept = usize::try_from(free / self.0.usual_bytes.max(1) as u64).unwrap_or(usize::MAX);
+        self.0.spare.lock().unwrap_or_else(PoisonError::into_inner).truncate(kept);
     }
 
     fn keep(&self, data: Bytes) {
@@ -172,6 +181,16 @@ mod tests {
         let again = buffers.take(MIB, || {}).await;
         assert_eq!(again.content(), b"");
         assert_eq!(again.data.as_ptr(), address);
+    }
+
+    #[tokio::test]
+    async fn what_is_kept_for_another_use_counts_too() {
+        let buffers = Buffers::new(2 * MIB as u64, MIB as u64);
+        for held in [buffers.take(MIB, || {}).await, buffers.take(MIB, || {}).await] {
+            drop(held.freeze());
+        }
+        let _odd = buffers.take(MIB + 1, || {}).await;
+        assert!(buffers.0.spare.lock().unwrap().is_empty());
     }
 
     #[tokio::test]

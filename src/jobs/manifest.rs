@@ -13,19 +13,25 @@ use crate::domain::ids::RecordingId;
 use crate::domain::job::Outcome;
 use crate::domain::key::MANIFEST_NAME;
 use crate::domain::recording::RecordingIdentity;
+use crate::worker::JobContext;
 
 /// Version of the manifest's shape; grows when a reader must be changed.
 const FORMAT: &str = "zoom-archiver/recording/1";
 
 /// Runs the job.
-pub async fn run(jobs: &Jobs, recording: RecordingId) -> Outcome {
-    match write(jobs, recording).await {
-        Ok(()) => Outcome::Done(Box::default()),
-        Err(outcome) => outcome,
+pub async fn run(jobs: &Jobs, recording: RecordingId, context: &JobContext) -> Outcome {
+    tokio::select! {
+        biased;
+        // Whoever holds the job now may have written a newer one.
+        () = context.stopped() => Outcome::Stopped,
+        written = write(jobs, recording, context) => match written {
+            Ok(()) => Outcome::Done(Box::default()),
+            Err(outcome) => outcome,
+        },
     }
 }
 
-async fn write(jobs: &Jobs, id: RecordingId) -> Result<(), Outcome> {
+async fn write(jobs: &Jobs, id: RecordingId, context: &JobContext) -> Result<(), Outcome> {
     let Some((recording, files)) = jobs.store.recording(id).await? else {
         return Err(Outcome::Dead { reason: "the recording is not known any more".to_owned() });
     };
@@ -35,6 +41,7 @@ async fn write(jobs: &Jobs, id: RecordingId) -> Result<(), Outcome> {
         NewObject { key: format!("{folder}/{MANIFEST_NAME}"), content_type: "application/json".to_owned() };
     let body = render(&recording, &files)
         .map_err(|error| Outcome::Dead { reason: format!("cannot write the manifest: {error}") })?;
+    context.confirm_lease().await?;
     jobs.archive.replace(&object, Bytes::from(body)).await?;
     tracing::debug!(object.key = object.key, "manifest written");
     Ok(())

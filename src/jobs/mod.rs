@@ -52,7 +52,7 @@ impl Jobs {
             async move {
                 match job.task {
                     Task::Transfer(file) => transfer::run(&jobs, file, &job, &context).await,
-                    Task::Manifest(recording) => manifest::run(&jobs, recording).await,
+                    Task::Manifest(recording) => manifest::run(&jobs, recording, &context).await,
                 }
             }
             .boxed()

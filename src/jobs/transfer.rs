@@ -16,6 +16,7 @@ use super::Jobs;
 use super::buffers::{Buffer, Filled};
 use super::checkpoint::TransferCheckpoint;
 use crate::archive::{ArchiveError, NewObject, Part, StoredObject, Upload};
+use crate::config::transfer::TransferConfig;
 use crate::domain::checksum;
 use crate::domain::file::{ArchivedFile, FileState, Proof, Sha256Digest};
 use crate::domain::ids::FileId;
@@ -94,7 +95,7 @@ async fn carry(
     let announced = work.file.announced_bytes;
     let first = take_buffer(jobs, context, first_part_bytes(announced, jobs.config.part_bytes)).await;
     let download = jobs.downloader.open(url, work.download_token.as_ref()).await?;
-    let expected = download.length().or(announced);
+    let (expected, plan) = plan(download.length(), announced, &jobs.config)?;
     context.expect(expected.unwrap_or(0));
     let object =
         NewObject { key, content_type: content_type(&work.file.extension, download.head()).to_owned() };
@@ -103,7 +104,7 @@ async fn carry(
         context,
         announced,
         checkpoint,
-        plan: PartPlan::new(expected, jobs.config.part_bytes),
+        plan,
         source: Source { download, rest: Bytes::new(), hasher: Sha256::new(), bytes: 0 },
     };
     let (proof, stored) = carrier.carry(&object, first, open_upload).await?;
@@ -189,6 +190,28 @@ async fn clear_traces(
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// The length to expect, and parts that fit into our memory. A length that is merely announced and that no such
+/// parts can hold counts as none: one odd number must not make us ask for memory that no machine has.
+fn plan(
+    declared: Option<u64>,
+    announced: Option<u64>,
+    config: &TransferConfig,
+) -> Result<(Option<u64>, PartPlan), Outcome> {
+    let of = |bytes| PartPlan::new(bytes, config.part_bytes);
+    let fits = |plan: &PartPlan| plan.part_bytes <= config.memory_bytes;
+    let expected = declared.or(announced.filter(|bytes| fits(&of(Some(*bytes)))));
+    let plan = of(expected);
+    if fits(&plan) {
+        return Ok((expected, plan));
+    }
+    let reason = format!(
+        "a file of {} bytes needs parts of {} bytes: set transfer.memory_bytes to as much or more, then retry",
+        expected.unwrap_or(0),
+        plan.part_bytes
+    );
+    Err(Outcome::Park { waits_for: WaitsFor::Person, reason })
 }
 
 /// Length of a file's first part: a file that is shorter than a part needs no more than its own length.
@@ -422,5 +445,37 @@ async fn arrived(on_their_way: &mut JoinSet<Result<Part, ArchiveError>>) -> Resu
         Some(Err(error)) => {
             Err(Outcome::Retry { reason: format!("sending a part failed: {error}"), after: None })
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: u64 = 1024 * 1024;
+
+    fn config() -> TransferConfig {
+        TransferConfig {
+            part_bytes: 8 * MIB,
+            parts_in_flight: 3,
+            memory_bytes: 48 * MIB,
+            stall_secs: 60,
+            manifest_delay_ms: 0,
+        }
+    }
+
+    #[test]
+    fn an_announced_length_that_no_memory_holds_counts_as_none() {
+        let (expected, plan) = plan(None, Some(i64::MAX.unsigned_abs()), &config()).unwrap();
+        assert_eq!((expected, plan), (None, PartPlan::new(None, 8 * MIB)));
+    }
+
+    #[test]
+    fn a_file_whose_parts_do_not_fit_into_memory_is_parked_with_what_to_do() {
+        let Err(Outcome::Park { waits_for, reason }) = plan(Some(u64::MAX - 2), Some(3), &config()) else {
+            panic!("it was planned")
+        };
+        assert_eq!(waits_for, WaitsFor::Person);
+        assert!(reason.contains("transfer.memory_bytes"), "{reason}");
     }
 }

@@ -176,3 +176,15 @@ async fn files_says_what_is_parked_and_why_and_retry_tries_it_again() {
     assert!(text(&output.stdout).contains("neither parked nor dead"));
     scene.close().await;
 }
+
+#[tokio::test]
+async fn a_variable_of_somebody_elses_that_is_not_unicode_does_no_harm() {
+    use std::os::unix::ffi::OsStrExt;
+    let odd = std::ffi::OsStr::from_bytes(b"caf\xe9");
+    let output = program().args(["config", "show"]).env("SOMEBODY_ELSES", odd).output().await.unwrap();
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    // One of ours is refused by name instead.
+    let output = program().args(["config", "show"]).env("ADMIN_TOKEN", odd).output().await.unwrap();
+    let told = text(&output.stderr);
+    assert!(output.status.code() == Some(1) && told.contains("ADMIN_TOKEN"), "{told}");
+}

@@ -375,9 +375,10 @@ async fn more_than_there_is_memory_for_is_answered_503_and_passes() {
         .env("ZOOM_ARCHIVER_HTTP__BODY_TIMEOUT_MS", "60000");
     let service = setup.start().await;
     let url = service.webhook();
-    let held = announcement("s");
+    let mut held = announcement("s");
+    held.push_str(&" ".repeat(100_000 - held.len()));
     let timestamp = now().to_string();
-    // One request takes all the memory, because it does not say how long it is, and does not end.
+    // One request takes all the memory, because it is as long as may be, and does not end.
     let mut first = TcpStream::connect(service.public_addr()).await.unwrap();
     let head = format!(
         "POST /webhooks/zoom HTTP/1.1\r\nhost: x\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\
@@ -413,4 +414,70 @@ async fn an_event_that_the_database_refuses_is_kept_raw_and_not_lost() {
     assert_eq!(body["payload"]["object"]["session_id"], "refused");
     let (_, log) = service.stop().await;
     assert!(log.text().contains("the database refuses the event"));
+}
+
+#[tokio::test]
+async fn heads_without_bodies_do_not_keep_zooms_events_out() {
+    let data = tempfile::tempdir().unwrap();
+    let setup = Setup::new(data.path()).env("ZOOM_ARCHIVER_HTTP__BODY_TIMEOUT_MS", "60000");
+    let service = setup.roles("receiver").start().await;
+    let mut held = Vec::new();
+    for _ in 0..64 {
+        let mut stream = TcpStream::connect(service.public_addr()).await.unwrap();
+        let head = format!(
+            "POST /webhooks/zoom HTTP/1.1\r\nhost: x\r\ncontent-length: 2097152\r\n\
+             x-zm-request-timestamp: {}\r\nx-zm-signature: v0={}\r\n\r\nhalf",
+            now(),
+            "0".repeat(64)
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        held.push(stream);
+    }
+    // A forgery that is answered shows that the ones before it have been taken up.
+    let forged = send(&service.webhook(), &now().to_string(), &format!("v0={}", "0".repeat(64)), b"{}").await;
+    assert_eq!(forged.status(), StatusCode::UNAUTHORIZED);
+    assert_eq!(status_of(&service.webhook(), &announcement("s")).await, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_take_its_answers_is_cut() {
+    let data = tempfile::tempdir().unwrap();
+    let setup = Setup::new(data.path())
+        .env("ZOOM_ARCHIVER_HTTP__BODY_TIMEOUT_MS", "500")
+        .env("ZOOM_ARCHIVER_HTTP__MAX_CONNECTIONS", "1");
+    let service = setup.roles("receiver").start().await;
+    let mut deaf = TcpStream::connect(service.public_addr()).await.unwrap();
+    let requests = "GET /livez HTTP/1.1\r\nhost: x\r\n\r\n".repeat(1000);
+    let mut quiet = false;
+    // Until nothing more is taken: the service waits for room for its answers.
+    while !quiet {
+        let write = tokio::time::timeout(Duration::from_millis(300), deaf.write_all(requests.as_bytes()));
+        quiet = !matches!(write.await, Ok(Ok(())));
+    }
+    // The one place is free again.
+    let asked = Client::new().get(format!("http://{}/livez", service.public_addr()));
+    let answer = tokio::time::timeout(Duration::from_secs(20), asked.send()).await.expect("there is room");
+    assert_eq!(answer.unwrap().status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn what_the_metrics_say_of_the_queue_does_not_outlive_it() {
+    let data = tempfile::tempdir().unwrap();
+    let receiver = Setup::new(data.path()).roles("receiver").start().await;
+    assert_eq!(status_of(&receiver.webhook(), &announcement("s")).await, StatusCode::OK);
+    let waiting = "kind=\"transfer\",state=\"waiting\"";
+    assert!(receiver.metric("zoom_archiver_jobs{", waiting).await > 0.5);
+    eventually("the job is overdue", || async {
+        (receiver.metric("zoom_archiver_oldest_due_seconds", waiting).await > 0.0).then_some(())
+    })
+    .await;
+    let _worker = Setup::new(data.path()).roles("worker").start().await;
+    eventually("the job is parked", || async {
+        (receiver.metric("zoom_archiver_jobs{", "state=\"parked\"").await > 0.5).then_some(())
+    })
+    .await;
+    let left = receiver.metric("zoom_archiver_jobs{", waiting).await;
+    assert!(left < 0.5, "{left} jobs seem to wait");
+    let due = receiver.metric("zoom_archiver_oldest_due_seconds", "").await;
+    assert!(due <= 0.0, "one seems to be overdue for {due} s");
 }

@@ -1,9 +1,11 @@
 //! From announcement to object, with all that can go wrong at Zoom, against the running program.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use http::StatusCode;
 use zoom_archiver::domain::file::FileState;
+use zoom_archiver::domain::job::JobState;
 use zoom_archiver::domain::recording::RecordingKind;
 use zoom_archiver::simulator::events::{EventKind, Quirks};
 use zoom_archiver::simulator::library::Refusal;
@@ -341,4 +343,33 @@ async fn an_object_that_an_earlier_run_completed_is_recognised_by_its_bytes() {
     scene.assert_archived(&file, content);
     scene.settled().await;
     scene.close().await;
+}
+
+#[tokio::test]
+async fn a_database_that_is_away_does_not_hold_up_the_end() {
+    let scene = Scene::with(|setup| {
+        setup
+            .env("ZOOM_ARCHIVER_WORKER__LEASE_SECS", "60")
+            .env("ZOOM_ARCHIVER_WORKER__SHUTDOWN_GRACE_MS", "2000")
+            .env("ZOOM_ARCHIVER_TRANSFER__STALL_SECS", "60")
+    })
+    .await;
+    let recording = one_file(LARGE);
+    scene.shelve(&recording);
+    scene.zoom.library().inject(&recording.files[0].key, Fault::Stall { after: MIB }, When::Always);
+    scene.announce(&recording, EventKind::Recording).await;
+    eventually("the job runs", || async {
+        let depths = scene.store.depth().await.unwrap();
+        depths.iter().any(|depth| depth.state == JobState::Running).then_some(())
+    })
+    .await;
+    let database = scene.data.path().join("zoom-archiver.db");
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(database);
+    let mut other = sqlx::ConnectOptions::connect(&options).await.unwrap();
+    sqlx::query("BEGIN EXCLUSIVE").execute(&mut other).await.unwrap();
+    let asked = tokio::time::Instant::now();
+    let (code, _) = scene.service.stop().await;
+    // The promise is about time, so time is what is looked at.
+    assert!(asked.elapsed() < Duration::from_secs(15), "{:?}", asked.elapsed());
+    assert_eq!(code, Some(0));
 }
