@@ -59,3 +59,25 @@ fn panicked(_: Box<dyn std::any::Any + Send>) -> Response {
     tracing::error!("a request handler panicked");
     (StatusCode::SERVICE_UNAVAILABLE, "error\n").into_response()
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use http::Request;
+    use hyper::service::Service;
+    use hyper_util::service::TowerToHyperService;
+
+    use super::*;
+
+    async fn panicking() -> &'static str {
+        panic!("a handler panics")
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_answered_503_so_that_zoom_repeats_the_event() {
+        let router = Router::new().route("/", post(panicking)).layer(CatchPanicLayer::custom(panicked));
+        let request = Request::post("/").body(Body::empty()).unwrap();
+        let answer = TowerToHyperService::new(router).call(request).await.unwrap();
+        assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+    }
+}
