@@ -15,6 +15,9 @@ use url::Url;
 use crate::simulator::rehearsal::{Misbehaviour, Rehearsal, Report};
 use crate::simulator::{FakeRecording, FakeZoom, Options, Sender};
 
+/// Time for the last bytes to leave at the end.
+const GRACE: Duration = Duration::from_secs(10);
+
 /// What is recorded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Kind {
@@ -112,6 +115,7 @@ async fn rehearse(args: &SimulateArgs, secret: SecretString) -> Result<Report, B
         })
         .await;
     bar.finish_and_clear();
+    zoom.finish(GRACE).await;
     let report = report?;
     if args.json {
         print_json(&report)?

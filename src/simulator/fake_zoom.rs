@@ -103,6 +103,12 @@ impl FakeZoom {
         events::body(recording, kind, &links, quirks, now())
     }
 
+    /// Stops it once the answers that are under way have left, or `grace` is over: what counts as served may
+    /// still be on its way.
+    pub async fn finish(self, grace: Duration) {
+        self.server.finish(grace).await;
+    }
+
     /// Stops it at once, as dropping it does.
     pub fn stop(self) {
         drop(self);

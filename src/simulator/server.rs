@@ -1,7 +1,7 @@
 //! The download server: what Zoom's `download_url` leads to, as real HTTP on real sockets, with all the ways in
 //! which it goes wrong.
 //!
-//! - [`Server`]: two origins on free ports, one task, ended at once when dropped
+//! - [`Server`]: two origins on free ports, ended at once when dropped
 //! - `answer`: what a request gets
 //! - `body`: the bytes, at the right pace, up to the fault
 
@@ -10,6 +10,7 @@ mod body;
 
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::time::Duration;
 
 use axum::Router;
@@ -18,7 +19,8 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::{JoinHandle, JoinSet};
+use tokio_util::sync::CancellationToken;
 
 use super::library::Library;
 
@@ -34,7 +36,8 @@ pub struct Server {
     pub front: SocketAddr,
     /// The second origin, where redirects may lead.
     pub behind: SocketAddr,
-    tasks: [AbortHandle; 2],
+    finishing: CancellationToken,
+    tasks: [JoinHandle<()>; 2],
 }
 
 /// What every request's handler knows.
@@ -61,43 +64,65 @@ impl Server {
         let front_router =
             signed.clone().route(answer::DOWNLOAD_PATH, get(answer::download)).with_state(context.clone());
         let behind_router = signed.with_state(context);
+        let finishing = CancellationToken::new();
         let tasks = [(front_listener, front_router), (behind_listener, behind_router)]
-            .map(|(listener, router)| tokio::spawn(accept(listener, router)).abort_handle());
-        Ok(Self { front, behind, tasks })
+            .map(|(listener, router)| tokio::spawn(accept(listener, router, finishing.clone())));
+        Ok(Self { front, behind, finishing, tasks })
+    }
+
+    /// Takes nothing new and lets the answers that are under way end, for at most `grace`; then it is gone.
+    pub async fn finish(mut self, grace: Duration) {
+        self.finishing.cancel();
+        let ended = tokio::time::timeout(grace, async {
+            for task in &mut self.tasks {
+                // It neither panics nor is aborted before this is dropped.
+                let _ = task.await;
+            }
+        });
+        // What has not ended by now ends with the drop.
+        let _ = ended.await;
     }
 }
 
 impl Drop for Server {
     /// Ends listeners and connections at once, wherever they are.
     fn drop(&mut self) {
-        self.tasks.iter().for_each(AbortHandle::abort);
+        self.tasks.iter().for_each(JoinHandle::abort);
     }
 }
 
-async fn accept(listener: TcpListener, router: Router) {
+async fn accept(listener: TcpListener, router: Router, finishing: CancellationToken) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             accepted = listener.accept(), if connections.len() < MAX_CONNECTIONS => match accepted {
                 Ok((stream, _)) => {
-                    connections.spawn(serve(stream, router.clone()));
+                    connections.spawn(serve(stream, router.clone(), finishing.clone()));
                 }
                 // Out of file handles, or a client that went away again: both pass.
                 Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
             },
             Some(_) = connections.join_next() => {}
+            () = finishing.cancelled() => break,
         }
     }
+    drop(listener);
+    while connections.join_next().await.is_some() {}
 }
 
-async fn serve(stream: TcpStream, router: Router) {
+async fn serve(stream: TcpStream, router: Router, finishing: CancellationToken) {
     // Not to be delayed: a part-filled segment before a fault must still go out.
     let _ = stream.set_nodelay(true);
     let service = TowerToHyperService::new(router);
-    // An error is a client that went away, or a fault of ours at work.
-    let _ = http1::Builder::new()
+    let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
-        .serve_connection(TokioIo::new(stream), service)
-        .await;
+        .serve_connection(TokioIo::new(stream), service);
+    let mut connection = pin!(connection);
+    // An error is a client that went away, or a fault of ours at work.
+    tokio::select! {
+        _ = connection.as_mut() => return,
+        () = finishing.cancelled() => connection.as_mut().graceful_shutdown(),
+    }
+    let _ = connection.await;
 }

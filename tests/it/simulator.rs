@@ -329,6 +329,33 @@ async fn a_slow_answer_takes_its_time_and_is_whole() {
 }
 
 #[tokio::test]
+async fn what_counts_as_served_still_arrives_when_the_fake_zoom_finishes() {
+    // As much as the server gives out unread; of a file not quite so long the end is given out, and waits with
+    // the server because the sockets are full.
+    let scene = Scene::with_bytes(64 << 20).await;
+    let unread = scene.get(&[]).await;
+    tokio::time::sleep(A_MOMENT).await;
+    let given_out = scene.zoom.library().account(scene.key()).unwrap().bytes_served;
+    drop(unread);
+
+    let scene = Scene::with_bytes(given_out - 100_000).await;
+    let expected = scene.all();
+    let mut response = scene.get(&[]).await;
+    tokio::time::sleep(A_MOMENT).await;
+    let mut bytes = Vec::new();
+    while !scene.zoom.library().is_whole(scene.key()) {
+        bytes.extend(response.chunk().await.unwrap().expect("not all has come"));
+    }
+    let finishing = tokio::spawn(scene.zoom.finish(PATIENCE));
+    tokio::time::sleep(A_MOMENT).await;
+    let (rest, ended_well) = read(response).await;
+    bytes.extend(rest);
+    assert!(ended_well && bytes == expected, "{} of {} bytes", bytes.len(), expected.len());
+    // The client keeps the connection for more: that does not hold it.
+    tokio::time::timeout(PATIENCE / 2, finishing).await.expect("it finishes").unwrap();
+}
+
+#[tokio::test]
 async fn a_status_stands_for_the_file_as_often_as_it_was_told() {
     let fault =
         |code: u16, retry_after| Fault::Status { code: StatusCode::from_u16(code).unwrap(), retry_after };
