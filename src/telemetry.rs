@@ -29,7 +29,10 @@ pub fn init_log(format: LogFormat, target: LogTarget, default_filter: Option<&st
         LogTarget::Stderr => (BoxMakeWriter::new(std::io::stderr), std::io::stderr().is_terminal()),
     };
     let text = format == LogFormat::Text || (format == LogFormat::Auto && terminal);
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
+    // A log line that cannot be written is dropped: to complain of it on stderr would panic where that is closed
+    // too, and whatever was just being done with it.
+    let builder =
+        tracing_subscriber::fmt().log_internal_errors(false).with_env_filter(filter).with_writer(writer);
     let started = if text {
         builder.with_ansi(terminal).with_target(false).try_init()
     } else {

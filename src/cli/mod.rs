@@ -8,6 +8,7 @@ mod migrate;
 mod serve;
 mod simulate;
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -94,10 +95,11 @@ impl Common {
 }
 
 /// Says what went wrong, and gives the exit code for it.
-#[allow(clippy::print_stderr, reason = "this is the command line's own voice")]
 fn failed(message: &str) -> ExitCode {
+    let mut stderr = std::io::stderr().lock();
     for line in message.lines() {
-        eprintln!("error: {line}");
+        // Whoever has closed it does not want to know.
+        let _ = writeln!(stderr, "error: {line}");
     }
     ExitCode::FAILURE
 }

@@ -481,3 +481,14 @@ async fn what_the_metrics_say_of_the_queue_does_not_outlive_it() {
     let due = receiver.metric("zoom_archiver_oldest_due_seconds", "").await;
     assert!(due <= 0.0, "one seems to be overdue for {due} s");
 }
+
+#[tokio::test]
+async fn a_service_whose_log_nobody_reads_any_more_goes_on_and_stops_when_told() {
+    let data = tempfile::tempdir().unwrap();
+    let mut service = Setup::new(data.path()).start().await;
+    let url = service.webhook();
+    service.close_log().await;
+    assert_eq!(status_of(&url, &announcement("s")).await, StatusCode::OK);
+    let (code, _) = service.stop().await;
+    assert_eq!(code, Some(0));
+}

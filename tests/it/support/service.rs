@@ -92,7 +92,7 @@ impl Setup {
             .spawn()
             .expect("the program starts");
         let log = Log::default();
-        let readers = [
+        let readers = vec![
             log.follow(child.stdout.take().expect("stdout is piped")),
             log.follow(child.stderr.take().expect("stderr is piped")),
         ];
@@ -118,7 +118,7 @@ pub(crate) struct Service {
     child: Child,
     /// What it has said so far.
     pub(crate) log: Log,
-    readers: [JoinHandle<()>; 2],
+    readers: Vec<JoinHandle<()>>,
 }
 
 impl Service {
@@ -158,6 +158,14 @@ impl Service {
         kill(Pid::from_raw(self.pid().cast_signed()), signal).expect("it can be signalled");
     }
 
+    /// Stops reading its log: whatever it writes from now on fails.
+    pub(crate) async fn close_log(&mut self) {
+        for reader in self.readers.drain(..) {
+            reader.abort();
+            assert!(reader.await.is_err_and(|error| error.is_cancelled()));
+        }
+    }
+
     /// Kills it as the kernel would.
     pub(crate) async fn kill(mut self) -> Log {
         self.signal(Signal::SIGKILL);
@@ -176,7 +184,7 @@ impl Service {
             .await
             .unwrap_or_else(|_| panic!("it does not end; log:\n{}", self.log.text()))
             .expect("it can be waited for");
-        for reader in &mut self.readers {
+        for reader in self.readers.drain(..) {
             reader.await.expect("the log is read to its end");
         }
         (status.code(), self.log.clone())
