@@ -8,6 +8,7 @@
 //! - `failure`: the decision in an error of the store
 //! - `algorithm`: checksums as S3 names and writes them
 //! - `ability`: what this store has turned out to be able to do
+//! - `negotiate`: sends a request with less where the store rejects an option
 //! - `object`: whole objects
 //! - `multipart`: objects of several parts
 
@@ -16,6 +17,7 @@ mod algorithm;
 mod client;
 mod failure;
 mod multipart;
+mod negotiate;
 mod object;
 
 use std::time::Duration;

@@ -13,7 +13,7 @@ use super::super::{ArchiveError, NewObject, Part, StoredObject, Upload};
 use super::ability::Asked;
 use super::algorithm::{Algorithm, said, with_checksum};
 use super::failure::Failure;
-use super::object::{Expected, Found, conflict_may_pass, rest_after_conflict};
+use super::object::{Expected, Found};
 use super::{S3Archive, SLOWEST_BYTES_PER_SECOND, SLOWEST_COMPLETION_BYTES_PER_SECOND};
 use crate::domain::checksum;
 use crate::domain::file::Proof;
@@ -22,8 +22,7 @@ impl S3Archive {
     /// Begins an upload that declares the checksum of its parts.
     pub(super) async fn begin_upload(&self, object: &NewObject) -> Result<Upload, ArchiveError> {
         let first = Asked { condition: false, ..self.abilities.ask() };
-        let mut asked = first;
-        let begun = loop {
+        let send = |asked: Asked| async move {
             let request = self
                 .client
                 .create_multipart_upload()
@@ -32,15 +31,9 @@ impl S3Archive {
                 .content_type(&object.content_type)
                 .set_checksum_algorithm(asked.checksum.map(Algorithm::sdk))
                 .set_checksum_type(asked.checksum.map(Algorithm::kind));
-            match request.send().await.map_err(Failure::from) {
-                Ok(begun) => break begun,
-                Err(failure) => match self.abilities.less(asked, &failure) {
-                    Some(less) => asked = less,
-                    None => return Err(self.decide("begin", &object.key, &failure)),
-                },
-            }
+            request.send().await.map_err(Failure::from)
         };
-        self.abilities.remember(first, asked);
+        let (begun, asked) = self.negotiate("begin", &object.key, first, send).await?;
         let id = begun.upload_id().ok_or_else(|| {
             ArchiveError::Unavailable(format!(
                 "bucket {}: the store began an upload without an id",
@@ -63,17 +56,8 @@ impl S3Archive {
     ) -> Result<Part, ArchiveError> {
         let crc64nvme = checksum::crc64nvme(&body);
         let first = Asked { checksum: declared(upload)?, condition: false };
-        let mut asked = first;
-        let sent = loop {
-            match self.send_part(upload, number, body.clone(), asked.checksum).await {
-                Ok(sent) => break sent,
-                Err(failure) => match self.abilities.less(asked, &failure) {
-                    Some(less) => asked = less,
-                    None => return Err(self.decide("write a part of", &upload.key, &failure)),
-                },
-            }
-        };
-        self.abilities.remember(first, asked);
+        let send = |asked: Asked| self.send_part(upload, number, body.clone(), asked.checksum);
+        let (sent, _) = self.negotiate("write a part of", &upload.key, first, send).await?;
         let etag = sent.e_tag().ok_or_else(|| {
             ArchiveError::Unavailable(format!("bucket {}: the store took a part without a tag", self.bucket))
         })?;
@@ -140,23 +124,8 @@ impl S3Archive {
         proof: &Proof,
     ) -> Result<StoredObject, ArchiveError> {
         let first = Asked { checksum: declared(upload)?, ..self.abilities.ask() };
-        let (mut asked, mut conflicts) = (first, 0);
-        let completed = loop {
-            if !asked.condition {
-                self.require_absent(&upload.key).await?;
-            }
-            match self.send_completion(upload, parts, checksums, proof, asked).await {
-                Ok(completed) => break completed,
-                Err(failure) if conflict_may_pass(&failure, conflicts) => {
-                    rest_after_conflict(&mut conflicts).await;
-                }
-                Err(failure) => match self.abilities.less(asked, &failure) {
-                    Some(less) => asked = less,
-                    None => return Err(self.decide("complete", &upload.key, &failure)),
-                },
-            }
-        };
-        self.abilities.remember(first, asked);
+        let send = |asked| self.send_completion(upload, parts, checksums, proof, asked);
+        let (completed, asked) = self.create("complete", &upload.key, first, send).await?;
         let checksum = asked.checksum.and_then(|algorithm| match algorithm {
             Algorithm::Crc64Nvme => Some((algorithm, checksum::to_base64(proof.crc64nvme))),
             _ => Some((algorithm, algorithm.composite(checksums)?)),

@@ -1,7 +1,5 @@
 //! Whole objects: written, looked at, read back, removed.
 
-use std::time::Duration;
-
 use aws_sdk_s3::operation::put_object::PutObjectOutput;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::ChecksumMode;
@@ -16,11 +14,6 @@ use super::failure::Failure;
 use super::{S3Archive, SLOWEST_BYTES_PER_SECOND};
 use crate::domain::checksum;
 use crate::domain::file::Proof;
-
-/// Times that a write is sent again while another one under the same key is under way.
-const CONFLICT_RETRIES: u32 = 4;
-/// Rest before the first of them; doubled each time.
-const CONFLICT_REST: Duration = Duration::from_millis(200);
 
 /// What an object must be, for the review after it was written.
 pub(super) struct Expected<'a> {
@@ -64,24 +57,8 @@ impl S3Archive {
         proof: &Proof,
     ) -> Result<StoredObject, ArchiveError> {
         review_body(&body, proof)?;
-        let first = self.abilities.ask();
-        let (mut asked, mut conflicts) = (first, 0);
-        let written = loop {
-            if !asked.condition {
-                self.require_absent(&object.key).await?;
-            }
-            match self.send_object(object, body.clone(), asked).await {
-                Ok(written) => break written,
-                Err(failure) if conflict_may_pass(&failure, conflicts) => {
-                    rest_after_conflict(&mut conflicts).await;
-                }
-                Err(failure) => match self.abilities.less(asked, &failure) {
-                    Some(less) => asked = less,
-                    None => return Err(self.decide("write", &object.key, &failure)),
-                },
-            }
-        };
-        self.abilities.remember(first, asked);
+        let send = |asked| self.send_object(object, body.clone(), asked);
+        let (written, asked) = self.create("write", &object.key, self.abilities.ask(), send).await?;
         let checksum = asked.checksum.map(|algorithm| (algorithm, algorithm.of_whole(&body, proof)));
         drop(body);
         self.review_written(&object.key, &Expected { proof, checksum, version: written.version_id() }).await
@@ -95,17 +72,8 @@ impl S3Archive {
     ) -> Result<StoredObject, ArchiveError> {
         let bytes = body.len() as u64;
         let first = Asked { condition: false, ..self.abilities.ask() };
-        let mut asked = first;
-        let written = loop {
-            match self.send_object(object, body.clone(), asked).await {
-                Ok(written) => break written,
-                Err(failure) => match self.abilities.less(asked, &failure) {
-                    Some(less) => asked = less,
-                    None => return Err(self.decide("replace", &object.key, &failure)),
-                },
-            }
-        };
-        self.abilities.remember(first, asked);
+        let send = |asked| self.send_object(object, body.clone(), asked);
+        let (written, _) = self.negotiate("replace", &object.key, first, send).await?;
         Ok(StoredObject {
             bytes,
             checksum: said!(written).word(),
@@ -252,15 +220,4 @@ impl S3Archive {
         });
         Ok(pieces.boxed())
     }
-}
-
-/// Waits out another write under the same key.
-pub(super) async fn rest_after_conflict(conflicts: &mut u32) {
-    tokio::time::sleep(CONFLICT_REST * 2u32.pow(*conflicts)).await;
-    *conflicts += 1;
-}
-
-/// Whether a conflict is worth another attempt.
-pub(super) fn conflict_may_pass(failure: &Failure, conflicts: u32) -> bool {
-    failure.is_conflict() && conflicts < CONFLICT_RETRIES
 }
