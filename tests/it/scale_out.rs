@@ -98,6 +98,33 @@ impl Shared {
     }
 }
 
+/// What several processes work on together: a database, a bucket, a fake Zoom; and how to start one of them.
+struct Split {
+    database: Shared,
+    bucket: Bucket,
+    zoom: FakeZoom,
+    base: Setup,
+    _data: tempfile::TempDir,
+}
+
+impl Split {
+    async fn stage(options: Options) -> Self {
+        let (database, bucket) = (Shared::create().await, Bucket::new().await);
+        let zoom = FakeZoom::start(options).await.unwrap();
+        let data = tempfile::tempdir().unwrap();
+        let base = Setup::new(data.path())
+            .env("DATABASE_URL", &database.url)
+            .env("ZOOM_ARCHIVER_ZOOM__DOWNLOAD_HOSTS", zoom.origin());
+        let base = bucket.point(base, None);
+        Self { database, bucket, zoom, base, _data: data }
+    }
+}
+
+/// A Zoom whose large files take some seconds.
+fn slow() -> Options {
+    Options { bytes_per_sec: Some(8 * MIB), ..Options::default() }
+}
+
 /// What each file holds, by Zoom's id.
 fn contents(recordings: &[FakeRecording]) -> BTreeMap<String, Content> {
     let files = recordings.iter().flat_map(|recording| &recording.files);
@@ -129,14 +156,7 @@ async fn jobs_in(store: &SharedStore, state: JobState) -> u64 {
 #[tokio::test(flavor = "multi_thread")]
 async fn three_announcements_and_a_killed_worker_make_each_object_once() {
     const SESSIONS: u64 = 200;
-    let database = Shared::create().await;
-    let bucket = Bucket::new().await;
-    let zoom = FakeZoom::start(Options::default()).await.unwrap();
-    let data = tempfile::tempdir().unwrap();
-    let base = Setup::new(data.path())
-        .env("DATABASE_URL", &database.url)
-        .env("ZOOM_ARCHIVER_ZOOM__DOWNLOAD_HOSTS", zoom.origin());
-    let base = bucket.point(base, None);
+    let Split { database, bucket, zoom, base, .. } = &Split::stage(Options::default()).await;
     let receiver = base.clone().roles("receiver").start().await;
     let worker = base.clone().roles("worker,scheduler").start().await;
     let victim = base.clone().roles("worker").start().await;
@@ -181,15 +201,7 @@ async fn three_announcements_and_a_killed_worker_make_each_object_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_workers_jobs_go_on_elsewhere() {
-    let database = Shared::create().await;
-    let bucket = Bucket::new().await;
-    let slow = Options { bytes_per_sec: Some(8 * MIB), ..Options::default() };
-    let zoom = FakeZoom::start(slow).await.unwrap();
-    let data = tempfile::tempdir().unwrap();
-    let base = Setup::new(data.path())
-        .env("DATABASE_URL", &database.url)
-        .env("ZOOM_ARCHIVER_ZOOM__DOWNLOAD_HOSTS", zoom.origin());
-    let base = bucket.point(base, None);
+    let Split { database, bucket, zoom, base, .. } = &Split::stage(slow()).await;
     let receiver = base.clone().roles("receiver,scheduler").start().await;
     let victim = base.clone().roles("worker").start().await;
     let store = open_store(&database.url).await;
@@ -198,7 +210,7 @@ async fn a_killed_workers_jobs_go_on_elsewhere() {
     let body = zoom.announce(&recording, EventKind::Recording, Quirks::default());
     assert!(sender_to(&receiver).deliver(&body).await.answer.is_accepted());
     // An upload of several parts is under way.
-    until_zoom(&zoom, "the first part is served", |library| {
+    until_zoom(zoom, "the first part is served", |library| {
         library.account(&key).is_some_and(|account| account.requests > 0)
     })
     .await;
@@ -219,15 +231,7 @@ async fn a_killed_workers_jobs_go_on_elsewhere() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_that_slept_past_its_lease_writes_nothing_more() {
-    let database = Shared::create().await;
-    let bucket = Bucket::new().await;
-    let slow = Options { bytes_per_sec: Some(8 * MIB), ..Options::default() };
-    let zoom = FakeZoom::start(slow).await.unwrap();
-    let data = tempfile::tempdir().unwrap();
-    let base = Setup::new(data.path())
-        .env("DATABASE_URL", &database.url)
-        .env("ZOOM_ARCHIVER_ZOOM__DOWNLOAD_HOSTS", zoom.origin());
-    let base = bucket.point(base, None);
+    let Split { database, bucket, zoom, base, .. } = &Split::stage(slow()).await;
     let receiver = base.clone().roles("receiver,scheduler").start().await;
     let sleeper = base.clone().roles("worker").start().await;
     let store = open_store(&database.url).await;
