@@ -4,6 +4,7 @@ mod archive_contract;
 mod cli;
 mod demo;
 mod docs;
+mod fault_matrix;
 mod fault_proxy;
 mod migrations;
 mod receiver;

@@ -146,6 +146,11 @@ impl S3Server {
         exact.filter_map(|upload| upload.upload_id.clone()).collect()
     }
 
+    /// Drops an unfinished upload, as the store's own housekeeping would.
+    pub(crate) async fn abort(&self, bucket: &str, key: &str, id: &str) {
+        self.client.abort_multipart_upload().bucket(bucket).key(key).upload_id(id).send().await.unwrap();
+    }
+
     /// The raw bytes under a full key; `None` when there is nothing.
     pub(crate) async fn bytes(&self, bucket: &str, key: &str) -> Option<Bytes> {
         let found = self.client.get_object().bucket(bucket).key(key).send().await;
