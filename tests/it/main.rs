@@ -6,6 +6,7 @@ mod demo;
 mod docs;
 mod fault_matrix;
 mod fault_proxy;
+mod interrupted;
 mod migrations;
 mod receiver;
 mod scale_out;
