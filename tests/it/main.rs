@@ -1,6 +1,7 @@
 //! The one integration-test binary: sentences about behaviour, on real parts.
 
 mod archive_contract;
+mod chaos;
 mod cli;
 mod demo;
 mod docs;

@@ -98,7 +98,8 @@ impl S3Server {
         server
     }
 
-    fn at(access: Access) -> Self {
+    /// A client of the server there.
+    pub(crate) fn at(access: Access) -> Self {
         use secrecy::ExposeSecret;
         let secret = access.secret_access_key.expose_secret();
         let settings = aws_sdk_s3::Config::builder()
