@@ -32,7 +32,7 @@ pub use self::client::Access;
 use self::failure::Failure;
 use super::location::S3Location;
 use super::review::review_part;
-use super::{Archive, ArchiveError, NewObject, ObjectStream, Part, StoredObject, Upload};
+use super::{Archive, ArchiveError, NewObject, ObjectStream, Part, StoredObject, Unfinished, Upload};
 use crate::config::archive::S3Config;
 use crate::domain::file::Proof;
 use crate::domain::part::PartPlan;
@@ -120,9 +120,14 @@ impl Archive for S3Archive {
         plan: PartPlan,
         number: u32,
         body: Bytes,
+        crc64nvme: u64,
     ) -> Result<Part, ArchiveError> {
         review_part(plan, number, &body)?;
-        self.upload_part(upload, number, body).await
+        self.upload_part(upload, number, body, crc64nvme).await
+    }
+
+    async fn parts(&self, upload: &Upload, _plan: PartPlan) -> Result<Vec<Part>, ArchiveError> {
+        self.list_parts(upload).await
     }
 
     async fn complete(
@@ -140,6 +145,10 @@ impl Archive for S3Archive {
 
     async fn abort_all(&self, key: &str) -> Result<u64, ArchiveError> {
         self.abort_uploads(key).await
+    }
+
+    async fn unfinished(&self, older_than: Duration) -> Result<Vec<Unfinished>, ArchiveError> {
+        self.unfinished_uploads(older_than).await
     }
 
     async fn replace(&self, object: &NewObject, body: Bytes) -> Result<StoredObject, ArchiveError> {

@@ -57,10 +57,13 @@ impl S3Archive {
         proof: &Proof,
     ) -> Result<StoredObject, ArchiveError> {
         review_body(&body, proof)?;
-        let send = |asked| self.send_object(object, body.clone(), asked);
-        let (written, asked) = self.create("write", &object.key, self.abilities.ask(), send).await?;
-        let checksum = asked.checksum.map(|algorithm| (algorithm, algorithm.of_whole(&body, proof)));
-        drop(body);
+        let send = |asked: Asked| {
+            let checksum = asked.checksum.map(|algorithm| (algorithm, algorithm.of_whole(&body, proof)));
+            let sent = self.send_object(object, body.clone(), checksum.clone(), asked.condition);
+            async move { Ok((sent.await?, checksum)) }
+        };
+        let first = self.abilities.ask();
+        let ((written, checksum), _) = self.create("write", &object.key, first, send).await?;
         self.review_written(&object.key, &Expected { proof, checksum, version: written.version_id() }).await
     }
 
@@ -72,7 +75,10 @@ impl S3Archive {
     ) -> Result<StoredObject, ArchiveError> {
         let bytes = body.len() as u64;
         let first = Asked { condition: false, ..self.abilities.ask() };
-        let send = |asked| self.send_object(object, body.clone(), asked);
+        let send = |asked: Asked| {
+            let checksum = asked.checksum.map(|algorithm| (algorithm, algorithm.value(&body)));
+            self.send_object(object, body.clone(), checksum, asked.condition)
+        };
         let (written, _) = self.negotiate("replace", &object.key, first, send).await?;
         Ok(StoredObject {
             bytes,
@@ -86,17 +92,17 @@ impl S3Archive {
         &self,
         object: &NewObject,
         body: Bytes,
-        asked: Asked,
+        checksum: Option<(Algorithm, String)>,
+        condition: bool,
     ) -> Result<PutObjectOutput, Failure> {
         let bytes = body.len() as u64;
-        let checksum = asked.checksum.map(|algorithm| (algorithm, algorithm.value(&body)));
         let request = self
             .client
             .put_object()
             .bucket(&self.bucket)
             .key(self.full_key(&object.key))
             .content_type(&object.content_type)
-            .set_if_none_match(asked.condition.then(|| "*".to_owned()))
+            .set_if_none_match(condition.then(|| "*".to_owned()))
             .body(ByteStream::from(body));
         with_checksum!(request, checksum)
             .customize()
