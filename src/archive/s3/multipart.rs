@@ -1,5 +1,6 @@
 //! Objects of several parts: begun, filled, completed, given up.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use aws_sdk_s3::operation::complete_multipart_upload::CompleteMultipartUploadOutput;
@@ -172,9 +173,9 @@ impl S3Archive {
             .map_err(Failure::from)
     }
 
-    /// The checksum of each part, to be repeated at completion. A CRC-64/NVME that a [`Part`] lacks is left out:
-    /// that of the whole is sent in any case. The others are asked of the store, which compared them when the part
-    /// came, and makes that of the whole of them.
+    /// The checksum of each part, to be repeated at completion. Those that a [`Part`] does not carry are asked of
+    /// the store, which compared them when the part came. What it does not tell is left out where it makes the
+    /// checksum of the whole without: Amazon S3 takes that, MinIO does not.
     async fn part_checksums(
         &self,
         upload: &Upload,
@@ -182,20 +183,28 @@ impl S3Archive {
         parts: &[&Part],
     ) -> Result<Vec<Option<String>>, ArchiveError> {
         let Some(algorithm) = algorithm else { return Ok(Vec::new()) };
-        if algorithm == Algorithm::Crc64Nvme {
-            return Ok(parts.iter().map(|part| part.crc64nvme.map(checksum::to_base64)).collect());
+        let over_whole = algorithm == Algorithm::Crc64Nvme;
+        let carried: Vec<Option<String>> =
+            parts.iter().map(|part| part.crc64nvme.filter(|_| over_whole).map(checksum::to_base64)).collect();
+        if carried.iter().all(Option::is_some) {
+            return Ok(carried);
         }
-        let listed = self.each_part(upload, |part| said!(part).get(algorithm).map(str::to_owned)).await?;
-        let kept = listed.iter().flatten().count();
-        if kept != parts.len() {
-            return Err(ArchiveError::Mismatch(format!(
-                "{}: the store keeps a {} of {kept} parts, the file has {}",
+        let listed = self.each_part(upload, |part| {
+            Some((part.part_number()?.cast_unsigned(), said!(part).get(algorithm)?.to_owned()))
+        });
+        let kept: HashMap<u32, String> = listed.await?.into_iter().flatten().collect();
+        let told =
+            |(part, carried): (&&Part, Option<String>)| carried.or_else(|| kept.get(&part.number).cloned());
+        let checksums: Vec<Option<String>> = parts.iter().zip(carried).map(told).collect();
+        match checksums.iter().position(Option::is_none) {
+            Some(index) if !over_whole => Err(ArchiveError::Mismatch(format!(
+                "{}: the store keeps no {} of part {}",
                 upload.key,
                 algorithm.name(),
-                parts.len()
-            )));
+                parts[index].number
+            ))),
+            _ => Ok(checksums),
         }
-        Ok(listed)
     }
 
     /// The parts that an upload holds.
