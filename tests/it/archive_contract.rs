@@ -802,6 +802,25 @@ mod only_s3 {
     }
 
     #[tokio::test]
+    async fn a_small_object_that_the_store_confirms_takes_one_request() {
+        let ignoring = || Quirks { ignores_checksums: true, ..Quirks::default() };
+        let cases = [
+            ("confirmed", Quirks::default(), config(ChecksumMode::Auto, Switch::Auto), 1),
+            ("confirmed likewise", Quirks::default(), config(ChecksumMode::Sha256, Switch::Auto), 1),
+            ("looked for before", Quirks::default(), config(ChecksumMode::Auto, Switch::Off), 2),
+            ("looked at afterwards", Quirks::default(), config(ChecksumMode::None, Switch::Auto), 2),
+            ("not confirmed", ignoring(), config(ChecksumMode::Auto, Switch::Auto), 2),
+        ];
+        for (what, quirks, config, expected) in cases {
+            let bench = Bench::quirky(quirks, config).await;
+            let before = bench.server().count(|counts| &counts.requests);
+            let stored = put(&bench.archive, KEY, &content(20_000, 1)).await.unwrap();
+            assert_eq!(bench.server().count(|counts| &counts.requests) - before, expected, "{what}");
+            assert_eq!(bench.archive.inspect(KEY).await.unwrap(), Some(stored), "{what}");
+        }
+    }
+
+    #[tokio::test]
     async fn every_mode_archives_whole_objects_and_objects_of_parts() {
         let file = three_parts();
         for checksum in [ChecksumMode::None, ChecksumMode::Crc32c, ChecksumMode::Sha256] {

@@ -1,7 +1,8 @@
 //! An archive in any S3-compatible store. The only room that knows the AWS SDK.
 //!
-//! The store is the judge: it gets our checksum with every write and refuses what it received differently, and
-//! it is asked afterwards what it holds. Where it lacks what we ask for (checksums, conditional writes) and the
+//! The store is the judge: it gets our checksum with every write and refuses what it received differently. An
+//! answer that repeats the checksum is its word; after any other, and after each completion, it is asked what it
+//! holds. Where it lacks what we ask for (checksums, conditional writes) and the
 //! configuration says `auto`, we do without, say so once, and remember.
 //!
 //! - `client`: the SDK's client, and where it finds the store

@@ -13,6 +13,7 @@ use std::time::SystemTime;
 use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region};
 use bytes::{Bytes, BytesMut};
 use futures_util::TryStreamExt;
+use hyper::service::{Service, service_fn};
 use md5::{Digest, Md5};
 use s3s::auth::SimpleAuth;
 use s3s::dto::*;
@@ -72,7 +73,8 @@ impl S3Server {
 
     /// A server of its own, in this process.
     pub(crate) async fn in_process(quirks: Quirks) -> Self {
-        let memory = Memory { kept: Arc::default(), quirks: Arc::new(quirks) };
+        let quirks = Arc::new(quirks);
+        let memory = Memory { kept: Arc::default(), quirks: quirks.clone() };
         let mut service = S3ServiceBuilder::new(memory.clone());
         service.set_auth(SimpleAuth::from_single(IN_PROCESS_KEY, IN_PROCESS_SECRET));
         let service = service.build();
@@ -81,7 +83,11 @@ impl S3Server {
         let serving = tokio::spawn(async move {
             let mut connections = tokio::task::JoinSet::new();
             while let Ok((socket, _)) = listener.accept().await {
-                let service = service.clone();
+                let (service, quirks) = (service.clone(), quirks.clone());
+                let service = service_fn(move |request| {
+                    quirks.counts.requests.fetch_add(1, Ordering::SeqCst);
+                    Service::call(&service, request)
+                });
                 connections.spawn(async move {
                     let io = hyper_util::rt::TokioIo::new(socket);
                     let _ = hyper::server::conn::http1::Builder::new().serve_connection(io, service).await;
@@ -187,6 +193,8 @@ impl Drop for S3Server {
 /// Requests that were answered.
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
+    /// All of them.
+    pub(crate) requests: AtomicUsize,
     /// `PutObject`, also rejected ones.
     pub(crate) puts: AtomicUsize,
     /// `HeadObject`.
