@@ -97,8 +97,11 @@ async fn carry(
     let download = jobs.downloader.open(url, work.download_token.as_ref()).await?;
     let (expected, plan) = plan(download.length(), announced, &jobs.config)?;
     context.expect(expected.unwrap_or(0));
-    let object =
-        NewObject { key, content_type: content_type(&work.file.extension, download.head()).to_owned() };
+    let object = NewObject {
+        key,
+        content_type: content_type(&work.file.extension, download.head()).to_owned(),
+        facts: Vec::new(),
+    };
     let mut carrier = Carrier {
         jobs,
         context,
@@ -266,7 +269,7 @@ impl Carrier<'_> {
         self.context.checkpoint(&self.checkpoint.to_value()).await?;
         let parts = self.carry_parts(&upload, first).await?;
         self.check_size(self.source.bytes).await?;
-        let proof = self.proof(parts.iter().map(|part| (part.crc64nvme, part.bytes)));
+        let proof = self.proof(parts.iter().filter_map(|part| Some((part.crc64nvme?, part.bytes))));
         // What follows cannot be undone by whoever holds the job after us.
         self.context.confirm_lease().await?;
         let stored = match self.jobs.archive.complete(&upload, &parts, &proof).await {
@@ -328,7 +331,9 @@ impl Carrier<'_> {
         let context = self.context.clone();
         let (upload, plan) = (upload.clone(), self.plan);
         async move {
-            let part = archive.put_part(&upload, plan, number, content.bytes()).await;
+            let body = content.bytes();
+            let crc64nvme = checksum::crc64nvme(&body);
+            let part = archive.put_part(&upload, plan, number, body, crc64nvme).await;
             context.alive();
             drop(content);
             part
