@@ -24,6 +24,7 @@ use crate::http::server;
 use crate::http::webhook::Receiver;
 use crate::jobs::Jobs;
 use crate::jobs::buffers::Buffers;
+use crate::jobs::throttle::Throttle;
 use crate::store::{self, SharedStore, StoreError};
 use crate::worker::{Board, Pool, sweeper};
 use crate::zoom::download::{Downloader, DownloaderError};
@@ -224,9 +225,10 @@ impl App {
         let jobs = Jobs {
             store: Arc::clone(&self.store),
             archive: Arc::clone(&self.archive),
-            downloader: Downloader::new(&self.config.zoom, transfer.stall())?,
+            downloader: Downloader::new(&self.config.zoom, &transfer)?,
             template: KeyTemplate::parse(&self.config.archive.key_template)?,
             buffers: Buffers::new(transfer.memory_bytes, transfer.part_bytes),
+            throttle: Throttle::new(transfer.max_bytes_per_sec),
             config: transfer.clone(),
         };
         Ok(Pool {

@@ -43,7 +43,7 @@ pub(super) fn run(common: &Common, args: &ConfigArgs) -> ExitCode {
             Err(error) => return failed(&error.to_string()),
         },
         Action::Check => {
-            if let Err(error) = Downloader::new(&config.zoom, config.transfer.stall()) {
+            if let Err(error) = Downloader::new(&config.zoom, &config.transfer) {
                 return failed(&error.to_string());
             }
             println!("{}", summary(&secrets));

@@ -3,13 +3,13 @@
 //! - [`transfer`]: carries one file into the archive
 //! - [`manifest`]: writes the manifest of one recording
 //! - [`buffers`]: the memory that all transfers share
-//! - [`checkpoint`]: what a transfer leaves for its next run
+//! - [`throttle`]: the ceiling on what they bring together
 //!
 //! A job never settles itself: it returns an [`Outcome`], and the worker writes it down.
 
 pub mod buffers;
-pub mod checkpoint;
 pub mod manifest;
+pub mod throttle;
 pub mod transfer;
 
 use std::sync::Arc;
@@ -25,6 +25,7 @@ use crate::worker::Runner;
 use crate::zoom::download::{DownloadError, Downloader};
 
 use buffers::Buffers;
+use throttle::Throttle;
 
 /// What every job works with.
 pub struct Jobs {
@@ -40,6 +41,8 @@ pub struct Jobs {
     pub config: TransferConfig,
     /// The memory that all transfers share.
     pub buffers: Buffers,
+    /// The ceiling on what all transfers bring together.
+    pub throttle: Throttle,
 }
 
 impl Jobs {
@@ -94,9 +97,13 @@ impl From<DownloadError> for Outcome {
                 Self::Park { waits_for: WaitsFor::Token, reason }
             }
             DownloadError::Refused { retry_after, .. } => Self::Retry { reason, after: retry_after },
-            DownloadError::NotFound | DownloadError::Interrupted(_) | DownloadError::Stalled(_) => {
-                Self::Retry { reason, after: None }
-            }
+            DownloadError::NotFound
+            | DownloadError::Interrupted(_)
+            | DownloadError::Stalled(_)
+            | DownloadError::TooSlow { .. }
+            | DownloadError::NoRanges(_)
+            | DownloadError::BeyondEnd { .. }
+            | DownloadError::Changed(_) => Self::Retry { reason, after: None },
         }
     }
 }
