@@ -15,19 +15,19 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::header::{
-    ACCEPT_ENCODING, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_RANGE, LOCATION, RANGE, RETRY_AFTER,
+    ACCEPT_ENCODING, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_RANGE, LOCATION, RANGE,
 };
 use http::{HeaderMap, StatusCode};
+use reqwest::Response;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use reqwest::redirect::Policy;
-use reqwest::{Client, Response};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::time::Instant;
-use url::{Host, Url};
+use url::Url;
 
 use super::address::is_public;
+use super::client::{Clients, causes, connection_words, header_text, retry_after_secs};
 use crate::config::transfer::TransferConfig;
 use crate::config::zoom::ZoomConfig;
 use crate::domain::media::looks_like_html;
@@ -167,10 +167,7 @@ pub struct Patience {
 /// Fetches files.
 #[derive(Debug, Clone)]
 pub struct Downloader {
-    /// Through the environment's proxy, where there is one.
-    client: Client,
-    /// For this machine itself, which no proxy leads to.
-    local: Client,
+    clients: Clients,
     allowed: Arc<[AllowedOrigin]>,
     patience: Patience,
 }
@@ -187,25 +184,9 @@ impl Downloader {
             .map(|entry| AllowedOrigin::parse(entry))
             .collect::<Result<_, _>>()?;
         let resolver = Arc::new(PublicResolver::new(&allowed));
-        let builder = || {
-            Client::builder()
-                .redirect(Policy::none())
-                .referer(false)
-                .connect_timeout(config.connect_timeout())
-                .dns_resolver(Arc::clone(&resolver))
-                .user_agent(concat!("zoom-archiver/", env!("CARGO_PKG_VERSION")))
-        };
+        let clients = Clients::new(config, |builder| builder.dns_resolver(Arc::clone(&resolver)))?;
         let patience = Patience { stall: transfer.stall(), floor: transfer.min_bytes_per_sec };
-        Ok(Self { client: builder().build()?, local: builder().no_proxy().build()?, allowed, patience })
-    }
-
-    fn client_for(&self, url: &Url) -> &Client {
-        let is_local = match url.host() {
-            Some(Host::Ipv4(address)) => address.is_loopback(),
-            Some(Host::Ipv6(address)) => address.is_loopback(),
-            _ => false,
-        };
-        if is_local { &self.local } else { &self.client }
+        Ok(Self { clients, allowed, patience })
     }
 
     /// Opens a piece of a file: follows redirects, and returns once its first bytes have come and look like a
@@ -275,7 +256,7 @@ impl Downloader {
         piece: Piece,
         version: &Version,
     ) -> Result<Response, DownloadError> {
-        let mut request = self.client_for(url).get(url.clone()).header(ACCEPT_ENCODING, "identity");
+        let mut request = self.clients.for_url(url).get(url.clone()).header(ACCEPT_ENCODING, "identity");
         if let Some(range) = piece.header() {
             request = request.header(RANGE, range);
             if let Some(etag) = &version.etag {
@@ -313,14 +294,14 @@ impl Downloader {
             StatusCode::NOT_FOUND | StatusCode::GONE => Err(DownloadError::NotFound),
             _ => Err(DownloadError::Refused {
                 reason: format!("Zoom answered {}", status.as_u16()),
-                retry_after: retry_after(response.headers()),
+                retry_after: retry_after_secs(response.headers()),
             }),
         }
     }
 
     /// 200: status, content type and first bytes tell the file from what Zoom sends in its place.
     async fn accept_whole(&self, response: Response) -> Result<Download, DownloadError> {
-        let content_type = header_text(response.headers(), CONTENT_TYPE);
+        let content_type = header_text(response.headers(), CONTENT_TYPE).to_owned();
         let length = response.content_length();
         let mut download = self.download(response, 0, length, length);
         let head = download.peek().await?;
@@ -371,7 +352,7 @@ impl Downloader {
         length: Option<u64>,
         file_length: Option<u64>,
     ) -> Download {
-        let etag = header_text(response.headers(), ETAG);
+        let etag = header_text(response.headers(), ETAG).to_owned();
         let is_strong = etag.len() > 2 && etag.starts_with('"');
         Download {
             offset,
@@ -553,37 +534,17 @@ fn refused(reason: String) -> DownloadError {
 
 fn redirect_target(from: &Url, headers: &HeaderMap) -> Result<Url, DownloadError> {
     let location = header_text(headers, LOCATION);
-    from.join(&location)
+    from.join(location)
         .ok()
         .filter(|_| !location.is_empty())
         .ok_or_else(|| refused("a redirect without a usable target".to_owned()))
 }
 
-/// `Retry-After` in seconds. The form with a date is rare and ignored: the ordinary rest applies.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    header_text(headers, RETRY_AFTER).trim().parse().ok().map(Duration::from_secs)
-}
-
-fn header_text(headers: &HeaderMap, name: http::HeaderName) -> String {
-    headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned()
-}
-
-/// An error in words, without its URL: `reqwest` would print it with its query.
 fn connection_error(error: &reqwest::Error) -> DownloadError {
-    let mut words = Vec::new();
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        if let Some(refusal) = cause.downcast_ref::<PrivateAddress>() {
-            return DownloadError::NotAllowed(refusal.to_string());
-        }
-        words.push(cause.to_string());
-        source = cause.source();
+    match causes(error).find_map(|cause| cause.downcast_ref::<PrivateAddress>()) {
+        Some(refusal) => DownloadError::NotAllowed(refusal.to_string()),
+        None => DownloadError::Interrupted(connection_words(error)),
     }
-    let kind = if error.is_connect() { "cannot connect" } else { "broken off" };
-    DownloadError::Interrupted(match words.last() {
-        Some(cause) => format!("{kind} ({cause})"),
-        None => kind.to_owned(),
-    })
 }
 
 /// Resolves names to public addresses only, except for hosts that the configuration names as an origin.
