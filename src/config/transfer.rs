@@ -43,6 +43,12 @@ impl TransferConfig {
         Duration::from_secs(self.stall_secs)
     }
 
+    /// How long a token must last for it to be used.
+    #[must_use]
+    pub fn token_margin(&self) -> Duration {
+        Duration::from_secs(self.token_margin_secs)
+    }
+
     /// Rest before a manifest is written.
     #[must_use]
     pub fn manifest_delay(&self) -> Duration {
@@ -67,6 +73,7 @@ impl TransferConfig {
             problems.at_least("transfer.max_bytes_per_sec", self.max_bytes_per_sec, LEAST_CEILING);
             problems.at_most("transfer.min_bytes_per_sec", self.min_bytes_per_sec, self.max_bytes_per_sec);
         }
+        problems.at_most("transfer.token_margin_secs", self.token_margin_secs, LONGEST_SECS);
         problems.at_least("transfer.leftover_hours", self.leftover_hours, 1);
         problems.at_least("transfer.stall_secs", self.stall_secs, 1);
         problems.at_most("transfer.stall_secs", self.stall_secs, LONGEST_SECS);

@@ -17,11 +17,13 @@ use std::sync::Arc;
 use futures_util::FutureExt;
 
 use crate::archive::{ArchiveError, SharedArchive};
+use crate::clock::Clock;
 use crate::config::transfer::TransferConfig;
 use crate::domain::job::{Outcome, Task, WaitsFor};
 use crate::domain::key::KeyTemplate;
 use crate::store::{SharedStore, StoreError};
 use crate::worker::Runner;
+use crate::zoom::api::{Api, ApiError};
 use crate::zoom::download::{DownloadError, Downloader};
 
 use buffers::Buffers;
@@ -35,6 +37,8 @@ pub struct Jobs {
     pub archive: SharedArchive,
     /// Where files come from.
     pub downloader: Downloader,
+    /// Where fresh access to them comes from.
+    pub api: Api,
     /// How objects are named.
     pub template: KeyTemplate,
     /// Bounds and times.
@@ -43,6 +47,8 @@ pub struct Jobs {
     pub buffers: Buffers,
     /// The ceiling on what all transfers bring together.
     pub throttle: Throttle,
+    /// The time, for what expires.
+    pub clock: Clock,
 }
 
 impl Jobs {
@@ -84,6 +90,18 @@ impl From<ArchiveError> for Outcome {
                 Self::Park { waits_for: WaitsFor::Person, reason }
             }
             ArchiveError::NoSuchUpload(_) | ArchiveError::Mismatch(_) => Self::Retry { reason, after: None },
+        }
+    }
+}
+
+impl From<ApiError> for Outcome {
+    fn from(error: ApiError) -> Self {
+        let reason = error.to_string();
+        match error {
+            ApiError::NoCredentials(_) => Self::Park { waits_for: WaitsFor::Token, reason },
+            ApiError::NotAllowed(_) => Self::Park { waits_for: WaitsFor::Person, reason },
+            ApiError::Refused { retry_after, .. } => Self::Retry { reason, after: retry_after },
+            ApiError::NotFound(_) | ApiError::Unreachable(_) => Self::Retry { reason, after: None },
         }
     }
 }

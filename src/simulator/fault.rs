@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use http::StatusCode;
 
+use super::content::Content;
+
 /// Where a redirect leads.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RedirectTo {
@@ -19,8 +21,12 @@ pub enum RedirectTo {
     Anywhere(String),
 }
 
-/// How one answer goes wrong. Counts of bytes are counted within the answer, from its first byte, not within
-/// the file.
+/// How one answer goes wrong.
+///
+/// Counts of bytes (`after`) are counted within the answer, from its first byte. The faults that are named `…At`
+/// strike at a *position* in the file instead: in the first answer that would carry that byte, whichever range
+/// was asked for, and beside any other fault of that answer. Once one has struck, the rules that wait for it
+/// ([`When::AfterBreak`]) are in force.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fault {
     /// The connection is closed after so many bytes of the body.
@@ -68,8 +74,46 @@ pub enum Fault {
         /// Bytes by which it is off.
         by: u64,
     },
+    /// A request with a `Range` is refused: 416.
+    RangesRefused,
     /// 302.
     Redirect(RedirectTo),
+    /// The connection is closed just before this byte of the file.
+    CutAt {
+        /// Offset in the file of the first byte that is not sent.
+        position: u64,
+    },
+    /// Nothing is sent from this byte of the file on, and the connection is held open.
+    StallAt {
+        /// Offset in the file of the first byte that is not sent.
+        position: u64,
+    },
+    /// As [`CutAt`](Self::CutAt); and every token given out so far for the recording is refused from then on.
+    ExpireAt {
+        /// Offset in the file of the first byte that is not sent.
+        position: u64,
+    },
+    /// As [`CutAt`](Self::CutAt); and from then on there is other content under the same URL.
+    ReplaceAt {
+        /// Offset in the file of the first byte that is not sent.
+        position: u64,
+        /// What lies there afterwards.
+        content: Content,
+    },
+}
+
+impl Fault {
+    /// Where in the file it strikes, if it is one of those that do.
+    #[must_use]
+    pub fn position(&self) -> Option<u64> {
+        match self {
+            Self::CutAt { position }
+            | Self::StallAt { position }
+            | Self::ExpireAt { position }
+            | Self::ReplaceAt { position, .. } => Some(*position),
+            _ => None,
+        }
+    }
 }
 
 impl fmt::Display for Fault {
@@ -87,7 +131,12 @@ impl fmt::Display for Fault {
             Self::Empty => f.write_str("empty"),
             Self::RangesIgnored => f.write_str("ranges ignored"),
             Self::RangeShifted { by } => write!(f, "range off by {by}"),
+            Self::RangesRefused => f.write_str("ranges refused"),
             Self::Redirect(to) => write!(f, "redirect to {to}"),
+            Self::CutAt { position } => write!(f, "cut at {position}"),
+            Self::StallAt { position } => write!(f, "stall at {position}"),
+            Self::ExpireAt { position } => write!(f, "cut and tokens expired at {position}"),
+            Self::ReplaceAt { position, .. } => write!(f, "cut and content replaced at {position}"),
         }
     }
 }
@@ -149,6 +198,8 @@ pub enum When {
     Always,
     /// The next so many times.
     First(u32),
+    /// The next so many times once a fault has struck the file at a position.
+    AfterBreak(u32),
 }
 
 /// The faults of one file, or of one call, in the order in which they were set.
@@ -163,7 +214,7 @@ impl<F> Default for Rules<F> {
 
 impl<F: Clone> Rules<F> {
     pub(super) fn add(&mut self, fault: F, when: When) {
-        if when != When::First(0) {
+        if !matches!(when, When::First(0) | When::AfterBreak(0)) {
             self.0.push((fault, when));
         }
     }
@@ -174,9 +225,15 @@ impl<F: Clone> Rules<F> {
 
     /// The fault that strikes now, if any.
     pub(super) fn strike_first(&mut self) -> Option<F> {
-        (!self.0.is_empty()).then(|| self.take(0))
+        let index = self.first(|_| true)?;
+        Some(self.take(index))
     }
 
+    fn first(&self, wanted: impl Fn(&F) -> bool) -> Option<usize> {
+        self.0.iter().position(|(fault, when)| !matches!(when, When::AfterBreak(_)) && wanted(fault))
+    }
+
+    /// The fault of a rule, once more; a rule that has struck as often as it should is gone.
     fn take(&mut self, index: usize) -> F {
         let (fault, when) = &mut self.0[index];
         let fault = fault.clone();
@@ -191,13 +248,29 @@ impl<F: Clone> Rules<F> {
 }
 
 impl Rules {
-    /// The fault that strikes now, if any. At the front door a redirect comes before all else; behind it there
-    /// is none, so a file can be redirected *and* cut.
+    /// The fault that strikes an answer now, if any, but for those that strike at a position. At the front door
+    /// a redirect comes before all else; behind it there is none, so a file can be redirected *and* cut.
     pub(super) fn strike(&mut self, behind_redirect: bool) -> Option<Fault> {
         let is_redirect = |fault: &Fault| matches!(fault, Fault::Redirect(_));
-        let first = |redirect: bool| self.0.iter().position(|(fault, _)| is_redirect(fault) == redirect);
+        let first =
+            |redirect: bool| self.first(|fault| fault.position().is_none() && is_redirect(fault) == redirect);
         let index = if behind_redirect { first(false) } else { first(true).or_else(|| first(false)) }?;
         Some(self.take(index))
+    }
+
+    /// The fault that strikes at a position within bytes `from..to` of the file, if any.
+    pub(super) fn strike_within(&mut self, from: u64, to: u64) -> Option<Fault> {
+        let index = self.first(|fault| fault.position().is_some_and(|at| (from..to).contains(&at)))?;
+        Some(self.take(index))
+    }
+
+    /// Puts in force what waits for a fault that strikes at a position: it just has.
+    pub(super) fn broke(&mut self) {
+        for (_, when) in &mut self.0 {
+            if let When::AfterBreak(times) = *when {
+                *when = When::First(times);
+            }
+        }
     }
 }
 
@@ -222,5 +295,27 @@ mod tests {
         assert_eq!(rules.strike(false), Some(Fault::Redirect(RedirectTo::OtherOrigin)));
         assert_eq!(rules.strike(true), Some(Fault::Empty));
         assert_eq!(rules.strike(true), None);
+    }
+
+    #[test]
+    fn a_fault_at_a_position_strikes_the_first_answer_that_carries_it_and_no_other() {
+        let mut rules = Rules::default();
+        rules.add(Fault::CutAt { position: 10 }, When::First(1));
+        rules.add(Fault::RangesIgnored, When::Always);
+        assert_eq!(rules.strike(false), Some(Fault::RangesIgnored));
+        assert_eq!(rules.strike_within(0, 10), None);
+        assert_eq!(rules.strike_within(11, 20), None);
+        assert_eq!(rules.strike_within(10, 11), Some(Fault::CutAt { position: 10 }));
+        assert_eq!(rules.strike_within(0, 20), None);
+    }
+
+    #[test]
+    fn what_waits_for_a_break_strikes_after_it() {
+        let mut rules = Rules::default();
+        rules.add(Fault::SignInPage, When::AfterBreak(1));
+        assert_eq!(rules.strike(false), None);
+        rules.broke();
+        assert_eq!(rules.strike(false), Some(Fault::SignInPage));
+        assert_eq!(rules.strike(false), None);
     }
 }

@@ -54,6 +54,12 @@ struct Shelf {
     refusal: Refusal,
 }
 
+impl Shelf {
+    fn expire(&mut self, instance_id: &str) {
+        self.expired.insert(instance_id.to_owned(), self.tokens_issued);
+    }
+}
+
 struct Entry {
     instance_id: String,
     content: Content,
@@ -61,6 +67,15 @@ struct Entry {
     etag: String,
     rules: Rules,
     account: Account,
+}
+
+impl Entry {
+    fn replace(&mut self, content: Content) {
+        self.content = content;
+        self.etag = content.etag();
+        self.account.coverage = Default::default();
+        self.account.whole = false;
+    }
 }
 
 /// What the server needs to answer one request.
@@ -111,10 +126,7 @@ impl Library {
     /// Puts other content under the same URL, with another entity tag.
     pub fn replace_content(&self, key: &str, content: Content) {
         if let Some(entry) = self.shelf().files.get_mut(key) {
-            entry.content = content;
-            entry.etag = content.etag();
-            entry.account.coverage = Default::default();
-            entry.account.whole = false;
+            entry.replace(content);
         }
     }
 
@@ -125,9 +137,7 @@ impl Library {
 
     /// Refuses every token given out so far for a recording; those to come are good.
     pub fn expire_tokens(&self, recording: &FakeRecording) {
-        let mut shelf = self.shelf();
-        let last = shelf.tokens_issued;
-        shelf.expired.insert(recording.instance_id.clone(), last);
+        self.shelf().expire(&recording.instance_id);
     }
 
     /// Chooses how a request without a valid token is answered.
@@ -169,6 +179,16 @@ impl Library {
         self.shelf().files.get(key).map(|entry| entry.account.clone())
     }
 
+    /// Bytes handed out so far: of one file, or of all where none is named.
+    #[must_use]
+    pub fn bytes_served(&self, key: Option<&str>) -> u64 {
+        let shelf = self.shelf();
+        match key {
+            Some(key) => shelf.files.get(key).map_or(0, |entry| entry.account.bytes_served),
+            None => shelf.files.values().map(|entry| entry.account.bytes_served).sum(),
+        }
+    }
+
     /// Whether a file has been fetched whole.
     #[must_use]
     pub fn is_whole(&self, key: &str) -> bool {
@@ -187,7 +207,7 @@ impl Library {
         self.shelf().violations.iter().cloned().collect()
     }
 
-    /// Changes whenever a request comes in, and when a file has been fetched whole.
+    /// Changes whenever a request comes in, and whenever bytes of a file are handed out.
     #[must_use]
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
@@ -225,6 +245,26 @@ impl Library {
         self.shelf().files.get_mut(key)?.rules.strike(behind_redirect)
     }
 
+    /// The fault that strikes at a position within bytes `from..to` of a file.
+    pub(super) fn strike_within(&self, key: &str, from: u64, to: u64) -> Option<Fault> {
+        self.shelf().files.get_mut(key)?.rules.strike_within(from, to)
+    }
+
+    /// A fault has struck at its position: what follows from it is so from now on.
+    pub(super) fn note_break(&self, key: &str, fault: &Fault) {
+        let mut shelf = self.shelf();
+        let Some(entry) = shelf.files.get_mut(key) else { return };
+        entry.rules.broke();
+        match fault {
+            Fault::ReplaceAt { content, .. } => entry.replace(*content),
+            Fault::ExpireAt { .. } => {
+                let instance_id = entry.instance_id.clone();
+                shelf.expire(&instance_id);
+            }
+            _ => {}
+        }
+    }
+
     pub(super) fn note_request(&self, key: &str, request: Request, refused: bool) {
         if let Some(entry) = self.shelf().files.get_mut(key) {
             entry.account.note(request);
@@ -242,19 +282,15 @@ impl Library {
 
     /// Books bytes `start..start + count` of the content with that entity tag.
     pub(super) fn note_served(&self, key: &str, etag: &str, start: u64, count: u64) {
-        let became_whole = {
+        {
             let mut shelf = self.shelf();
             let Some(entry) = shelf.files.get_mut(key).filter(|entry| entry.etag == etag) else { return };
             let account = &mut entry.account;
             account.bytes_served += count;
             account.coverage.add(start, start + count);
-            let was_whole =
-                std::mem::replace(&mut account.whole, account.coverage.is_whole(entry.content.len()));
-            account.whole && !was_whole
-        };
-        if became_whole {
-            self.tell();
+            account.whole = account.coverage.is_whole(entry.content.len());
         }
+        self.tell();
     }
 
     fn tell(&self) {

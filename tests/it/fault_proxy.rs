@@ -235,3 +235,16 @@ async fn a_lost_reply_is_lost_after_the_server_has_done_the_work() {
     assert_eq!(reached.load(Ordering::SeqCst), 2);
     assert_eq!(client.post(&url).body("work").send().await.unwrap().status(), 200);
 }
+
+#[tokio::test]
+async fn what_is_held_back_goes_on_with_the_next_fault() {
+    let (proxy, url, reached) = proxied_http().await;
+    proxy.set(Fault::Hold { to: "wait for me", times: 1 }).await;
+    let held = tokio::spawn(http_client().post(&url).body("wait for me").send());
+    proxy.struck(1).await;
+    let passed = http_client().post(&url).body("and I?").send().await.unwrap();
+    assert_eq!(passed.text().await.unwrap(), "got 6 bytes");
+    assert_eq!(reached.load(Ordering::SeqCst), 1);
+    proxy.set(Fault::Pass).await;
+    assert_eq!(held.await.unwrap().unwrap().text().await.unwrap(), "got 11 bytes");
+}

@@ -1,10 +1,13 @@
 //! The one integration-test binary: sentences about behaviour, on real parts.
 
 mod archive_contract;
+mod chaos;
 mod cli;
 mod demo;
 mod docs;
+mod fault_matrix;
 mod fault_proxy;
+mod interrupted;
 mod migrations;
 mod receiver;
 mod scale_out;

@@ -1,7 +1,6 @@
 //! Several processes on one Postgres and one bucket, killed with real signals; databases and archives that go
 //! away and come back.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
@@ -10,126 +9,23 @@ use sha2::{Digest, Sha256};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use url::Url;
-use zoom_archiver::domain::file::{FileRow, FileState, Sha256Digest};
+use zoom_archiver::domain::file::FileState;
 use zoom_archiver::domain::job::JobState;
 use zoom_archiver::domain::recording::RecordingKind;
 use zoom_archiver::simulator::events::{EventKind, Quirks};
-use zoom_archiver::simulator::{self, Content, FakeFile, FakeRecording, FakeZoom, Options, When};
+use zoom_archiver::simulator::{self, FakeFile, FakeRecording, Options, When};
 use zoom_archiver::store::SharedStore;
 
 use crate::support::delivery::{deliver, now, status_of};
 use crate::support::fault_proxy::{Fault, FaultProxy};
+use crate::support::place::{Bucket, Place, contents};
 use crate::support::postgres::PostgresDatabase;
 use crate::support::s3::{Quirks as S3Quirks, S3Server};
 use crate::support::scene::{Scene, open_store, sender_to, until_settled, until_zoom};
 use crate::support::service::{Setup, eventually};
+use crate::support::split::{Split, all_files, jobs_in, slow};
 
 const MIB: u64 = 1024 * 1024;
-
-/// A bucket, and what a service needs to reach it.
-struct Bucket {
-    server: S3Server,
-    name: String,
-}
-
-impl Bucket {
-    async fn new() -> Self {
-        Self::at(S3Server::start().await).await
-    }
-
-    async fn at(server: S3Server) -> Self {
-        let name = server.create_bucket().await;
-
-        Self { server, name }
-    }
-
-    /// Points a service at the bucket, through `endpoint` when there is something in between.
-    fn point(&self, setup: Setup, endpoint: Option<String>) -> Setup {
-        let access = self.server.access();
-        setup
-            .env("ARCHIVE_URL", format!("s3://{}", self.name))
-            .env("AWS_ENDPOINT_URL_S3", endpoint.unwrap_or_else(|| access.endpoint.clone()))
-            .env("AWS_REGION", access.region.clone())
-            .env("AWS_ACCESS_KEY_ID", access.access_key_id.clone())
-            .env("AWS_SECRET_ACCESS_KEY", access.secret_access_key.expose_secret())
-            .env("AWS_EC2_METADATA_DISABLED", "true")
-    }
-
-    /// Asserts that the bucket holds just these files, each once and right, and manifests, and nothing unfinished.
-    async fn assert_holds(&self, rows: &[FileRow], contents: &BTreeMap<String, Content>) {
-        let keys = self.server.objects(&self.name).await;
-        let mut files: BTreeSet<&str> = keys.iter().map(String::as_str).collect();
-        let before = files.len();
-        files.retain(|key| !key.ends_with("/recording.json"));
-        let manifests = before - files.len();
-        assert_eq!(files.len(), rows.len(), "as many objects as files");
-        let recordings: BTreeSet<_> = rows.iter().map(|row| row.recording_id).collect();
-        assert_eq!(manifests, recordings.len(), "a manifest for each recording");
-        for row in rows {
-            let archived = row.archived.as_ref().expect("archived");
-            let content = contents[&row.identity.name];
-            assert!(files.contains(archived.object_key.as_str()));
-            let bytes = self.server.bytes(&self.name, &archived.object_key).await.expect("it is there");
-            assert_eq!(bytes.len() as u64, content.len());
-            assert_eq!(Sha256Digest(Sha256::digest(&bytes).into()), archived.sha256);
-            assert_eq!(archived.sha256, content.sha256());
-            let uploads = self.server.uploads(&self.name, &archived.object_key).await;
-            assert!(uploads.is_empty(), "unfinished uploads under {}", archived.object_key);
-        }
-    }
-}
-
-/// A database that several processes share: PostgreSQL where there is one, else one SQLite file.
-struct Shared {
-    url: String,
-    _server: Option<PostgresDatabase>,
-    _folder: tempfile::TempDir,
-}
-
-impl Shared {
-    async fn create() -> Self {
-        let folder = tempfile::tempdir().expect("a directory");
-        let server = PostgresDatabase::create().await;
-        let url = match &server {
-            Some(database) => database.url().expose_secret().to_owned(),
-            None => format!("sqlite:{}", folder.path().join("shared.db").display()),
-        };
-        Self { url, _server: server, _folder: folder }
-    }
-}
-
-/// What several processes work on together: a database, a bucket, a fake Zoom; and how to start one of them.
-struct Split {
-    database: Shared,
-    bucket: Bucket,
-    zoom: FakeZoom,
-    base: Setup,
-    _data: tempfile::TempDir,
-}
-
-impl Split {
-    async fn stage(options: Options) -> Self {
-        let (database, bucket) = (Shared::create().await, Bucket::new().await);
-        let zoom = FakeZoom::start(options).await.unwrap();
-        let data = tempfile::tempdir().unwrap();
-        let base = Setup::new(data.path())
-            .env("DATABASE_URL", &database.url)
-            .env("ZOOM_ARCHIVER_ZOOM__DOWNLOAD_HOSTS", zoom.origin());
-        let base = bucket.point(base, None);
-        Self { database, bucket, zoom, base, _data: data }
-    }
-}
-
-/// A Zoom whose large files take some seconds.
-fn slow() -> Options {
-    Options { bytes_per_sec: Some(8 * MIB), ..Options::default() }
-}
-
-/// What each file holds, by Zoom's id.
-fn contents(recordings: &[FakeRecording]) -> BTreeMap<String, Content> {
-    let files = recordings.iter().flat_map(|recording| &recording.files);
-    files.map(|file| (file.id.clone().expect("an id"), file.content)).collect()
-}
 
 /// Sessions of four files; in every tenth, one of them is longer than a part.
 fn sessions(count: u64) -> Vec<FakeRecording> {
@@ -144,19 +40,11 @@ fn sessions(count: u64) -> Vec<FakeRecording> {
         .collect()
 }
 
-async fn all_files(store: &SharedStore) -> Vec<FileRow> {
-    store.files(&[], None, 100_000).await.expect("the database answers")
-}
-
-async fn jobs_in(store: &SharedStore, state: JobState) -> u64 {
-    let depths = store.depth().await.expect("the database answers");
-    depths.iter().filter(|depth| depth.state == state).map(|depth| depth.jobs).sum()
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn three_announcements_and_a_killed_worker_make_each_object_once() {
     const SESSIONS: u64 = 200;
-    let Split { database, bucket, zoom, base, .. } = &Split::stage(Options::default()).await;
+    let Split { database, place, zoom, base, .. } =
+        &Split::stage(Place::bucket().await, Options::default()).await;
     let receiver = base.clone().roles("receiver").start().await;
     let worker = base.clone().roles("worker,scheduler").start().await;
     let victim = base.clone().roles("worker").start().await;
@@ -188,7 +76,7 @@ async fn three_announcements_and_a_killed_worker_make_each_object_once() {
     let rows = all_files(&store).await;
     assert_eq!(rows.len() as u64, SESSIONS * 4);
     assert!(rows.iter().all(|row| row.state == FileState::Archived));
-    bucket.assert_holds(&rows, &contents(&recordings)).await;
+    place.assert_holds(&rows, &contents(&recordings)).await;
     assert_eq!(jobs_in(&store, JobState::Running).await, 0);
     assert_eq!(jobs_in(&store, JobState::Dead).await, 0);
     assert_eq!(zoom.library().violations(), []);
@@ -201,7 +89,7 @@ async fn three_announcements_and_a_killed_worker_make_each_object_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_workers_jobs_go_on_elsewhere() {
-    let Split { database, bucket, zoom, base, .. } = &Split::stage(slow()).await;
+    let Split { database, place, zoom, base, .. } = &Split::stage(Place::bucket().await, slow()).await;
     let receiver = base.clone().roles("receiver,scheduler").start().await;
     let victim = base.clone().roles("worker").start().await;
     let store = open_store(&database.url).await;
@@ -215,8 +103,8 @@ async fn a_killed_workers_jobs_go_on_elsewhere() {
     })
     .await;
     eventually("an upload has begun", || async {
-        let place = all_files(&store).await.pop()?.object_key?;
-        (!bucket.server.uploads(&bucket.name, &place).await.is_empty()).then_some(())
+        let key = all_files(&store).await.pop()?.object_key?;
+        (!place.unfinished(&key).await.is_empty()).then_some(())
     })
     .await;
     victim.kill().await;
@@ -224,14 +112,14 @@ async fn a_killed_workers_jobs_go_on_elsewhere() {
     until_settled(&store).await;
     let rows = all_files(&store).await;
     assert_eq!(rows[0].state, FileState::Archived);
-    bucket.assert_holds(&rows, &contents(&[recording])).await;
+    place.assert_holds(&rows, &contents(&[recording])).await;
     heir.stop().await;
     receiver.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_that_slept_past_its_lease_writes_nothing_more() {
-    let Split { database, bucket, zoom, base, .. } = &Split::stage(slow()).await;
+    let Split { database, place, zoom, base, .. } = &Split::stage(Place::bucket().await, slow()).await;
     let receiver = base.clone().roles("receiver,scheduler").start().await;
     let sleeper = base.clone().roles("worker").start().await;
     let store = open_store(&database.url).await;
@@ -254,7 +142,7 @@ async fn a_worker_that_slept_past_its_lease_writes_nothing_more() {
     until_settled(&store).await;
     let rows = all_files(&store).await;
     assert_eq!(rows[0].archived, archived[0].archived, "what the heir wrote stands");
-    bucket.assert_holds(&rows, &contents(&[recording])).await;
+    place.assert_holds(&rows, &contents(&[recording])).await;
     for service in [heir, receiver, sleeper] {
         service.stop().await;
     }
@@ -293,8 +181,7 @@ async fn a_database_that_is_away_is_answered_503_within_three_seconds() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_archive_that_is_away_costs_no_attempt() {
     let bucket = Bucket::new().await;
-    let upstream = bucket.server.access().endpoint.replace("http://", "");
-    let proxy = FaultProxy::start(upstream).await.unwrap();
+    let proxy = FaultProxy::start(bucket.upstream()).await.unwrap();
     let endpoint = format!("http://{}", proxy.addr());
     let scene = Scene::with(|setup| {
         bucket.point(setup, Some(endpoint)).env("ZOOM_ARCHIVER_WORKER__MAX_ATTEMPTS", "2")
@@ -314,7 +201,7 @@ async fn an_archive_that_is_away_costs_no_attempt() {
     proxy.set(Fault::Pass).await;
     let file = scene.one_file_in(FileState::Archived).await;
     scene.settled().await;
-    bucket.assert_holds(&[file], &contents(&[recording])).await;
+    Place::Bucket(bucket).assert_holds(&[file], &contents(&[recording])).await;
     scene.close().await;
 }
 
@@ -363,8 +250,7 @@ async fn a_store_that_cannot_list_uploads_is_archived_into_all_the_same() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_doors_open_although_the_archive_is_away() {
     let bucket = Bucket::new().await;
-    let upstream = bucket.server.access().endpoint.replace("http://", "");
-    let proxy = FaultProxy::start(upstream).await.unwrap();
+    let proxy = FaultProxy::start(bucket.upstream()).await.unwrap();
     proxy.set(Fault::BlackHole).await;
     let data = tempfile::tempdir().unwrap();
     let setup = bucket

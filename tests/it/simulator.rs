@@ -456,6 +456,55 @@ async fn a_shifted_range_says_so_and_does_not_count() {
 }
 
 #[tokio::test]
+async fn a_refused_range_is_not_satisfiable_and_without_one_the_file_comes() {
+    let scene = Scene::with_fault(100, Fault::RangesRefused, When::Always).await;
+    let response = scene.get(&[(RANGE, "bytes=50-")]).await;
+    assert_eq!(response.status(), StatusCode::RANGE_NOT_SATISFIABLE);
+    let response = scene.get(&[]).await;
+    assert_eq!(header(&response, ACCEPT_RANGES), None);
+    assert_eq!(read(response).await.0, scene.all());
+}
+
+#[tokio::test]
+async fn a_cut_at_a_position_strikes_once_whichever_range_would_carry_that_byte() {
+    let scene = Scene::with_fault(100_000, Fault::CutAt { position: 60_000 }, When::First(1)).await;
+    let (bytes, ended_well) = read(scene.get(&[(RANGE, "bytes=0-59999")]).await).await;
+    assert!(ended_well && bytes.len() == 60_000);
+    let (bytes, ended_well) = read(scene.get(&[(RANGE, "bytes=50000-99999")]).await).await;
+    assert!(!ended_well);
+    assert_eq!(bytes, scene.content().read(50_000, 10_000));
+    let (bytes, ended_well) = read(scene.get(&[(RANGE, "bytes=50000-99999")]).await).await;
+    assert!(ended_well && bytes.len() == 50_000);
+    assert_eq!(scene.zoom.library().bytes_served(Some(scene.key())), 120_000);
+}
+
+#[tokio::test]
+async fn what_waits_for_a_cut_strikes_after_it() {
+    let scene = Scene::with_fault(1000, Fault::SignInPage, When::AfterBreak(1)).await;
+    scene.zoom.library().inject(scene.key(), Fault::CutAt { position: 0 }, When::First(1));
+    let (bytes, ended_well) = read(scene.get(&[]).await).await;
+    assert!(!ended_well && bytes.is_empty());
+    let page = scene.get(&[]).await;
+    assert!(header(&page, CONTENT_TYPE).unwrap().starts_with("text/html"));
+    assert_eq!(read(scene.get(&[]).await).await.0, scene.all());
+}
+
+#[tokio::test]
+async fn a_cut_can_expire_the_tokens_or_replace_the_content() {
+    let scene = Scene::with_fault(1000, Fault::ExpireAt { position: 999 }, When::First(1)).await;
+    assert_eq!(read(scene.get(&[]).await).await.0.len(), 999);
+    assert_eq!(scene.get(&[]).await.status(), StatusCode::UNAUTHORIZED);
+    let content = Content::Generated { seed: 12, bytes: 700 };
+    let scene = Scene::with_fault(1000, Fault::ReplaceAt { position: 500, content }, When::First(1)).await;
+    let response = scene.get(&[]).await;
+    let tag = header(&response, ETAG).unwrap().to_owned();
+    assert_eq!(read(response).await.0, scene.content().read(0, 500));
+    let response = scene.get(&[(RANGE, "bytes=500-"), (IF_RANGE, &tag)]).await;
+    assert_eq!(response.status(), StatusCode::OK);
+    assert_eq!(read(response).await.0, content.read(0, 700));
+}
+
+#[tokio::test]
 async fn a_redirect_to_another_origin_needs_no_token_and_minds_one() {
     let scene = Scene::with_fault(1000, Fault::Redirect(RedirectTo::OtherOrigin), When::Always).await;
     let response = scene.get(&[]).await;

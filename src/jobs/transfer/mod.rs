@@ -125,6 +125,11 @@ async fn carry(jobs: &Jobs, file: FileId, job: &Job, context: &JobContext) -> Re
                 work = access::refresh(jobs, context, &work, error).await?;
                 is_fresh = true;
             }
+            // Not parked: what would wake it has just come, and did not help.
+            Ended::Zoom(error @ (DownloadError::Expired(_) | DownloadError::NoUrl)) if is_fresh => {
+                let reason = format!("{error}, although it has just given one");
+                return Err(Outcome::Retry { reason, after: None });
+            }
             Ended::Zoom(error) => return Err(error.into()),
             Ended::UploadLost(reason) => return Err(Outcome::Retry { reason, after: None }),
             Ended::Otherwise(outcome) => return Err(outcome),

@@ -147,6 +147,7 @@ fn send(context: &Context, key: &str, file: Opened, fault: Option<Fault>, header
     let len = file.content.len();
     let asked = match fault {
         Some(Fault::RangesIgnored) => Asked::All,
+        Some(Fault::RangesRefused) if headers.contains_key(RANGE) => Asked::Nothing,
         _ => asked(headers, &file.etag, len),
     };
     let (status, mut from, to) = match asked {
@@ -172,6 +173,7 @@ fn send(context: &Context, key: &str, file: Opened, fault: Option<Fault>, header
         from,
         count: whole,
         end: End::Whole,
+        breaks: None,
         bytes_per_sec: context.bytes_per_sec,
         honest: !matches!(fault, Some(Fault::RangeShifted { .. })),
     };
@@ -189,7 +191,10 @@ fn send(context: &Context, key: &str, file: Opened, fault: Option<Fault>, header
         Some(Fault::Chunked) => announced = None,
         _ => {}
     }
-    let ranges = !matches!(fault, Some(Fault::RangesIgnored));
+    if let Some(fault) = context.library.strike_within(key, from, from + plan.count) {
+        plan.break_off(fault);
+    }
+    let ranges = !matches!(fault, Some(Fault::RangesIgnored | Fault::RangesRefused));
     let optional = [
         announced.map(|length| (CONTENT_LENGTH, length.to_string())),
         ranges.then(|| (ACCEPT_RANGES, "bytes".to_owned())),

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use futures_util::stream;
 
 use crate::simulator::content::Content;
+use crate::simulator::fault::Fault;
 use crate::simulator::library::Library;
 
 /// Bytes handed over at a time.
@@ -39,12 +40,22 @@ pub(super) struct Plan {
     /// Bytes to send before the end comes.
     pub(super) count: u64,
     pub(super) end: End,
+    /// The fault at a position that this end comes from.
+    pub(super) breaks: Option<Fault>,
     pub(super) bytes_per_sec: Option<u64>,
     /// Whether the client is told the truth about which bytes these are; only then do they count as served.
     pub(super) honest: bool,
 }
 
 impl Plan {
+    /// Ends the body at the position of `fault`, which lies within it.
+    pub(super) fn break_off(&mut self, fault: Fault) {
+        let Some(position) = fault.position() else { return };
+        self.count = self.count.min(position.saturating_sub(self.from));
+        self.end = if matches!(fault, Fault::StallAt { .. }) { End::Stall } else { End::Cut };
+        self.breaks = Some(fault);
+    }
+
     pub(super) fn into_body(self) -> Body {
         Body::from_stream(stream::unfold((self, 0), |(plan, sent)| async move {
             let piece = plan.next(sent).await?;
@@ -76,6 +87,9 @@ impl Plan {
     }
 
     async fn finish(&self) -> Option<io::Result<Bytes>> {
+        if let Some(fault) = &self.breaks {
+            self.library.note_break(&self.key, fault);
+        }
         match self.end {
             End::Whole => None,
             End::Cut => {

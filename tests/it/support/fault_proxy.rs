@@ -48,6 +48,9 @@ pub(crate) enum Fault {
     /// the connection reset. For HTTP and for unencrypted Postgres (`COMMIT`). `to` must not be split over
     /// two reads, which holds for anything sent in one piece.
     LoseReply { to: &'static str, times: u32 },
+    /// What the client sends and contains `to` is held back, as is all that follows on its connection, until another
+    /// fault is set; then it goes on. `to` as in [`LoseReply`](Self::LoseReply).
+    Hold { to: &'static str, times: u32 },
 }
 
 impl Fault {
@@ -66,9 +69,10 @@ impl Fault {
 
     fn times(&self) -> u32 {
         match self {
-            Self::ResetAfter { times, .. } | Self::Answer { times, .. } | Self::LoseReply { times, .. } => {
-                *times
-            }
+            Self::ResetAfter { times, .. }
+            | Self::Answer { times, .. }
+            | Self::LoseReply { times, .. }
+            | Self::Hold { times, .. } => *times,
             _ => 0,
         }
     }
@@ -162,7 +166,7 @@ impl FaultProxy {
         *open = self.shared.stop.child_token();
     }
 
-    /// Returns once resets, answers and lost replies number `count` or more since the start.
+    /// Returns once resets, answers, lost replies and holds number `count` or more since the start.
     pub(crate) async fn struck(&self, count: u32) {
         let mut strikes = self.shared.strikes.subscribe();
         strikes.wait_for(|seen| *seen >= count).await.unwrap();
@@ -379,6 +383,10 @@ impl<'a> Pump<'a> {
             }
             (Fault::LoseReply { to, .. }, Way::ToServer) if contains(bytes, to) && take(&now) => {
                 self.losing.store(true, Ordering::SeqCst);
+            }
+            (Fault::Hold { to, .. }, Way::ToServer) if contains(bytes, to) && self.strike(&now) => {
+                self.setting.changed().await.map_err(|_| Stop::Cut)?;
+                self.carried = 0;
             }
             // Zero bytes may pass: cut before the first.
             (Fault::ResetAfter { way, bytes: 0, .. }, _) if *way == self.way && self.strike(&now) => {

@@ -105,7 +105,8 @@ impl S3Server {
         server
     }
 
-    fn at(access: Access) -> Self {
+    /// A client of the server there.
+    pub(crate) fn at(access: Access) -> Self {
         use secrecy::ExposeSecret;
         let secret = access.secret_access_key.expose_secret();
         let settings = aws_sdk_s3::Config::builder()
@@ -151,6 +152,11 @@ impl S3Server {
         let listed = self.client.list_multipart_uploads().bucket(bucket).prefix(key).send().await.unwrap();
         let exact = listed.uploads().iter().filter(|upload| upload.key() == Some(key));
         exact.filter_map(|upload| upload.upload_id.clone()).collect()
+    }
+
+    /// Drops an unfinished upload, as the store's own housekeeping would.
+    pub(crate) async fn abort(&self, bucket: &str, key: &str, id: &str) {
+        self.client.abort_multipart_upload().bucket(bucket).key(key).upload_id(id).send().await.unwrap();
     }
 
     /// The raw bytes under a full key; `None` when there is nothing.

@@ -1,6 +1,7 @@
 //! A whole scene: a fake Zoom, the program, and what lies between and behind them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use secrecy::SecretString;
 use sha2::{Digest, Sha256};
@@ -11,7 +12,7 @@ use zoom_archiver::simulator::events::{EventKind, Quirks};
 use zoom_archiver::simulator::{FakeRecording, FakeZoom, Options, Sender};
 use zoom_archiver::store::{self, SharedStore};
 
-use super::service::{Log, PATIENCE, SECRET, Service, Setup, eventually};
+use super::service::{Log, PATIENCE, SECRET, Service, Setup, eventually, eventually_within};
 
 /// A fake Zoom and one running service on SQLite and a directory.
 pub(crate) struct Scene {
@@ -131,7 +132,12 @@ pub(crate) async fn open_store(url: &str) -> SharedStore {
 
 /// Waits until nothing waits and nothing runs.
 pub(crate) async fn until_settled(store: &SharedStore) {
-    eventually("the queue is empty", || async {
+    until_settled_within(PATIENCE, store).await;
+}
+
+/// The same, for so long.
+pub(crate) async fn until_settled_within(patience: Duration, store: &SharedStore) {
+    eventually_within(patience, "the queue is empty", || async {
         let busy = |state| matches!(state, JobState::Waiting | JobState::Running);
         let depths = store.depth().await.ok()?;
         (!depths.iter().any(|depth| depth.jobs > 0 && busy(depth.state))).then_some(())

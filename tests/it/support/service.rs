@@ -280,7 +280,15 @@ impl Log {
 }
 
 /// Waits until a question, asked again and again, is answered with `Some`.
-pub(crate) async fn eventually<T, F>(what: &str, mut ask: impl FnMut() -> F) -> T
+pub(crate) async fn eventually<T, F>(what: &str, ask: impl FnMut() -> F) -> T
+where
+    F: Future<Output = Option<T>>,
+{
+    eventually_within(PATIENCE, what, ask).await
+}
+
+/// The same, for so long.
+pub(crate) async fn eventually_within<T, F>(patience: Duration, what: &str, mut ask: impl FnMut() -> F) -> T
 where
     F: Future<Output = Option<T>>,
 {
@@ -292,5 +300,5 @@ where
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    tokio::time::timeout(PATIENCE, asked).await.unwrap_or_else(|_| panic!("never happened: {what}"))
+    tokio::time::timeout(patience, asked).await.unwrap_or_else(|_| panic!("never happened: {what}"))
 }

@@ -1,0 +1,566 @@
+//! Everything that goes wrong at Zoom, on every way into the archive: the right bytes or the right state with the
+//! right reason, and little fetched twice.
+//!
+//! A row of the matrix is a [`Case`], a column a [`Way`]. The cases of a column share one service, each with a
+//! recording of its own, so that a cell costs no more than its bytes.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use http::StatusCode;
+use sha2::{Digest, Sha256};
+use tokio::sync::watch;
+use zoom_archiver::domain::file::{ArchivedFile, FileRow, FileState, Sha256Digest};
+use zoom_archiver::domain::recording::RecordingKind;
+use zoom_archiver::simulator::events::EventKind;
+use zoom_archiver::simulator::recording::AnnouncedSize;
+use zoom_archiver::simulator::{Content, FakeFile, FakeRecording, Fault, Options, RedirectTo, When};
+use zoom_archiver::store::SharedStore;
+
+use crate::support::place::Place;
+use crate::support::scene::Scene;
+
+const MIB: u64 = 1024 * 1024;
+/// A part, as the services here are told: the least that S3 allows.
+const PART: u64 = 5 * MIB;
+/// Three parts and about a half: more than may be fetched twice for one interruption.
+const LARGE: u64 = 3 * PART + PART / 2 + 7;
+/// Much less than a part.
+const SMALL: u64 = 100_000;
+/// Cells that a service plays at once.
+const CONCURRENCY: u64 = 6;
+/// Time for one cell, which shares a service and a machine with all others.
+const CELL_PATIENCE: Duration = Duration::from_secs(300);
+
+/// A way into the archive.
+#[derive(Debug, Clone, Copy)]
+enum Way {
+    /// One request to an S3 server.
+    Put,
+    /// Parts, sent to an S3 server.
+    Multipart,
+    /// Parts, written into a directory.
+    Directory,
+}
+
+/// A column of the matrix.
+#[derive(Debug, Clone, Copy)]
+struct Column {
+    way: Way,
+    /// `transfer.ranges_in_flight`.
+    ranges: u64,
+    /// `transfer.parts_in_flight`.
+    parts: u64,
+}
+
+impl Column {
+    fn new(way: Way, ranges: u64) -> Self {
+        Self { way, ranges, parts: ranges.max(2) }
+    }
+
+    /// Length of the files.
+    fn file_bytes(self) -> u64 {
+        match self.way {
+            Way::Put => SMALL,
+            Way::Multipart | Way::Directory => LARGE,
+        }
+    }
+
+    async fn place(self) -> Place {
+        match self.way {
+            Way::Put | Way::Multipart => Place::bucket().await,
+            Way::Directory => Place::directory(),
+        }
+    }
+}
+
+impl fmt::Display for Column {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let way = match self.way {
+            Way::Put => "one request to S3",
+            Way::Multipart => "parts to S3",
+            Way::Directory => "directory",
+        };
+        write!(f, "{way}, {} at once", self.ranges)
+    }
+}
+
+/// How a case must end: always in the archive, sometimes after somebody has done something.
+#[derive(Debug, Clone)]
+enum End {
+    /// In the archive, with nothing to remark.
+    Archived,
+    /// In the archive, marked, because it is not as long as was announced.
+    Marked,
+    /// Parked for a token, for a reason that says this; the next event lets it go on.
+    AfterToken(&'static str),
+    /// Parked for a person, for a reason that says this; a retry lets it go on.
+    AfterRetry(&'static str),
+}
+
+/// What may be fetched twice.
+#[derive(Debug, Clone, Copy)]
+enum Twice {
+    /// Parts: as many as are in flight, for each interruption.
+    Parts,
+    /// The file, for each interruption: ranges do not work.
+    File,
+}
+
+/// A row of the matrix.
+#[derive(Debug, Clone)]
+struct Case {
+    name: String,
+    faults: Vec<(Fault, When)>,
+    announced: AnnouncedSize,
+    end: End,
+    /// Answers that broke off amid the file, or were given up because of what they announced.
+    breaks: u64,
+    /// Requests that got no byte of the file. They interrupt only what else is in flight.
+    refusals: u64,
+    twice: Twice,
+    /// What is in the archive at the end, when it is not what was there at first.
+    replaced_by: Option<Content>,
+    /// How long Zoom said to stay away.
+    stay_away: Duration,
+}
+
+impl Case {
+    fn new(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            faults: Vec::new(),
+            announced: AnnouncedSize::True,
+            end: End::Archived,
+            breaks: 0,
+            refusals: 0,
+            twice: Twice::Parts,
+            replaced_by: None,
+            stay_away: Duration::ZERO,
+        }
+    }
+
+    fn fault(mut self, fault: Fault, when: When) -> Self {
+        self.faults.push((fault, when));
+        self
+    }
+
+    /// The connection breaks once, in one of these ways, at this position of the file.
+    fn broken_at(mut self, fault: Fault) -> Self {
+        self.breaks += 1;
+        self.fault(fault, When::First(1))
+    }
+
+    /// An answer that is none, so many times.
+    fn refused(mut self, fault: Fault, when: When) -> Self {
+        if let When::First(times) | When::AfterBreak(times) = when {
+            self.refusals += u64::from(times);
+        }
+        self.fault(fault, when)
+    }
+
+    fn ends(mut self, end: End) -> Self {
+        self.end = end;
+        self
+    }
+
+    fn announced(mut self, size: AnnouncedSize) -> Self {
+        self.announced = size;
+        self
+    }
+
+    fn without_ranges(mut self) -> Self {
+        self.twice = Twice::File;
+        self
+    }
+
+    /// How many bytes may be fetched twice.
+    fn allowed_twice(&self, column: Column) -> u64 {
+        let refusals = if column.ranges > 1 { self.refusals } else { 0 };
+        let each = match self.twice {
+            Twice::Parts => column.file_bytes().min(column.parts * PART),
+            Twice::File => column.file_bytes(),
+        };
+        (self.breaks + refusals) * each
+    }
+
+    fn recording(&self, number: u64, column: Column) -> FakeRecording {
+        let mut file = FakeFile::generated(9000 + number, column.file_bytes());
+        file.announced = self.announced;
+        FakeRecording::new(RecordingKind::VideoSdk, 500 + number).with([file])
+    }
+}
+
+/// Ten places to cut a file at.
+fn places_to_cut(bytes: u64) -> [u64; 10] {
+    let last = bytes - 1;
+    if bytes > PART {
+        [0, 1, PART / 2, PART - 1, PART, PART + 1, PART + PART / 3, 2 * PART, 3 * PART + 1, last]
+    } else {
+        [0, 1, bytes / 10, bytes / 4, bytes / 3, bytes / 2, bytes / 3 * 2, bytes / 10 * 9, last - 1, last]
+    }
+}
+
+fn status(code: StatusCode, retry_after: Option<u64>) -> Fault {
+    Fault::Status { code, retry_after }
+}
+
+fn redirect(url: &str) -> Fault {
+    Fault::Redirect(RedirectTo::Anywhere(url.to_owned()))
+}
+
+/// The rows of the matrix, for files of so many bytes.
+fn cases(bytes: u64) -> Vec<Case> {
+    let mut cases = vec![Case::new("nothing goes wrong")];
+    cases.extend(cuts(bytes));
+    cases.extend(refusals(bytes));
+    cases.extend(expiries(bytes));
+    cases.extend(lies(bytes));
+    cases.extend(odd_ranges(bytes));
+    cases.extend(redirects(bytes));
+    cases.extend(replacements(bytes));
+    cases
+}
+
+fn cuts(bytes: u64) -> impl Iterator<Item = Case> {
+    let cut = |position| Fault::CutAt { position };
+    let once = places_to_cut(bytes)
+        .map(|position| Case::new(format!("cut at byte {position} of {bytes}")).broken_at(cut(position)));
+    once.into_iter().chain([
+        Case::new("cut twice").broken_at(cut(bytes / 4)).broken_at(cut(bytes / 4 * 3)),
+        Case::new("cut twice at the same byte").broken_at(cut(bytes / 2)).broken_at(cut(bytes / 2)),
+        Case::new("stall").broken_at(Fault::StallAt { position: bytes / 2 }),
+    ])
+}
+
+fn refusals(bytes: u64) -> impl Iterator<Item = Case> {
+    let broken = |name: &str| Case::new(name).broken_at(Fault::CutAt { position: bytes / 2 });
+    let error = status(StatusCode::INTERNAL_SERVER_ERROR, None);
+    let busy = status(StatusCode::TOO_MANY_REQUESTS, Some(1));
+    let patient = |case: Case| Case { stay_away: Duration::from_secs(1), ..case };
+    [
+        Case::new("500 twice").refused(error.clone(), When::First(2)),
+        broken("500 twice midway").refused(error, When::AfterBreak(2)),
+        patient(Case::new("429 with Retry-After").refused(busy.clone(), When::First(1))),
+        patient(broken("429 with Retry-After midway").refused(busy, When::AfterBreak(1))),
+    ]
+    .into_iter()
+}
+
+/// Here no credentials for Zoom's API are at hand: who can renew a token does not wait for the next event.
+fn expiries(bytes: u64) -> impl Iterator<Item = Case> {
+    let position = bytes / 2;
+    [
+        Case::new("sign-in page")
+            .refused(Fault::SignInPage, When::First(1))
+            .ends(End::AfterToken("sign-in page")),
+        Case::new("sign-in page midway")
+            .broken_at(Fault::CutAt { position })
+            .refused(Fault::SignInPage, When::AfterBreak(1))
+            .ends(End::AfterToken("sign-in page")),
+        Case::new("token expires midway")
+            .broken_at(Fault::ExpireAt { position })
+            .ends(End::AfterToken("fresh token")),
+    ]
+    .into_iter()
+}
+
+fn lies(bytes: u64) -> impl Iterator<Item = Case> {
+    let broken = |name: &str| Case { breaks: 1, ..Case::new(name) };
+    let length = |delta| Fault::ContentLength { delta };
+    [
+        broken("Content-Length says more").fault(length(5), When::First(1)),
+        broken("Content-Length says less").fault(length(-5), When::First(1)),
+        Case::new("Content-Length is absent").fault(Fault::Chunked, When::Always),
+        broken("announced as longer").announced(AnnouncedSize::Lie(bytes + 1000)).ends(End::Marked),
+        broken("announced as shorter").announced(AnnouncedSize::Lie(bytes - 1000)).ends(End::Marked),
+        Case::new("announced without a size").announced(AnnouncedSize::Missing),
+        Case::new("no length anywhere").announced(AnnouncedSize::Missing).fault(Fault::Chunked, When::Always),
+    ]
+    .into_iter()
+}
+
+fn odd_ranges(bytes: u64) -> impl Iterator<Item = Case> {
+    let broken =
+        |name: &str| Case::new(name).broken_at(Fault::CutAt { position: bytes / 2 }).without_ranges();
+    let shifted = Fault::RangeShifted { by: 1 };
+    [
+        broken("ranges ignored").fault(Fault::RangesIgnored, When::Always),
+        broken("ranges ignored after a cut").fault(Fault::RangesIgnored, When::AfterBreak(u32::MAX)),
+        broken("ranges refused").fault(Fault::RangesRefused, When::Always),
+        broken("ranges wrong").fault(shifted.clone(), When::Always),
+        broken("a range wrong once").fault(shifted, When::AfterBreak(1)),
+    ]
+    .into_iter()
+}
+
+fn redirects(bytes: u64) -> impl Iterator<Item = Case> {
+    let off_the_list = "is not among Zoom's hosts";
+    let parked = [
+        ("off the list", redirect("https://cdn.example.com/x"), off_the_list),
+        ("to a private address", redirect("https://169.254.169.254/latest/meta-data"), off_the_list),
+        ("to a private address that answers", Fault::Redirect(RedirectTo::OtherOrigin), off_the_list),
+        ("to a name of a private address", redirect("https://localhost/x"), "resolves to a private address"),
+    ];
+    let parked = parked.into_iter().flat_map(move |(name, fault, reason)| {
+        let first = Case::new(format!("redirect {name}")).refused(fault.clone(), When::First(1));
+        let midway = Case::new(format!("redirect {name} midway"))
+            .broken_at(Fault::CutAt { position: bytes / 2 })
+            .refused(fault, When::AfterBreak(1));
+        [first, midway].map(|case| case.ends(End::AfterRetry(reason)))
+    });
+    let followed = Case::new("cut behind a redirect")
+        .fault(Fault::Redirect(RedirectTo::OtherPath), When::Always)
+        .broken_at(Fault::CutAt { position: bytes / 2 });
+    parked.chain([followed])
+}
+
+fn replacements(bytes: u64) -> impl Iterator<Item = Case> {
+    [("as long", bytes, End::Archived), ("longer", bytes + 1000, End::Marked)].into_iter().map(
+        move |(name, new_bytes, end)| {
+            let content = Content::Generated { seed: 77, bytes: new_bytes };
+            let mut case = Case::new(format!("replaced midway by something {name}"))
+                .broken_at(Fault::ReplaceAt { position: bytes / 2, content })
+                .without_ranges()
+                .ends(end);
+            case.replaced_by = Some(content);
+            // Another size is asked for once more.
+            case.breaks += u64::from(new_bytes != bytes);
+            case
+        },
+    )
+}
+
+/// All rows of files, by Zoom's id, read again and again by one task for all cells.
+struct Rows(watch::Receiver<HashMap<String, FileRow>>);
+
+impl Rows {
+    fn watch(store: SharedStore) -> Self {
+        let (sender, receiver) = watch::channel(HashMap::new());
+        tokio::spawn(async move {
+            while !sender.is_closed() {
+                let rows = store.files(&[], None, 10_000).await.unwrap_or_default();
+                sender.send_replace(rows.into_iter().map(|row| (row.identity.name.clone(), row)).collect());
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        });
+        Self(receiver)
+    }
+
+    /// Waits until a file is in `wanted`, and fails when it is in `hopeless`, or when it takes too long.
+    async fn until(&self, id: &str, wanted: FileState, hopeless: &[FileState]) -> Result<FileRow, String> {
+        let mut rows = self.0.clone();
+        let settled = rows.wait_for(|rows| {
+            rows.get(id).is_some_and(|row| row.state == wanted || hopeless.contains(&row.state))
+        });
+        // Whether in time or not: how it stands now is what is told.
+        let _ = tokio::time::timeout(CELL_PATIENCE, settled).await.map(|rows| rows.map(drop));
+        let row = self.0.borrow().get(id).cloned().ok_or("never recorded")?;
+        let told = || format!("{} ({:?}) instead of {wanted}", row.state, row.reason);
+        if row.state == wanted { Ok(row) } else { Err(told()) }
+    }
+}
+
+/// What all cells of a column share.
+struct Stage {
+    column: Column,
+    place: Place,
+    scene: Scene,
+    rows: Rows,
+}
+
+impl Stage {
+    async fn set(column: Column) -> Self {
+        let place = column.place().await;
+        let scene = Scene::staged(Options::default(), |setup, zoom| {
+            place
+                .point(setup)
+                // The bare name stands for any host that is allowed and turns out to lie in our own network.
+                .env("ZOOM_ARCHIVER_ZOOM__DOWNLOAD_HOSTS", format!("{},localhost", zoom.origin()))
+                .env("ZOOM_ARCHIVER_TRANSFER__PART_BYTES", PART.to_string())
+                .env("ZOOM_ARCHIVER_TRANSFER__PARTS_IN_FLIGHT", column.parts.to_string())
+                .env("ZOOM_ARCHIVER_TRANSFER__RANGES_IN_FLIGHT", column.ranges.to_string())
+                // A machine that is busy must not be taken for a fault: it would be one more interruption.
+                .env("ZOOM_ARCHIVER_TRANSFER__STALL_SECS", "10")
+                .env("ZOOM_ARCHIVER_WORKER__LEASE_SECS", "30")
+                .env("ZOOM_ARCHIVER_STORE__ACQUIRE_TIMEOUT_MS", "20000")
+                .env("ZOOM_ARCHIVER_WORKER__CONCURRENCY", CONCURRENCY.to_string())
+                .env("ZOOM_ARCHIVER_TRANSFER__MEMORY_BYTES", (CONCURRENCY * 32 * MIB).to_string())
+        })
+        .await;
+        let rows = Rows::watch(scene.store.clone());
+        Self { column, place, scene, rows }
+    }
+
+    /// Plays one cell to its end.
+    async fn play(&self, case: &Case, recording: &FakeRecording) -> Result<(), String> {
+        let file = &recording.files[0];
+        let id = file.id.as_deref().ok_or("no id")?;
+        self.scene.announce(recording, EventKind::Recording).await;
+        let row = match case.end {
+            End::Archived | End::Marked => {
+                let hopeless = [FileState::Parked, FileState::Dead, FileState::Gone];
+                self.rows.until(id, FileState::Archived, &hopeless).await?
+            }
+            End::AfterToken(reason) => {
+                self.parked(id, reason).await?;
+                self.scene.announce(recording, EventKind::Recording).await;
+                self.rows.until(id, FileState::Archived, &[FileState::Dead]).await?
+            }
+            End::AfterRetry(reason) => {
+                let row = self.parked(id, reason).await?;
+                let woken = self.scene.store.retry(row.id).await.map_err(|error| error.to_string())?;
+                expect(woken, || "a person's retry did not wake it".to_owned())?;
+                self.rows.until(id, FileState::Archived, &[FileState::Dead]).await?
+            }
+        };
+        self.check_object(&row, case.replaced_by.unwrap_or(file.content)).await?;
+        self.check_mark(&row, case)?;
+        self.check_bytes_twice(&row, case, &file.key)?;
+        check_patience(&row, case)
+    }
+
+    async fn parked(&self, id: &str, reason: &str) -> Result<FileRow, String> {
+        let row = self.rows.until(id, FileState::Parked, &[FileState::Archived, FileState::Dead]).await?;
+        let told = row.reason.clone().unwrap_or_default();
+        expect(told.contains(reason), || format!("parked, but for another reason: {told}"))?;
+        Ok(row)
+    }
+
+    /// The object and the row agree with what Zoom has.
+    async fn check_object(&self, row: &FileRow, content: Content) -> Result<(), String> {
+        let archived = archived(row)?;
+        let bytes = self.place.bytes(&archived.object_key).await.ok_or("there is no object")?;
+        let (expected, found) = tokio::task::spawn_blocking(move || {
+            (content.sha256(), Sha256Digest(Sha256::digest(&bytes).into()))
+        })
+        .await
+        .map_err(|error| error.to_string())?;
+        expect(found == expected, || "the object holds other bytes".to_owned())?;
+        expect(archived.sha256 == expected, || "the row names another SHA-256".to_owned())?;
+        expect(archived.bytes == content.len(), || format!("the row names {} bytes", archived.bytes))
+    }
+
+    fn check_mark(&self, row: &FileRow, case: &Case) -> Result<(), String> {
+        let archived = archived(row)?;
+        let mark = archived.mark.as_deref();
+        let right = match case.end {
+            End::Marked => mark.is_some_and(|mark| {
+                let announced = row.announced_bytes.unwrap_or_default();
+                mark.contains(&announced.to_string()) && mark.contains(&archived.bytes.to_string())
+            }),
+            _ => mark.is_none(),
+        };
+        expect(right, || format!("marked as {mark:?}"))
+    }
+
+    fn check_bytes_twice(&self, row: &FileRow, case: &Case, key: &str) -> Result<(), String> {
+        let served = self.scene.zoom.library().bytes_served(Some(key));
+        let twice = served.saturating_sub(archived(row)?.bytes);
+        let allowed = case.allowed_twice(self.column);
+        expect(twice <= allowed, || format!("{twice} bytes fetched twice, {allowed} allowed"))
+    }
+
+    /// Whether the manifest beside a file's object says the same as its row.
+    async fn check_manifest(&self, row: &FileRow) -> Result<(), String> {
+        let archived = archived(row)?;
+        let manifest =
+            self.place.manifest_beside(&archived.object_key).await.ok_or("there is no manifest")?;
+        let object = &manifest["files"][0]["object"];
+        let right = object["key"] == archived.object_key
+            && object["bytes"] == archived.bytes
+            && object["sha256"] == archived.sha256.to_string();
+        expect(right, || format!("the manifest says {object}"))
+    }
+}
+
+fn archived(row: &FileRow) -> Result<&ArchivedFile, String> {
+    row.archived.as_ref().ok_or_else(|| "there is no proof".to_owned())
+}
+
+/// It took as long as Zoom had asked for, at least.
+fn check_patience(row: &FileRow, case: &Case) -> Result<(), String> {
+    let taken = row.archived_at.ok_or("there is no time")? - row.announced_at;
+    let taken = taken.to_std().unwrap_or_default();
+    expect(taken >= case.stay_away, || format!("archived after {taken:?}, too early"))
+}
+
+fn expect(is_so: bool, otherwise: impl FnOnce() -> String) -> Result<(), String> {
+    if is_so { Ok(()) } else { Err(otherwise()) }
+}
+
+/// Plays every case of a column, all at once, and then looks at all that is left behind.
+async fn every_case(column: Column) {
+    let cases = cases(column.file_bytes());
+    let stage = Stage::set(column).await;
+    let recordings: Vec<_> = (0..).zip(&cases).map(|(number, case)| case.recording(number, column)).collect();
+    for (case, recording) in cases.iter().zip(&recordings) {
+        stage.scene.shelve(recording);
+        for (fault, when) in &case.faults {
+            stage.scene.zoom.library().inject(&recording.files[0].key, fault.clone(), *when);
+        }
+    }
+    let played = cases.iter().zip(&recordings).map(|(case, recording)| stage.play(case, recording));
+    report(column, &cases, join_all(played).await);
+
+    stage.scene.settled().await;
+    let rows = stage.scene.files().await;
+    let by_id: HashMap<_, _> = rows.iter().map(|row| (row.identity.name.as_str(), row)).collect();
+    let manifests = recordings.iter().map(|recording| {
+        let row = by_id[recording.files[0].id.as_deref().expect("an id")];
+        stage.check_manifest(row)
+    });
+    report(column, &cases, join_all(manifests).await);
+    let contents: BTreeMap<_, _> = cases
+        .iter()
+        .zip(&recordings)
+        .map(|(case, recording)| {
+            let file = &recording.files[0];
+            (file.id.clone().expect("an id"), case.replaced_by.unwrap_or(file.content))
+        })
+        .collect();
+    stage.place.assert_holds(&rows, &contents).await;
+    stage.scene.close().await;
+}
+
+/// Fails with the name of every cell that failed.
+fn report(column: Column, cases: &[Case], results: Vec<Result<(), String>>) {
+    let failures: Vec<String> = cases
+        .iter()
+        .zip(results)
+        .filter_map(|(case, result)| Some(format!("{column}: {}: {}", case.name, result.err()?)))
+        .collect();
+    assert!(failures.is_empty(), "{} of {} cells:\n{}", failures.len(), cases.len(), failures.join("\n"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_goes_wrong_a_small_file_arrives_in_one_request() {
+    every_case(Column::new(Way::Put, 1)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_goes_wrong_a_small_file_arrives_in_one_request_where_large_ones_come_by_several_ranges() {
+    every_case(Column::new(Way::Put, 3)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_goes_wrong_a_large_file_arrives_in_parts() {
+    every_case(Column::new(Way::Multipart, 1)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_goes_wrong_a_large_file_that_comes_by_several_ranges_arrives_in_parts() {
+    every_case(Column::new(Way::Multipart, 3)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_goes_wrong_a_large_file_arrives_in_a_directory() {
+    every_case(Column::new(Way::Directory, 1)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_goes_wrong_a_large_file_that_comes_by_several_ranges_arrives_in_a_directory() {
+    every_case(Column::new(Way::Directory, 3)).await;
+}

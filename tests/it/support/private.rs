@@ -1,0 +1,253 @@
+//! A PostgreSQL and a MinIO of a test's own, which it may stop and start again: from the programs that
+//! `TEST_PG_BIN` (a directory) and `TEST_MINIO_BIN` name. `scripts/test` sets both where it finds them.
+
+use std::fs::File;
+use std::net::TcpListener;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use sqlx::{Connection, PgConnection};
+use tempfile::TempDir;
+use tokio::process::Child;
+use zoom_archiver::archive::s3::Access;
+
+use super::s3::S3Server;
+use super::service::PATIENCE;
+
+/// Credentials of the private MinIO: made up, and good for it alone.
+const MINIO_USER: &str = "zoom-archiver-chaos";
+/// Ports that the kernel does not hand out by itself, so that one can be taken again after a rest.
+const PORTS: std::ops::Range<u16> = 10_000..30_000;
+/// Time for a server to end at the end of a test.
+const LAST_ORDERS: Duration = Duration::from_secs(10);
+
+/// The program behind a variable; `None`, loudly, when it is not set. `part` is what `TEST_REQUIRE` calls it.
+#[expect(clippy::print_stderr, reason = "a run without a server of its own says so")]
+fn found(variable: &str, part: &str) -> Option<PathBuf> {
+    let path = std::env::var_os(variable).filter(|path| !path.is_empty()).map(PathBuf::from);
+    if path.is_none() {
+        let required = std::env::var("TEST_REQUIRE").unwrap_or_default();
+        assert!(
+            !required.split(',').any(|name| name.trim() == part),
+            "TEST_REQUIRE names {part}, but {variable} is not set"
+        );
+        eprintln!("NOT TESTED with a {part} that is stopped and started: {variable} is not set");
+    }
+    path
+}
+
+/// A server process: its command, and the process while there is one.
+struct Program {
+    program: PathBuf,
+    arguments: Vec<String>,
+    environment: Vec<(&'static str, String)>,
+    log: PathBuf,
+    child: Option<Child>,
+    /// What ends it at once and leaves nothing behind.
+    last_signal: Signal,
+}
+
+impl Program {
+    fn start(&mut self) {
+        let log = File::options().create(true).append(true).open(&self.log).expect("a log");
+        let child = tokio::process::Command::new(&self.program)
+            .args(&self.arguments)
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            // The account that it runs under may not be allowed to stand in this directory.
+            .current_dir("/")
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("a log"))
+            .stderr(log)
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap_or_else(|error| panic!("{}: {error}", self.program.display()));
+        self.child = Some(child);
+    }
+
+    /// Ends it by a signal, and returns when it has ended.
+    async fn end(&mut self, signal: Signal) {
+        let mut child = self.child.take().expect("it runs");
+        send(&child, signal);
+        let ended = tokio::time::timeout(PATIENCE, child.wait()).await;
+        ended.unwrap_or_else(|_| panic!("{} does not end", self.program.display())).expect("it ended");
+    }
+
+    fn told(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let Some(mut child) = self.child.take() else { return };
+        send(&child, self.last_signal);
+        let give_up = Instant::now() + LAST_ORDERS;
+        while matches!(child.try_wait(), Ok(None)) && Instant::now() < give_up {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+fn send(child: &Child, signal: Signal) {
+    if let Some(pid) = child.id() {
+        kill(Pid::from_raw(pid.cast_signed()), signal).expect("it can be signalled");
+    }
+}
+
+/// A port of the loopback that nobody listens on at this moment.
+fn free_port() -> u16 {
+    std::iter::repeat_with(|| rand::random_range(PORTS))
+        .find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
+        .expect("there is one among so many")
+}
+
+/// Runs a command to its end.
+fn run(command: &mut Command) {
+    let output = command.current_dir("/").output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// A PostgreSQL server.
+pub(crate) struct PrivatePostgres {
+    server: Program,
+    url: String,
+    _data: TempDir,
+}
+
+impl PrivatePostgres {
+    /// Starts one; `None`, loudly, where there is no program to be had.
+    pub(crate) async fn start() -> Option<Self> {
+        let programs = found("TEST_PG_BIN", "postgres")?;
+        let data = tempfile::tempdir().expect("a directory");
+        let cluster = data.path().join("cluster").display().to_string();
+        let account = account(data.path());
+        let words = |program: &str, options: &[&str]| {
+            let mut words: Vec<String> = account.iter().map(|word| (*word).to_owned()).collect();
+            words.push(programs.join(program).display().to_string());
+            words.extend(["-D", &cluster].iter().chain(options).map(|word| (*word).to_owned()));
+            words
+        };
+        let initdb = words("initdb", &["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C"]);
+        run(Command::new(&initdb[0]).args(&initdb[1..]));
+        let port = free_port();
+        let settings = ["-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories="];
+        let mut arguments = words("postgres", &settings);
+        arguments.extend(["-p".to_owned(), port.to_string()]);
+        let server = Program {
+            program: arguments.remove(0).into(),
+            arguments,
+            environment: Vec::new(),
+            log: data.path().join("log"),
+            child: None,
+            // Immediate: the data is thrown away next.
+            last_signal: Signal::SIGQUIT,
+        };
+        let url = format!("postgres://postgres@127.0.0.1:{port}/postgres");
+        let mut this = Self { server, url, _data: data };
+        this.resume().await;
+        Some(this)
+    }
+
+    /// Its URL.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Stops it: by SIGINT as an administrator does, by SIGQUIT as if it had crashed.
+    pub(crate) async fn stop(&mut self, signal: Signal) {
+        self.server.end(signal).await;
+    }
+
+    /// Starts it again, and returns when it answers.
+    pub(crate) async fn resume(&mut self) {
+        self.server.start();
+        let answers = async || {
+            let mut connection = PgConnection::connect(&self.url).await.ok()?;
+            connection.ping().await.ok()
+        };
+        until_it_answers(&self.server, answers).await;
+    }
+}
+
+async fn until_it_answers<F: Future<Output = Option<()>>>(server: &Program, mut answers: impl FnMut() -> F) {
+    let asked = async {
+        while answers().await.is_none() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let answered = tokio::time::timeout(PATIENCE, asked).await;
+    assert!(answered.is_ok(), "{} does not answer; it said:\n{}", server.program.display(), server.told());
+}
+
+/// The words before a command of PostgreSQL's on data below `folder`: it refuses to run as root, so root runs it as
+/// `postgres`, who owns the folder then.
+fn account(folder: &Path) -> Vec<&'static str> {
+    let is_root = std::fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0);
+    if !is_root {
+        return Vec::new();
+    }
+    run(Command::new("chown").arg("postgres:").arg(folder));
+    vec!["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups", "--"]
+}
+
+/// A MinIO server.
+pub(crate) struct PrivateMinio {
+    server: Program,
+    access: Access,
+    _data: TempDir,
+}
+
+impl PrivateMinio {
+    /// Starts one; `None`, loudly, where there is no program to be had.
+    pub(crate) async fn start() -> Option<Self> {
+        let program = found("TEST_MINIO_BIN", "minio")?;
+        let data = tempfile::tempdir().expect("a directory");
+        let address = format!("127.0.0.1:{}", free_port());
+        let place = data.path().join("data").display().to_string();
+        let server = Program {
+            program,
+            arguments: ["server", "--quiet", "--address", &address, &place].map(str::to_owned).to_vec(),
+            environment: vec![
+                ("MINIO_ROOT_USER", MINIO_USER.to_owned()),
+                ("MINIO_ROOT_PASSWORD", MINIO_USER.to_owned()),
+                ("MINIO_BROWSER", "off".to_owned()),
+                ("MINIO_UPDATE", "off".to_owned()),
+                ("HOME", data.path().display().to_string()),
+            ],
+            log: data.path().join("log"),
+            child: None,
+            last_signal: Signal::SIGKILL,
+        };
+        let access = Access {
+            endpoint: format!("http://{address}"),
+            region: "us-east-1".to_owned(),
+            access_key_id: MINIO_USER.to_owned(),
+            secret_access_key: MINIO_USER.into(),
+        };
+        let mut this = Self { server, access, _data: data };
+        this.resume().await;
+        Some(this)
+    }
+
+    /// A client of it.
+    pub(crate) fn client(&self) -> S3Server {
+        S3Server::at(self.access.clone())
+    }
+
+    /// Stops it: by SIGTERM as an administrator does, by SIGKILL as if it had crashed.
+    pub(crate) async fn stop(&mut self, signal: Signal) {
+        self.server.end(signal).await;
+    }
+
+    /// Starts it again, and returns when it answers.
+    pub(crate) async fn resume(&mut self) {
+        self.server.start();
+        let url = format!("{}/minio/health/ready", self.access.endpoint);
+        let answers = async || reqwest::get(&url).await.ok()?.status().is_success().then_some(());
+        until_it_answers(&self.server, answers).await;
+    }
+}
