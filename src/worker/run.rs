@@ -148,7 +148,7 @@ async fn run_in_span(pool: Arc<Pool>, job: Job, claimed: Instant) {
             let last = tokio::time::timeout(pool.config.shutdown_grace() / 2, work).await;
             match (ending, last) {
                 (Ending::LeaseLost, _) => return lease_lost(),
-                (_, Ok(finished @ Outcome::Done(_))) => finished,
+                (_, Ok(finished @ (Outcome::Done(_) | Outcome::Gone { .. }))) => finished,
                 (Ending::Shutdown, _) => Outcome::Stopped,
                 (Ending::Stalled, _) => {
                     let silent = (pool.stall * STALLS_BEFORE_CUT).as_secs();
@@ -220,6 +220,7 @@ async fn no_headway(progress: &Progress, stall: Duration) {
 fn outcome_label(outcome: &Outcome) -> &'static str {
     match outcome {
         Outcome::Done(_) => "done",
+        Outcome::Gone { .. } => "gone",
         Outcome::Retry { .. } => "retry",
         Outcome::Snooze { .. } => "snooze",
         Outcome::Park { .. } => "park",
@@ -234,6 +235,11 @@ fn settlement(label: &'static str, outcome: Outcome, job: &Job, pool: &Pool) -> 
     let backoff = Backoff::new(&pool.config);
     match outcome {
         Outcome::Done(completion) => Settlement::Done(completion),
+        Outcome::Gone { reason, next } => {
+            metrics::counter!("zoom_archiver_files_gone_total").increment(1);
+            warn!(file.id = %job.task.subject(), reason, "Zoom has the file no more; it cannot be archived");
+            Settlement::Gone { reason, next }
+        }
         Outcome::Retry { reason, after } => {
             let attempts = job.attempts + 1;
             if attempts >= pool.config.max_attempts {

@@ -109,6 +109,9 @@ pub(super) async fn settle(
     let task = Task::from_row(&kind, subject)?;
     if let Task::Transfer(file) = task {
         settle_file(db, file, state, settled.reason.as_deref(), now).await?;
+        if let Some(reason) = settled.gone.as_deref().filter(|_| !again) {
+            lose_file(db, file, reason, now).await?;
+        }
     }
     if let Some((id, file)) = &settled.archived {
         archive_file(db, *id, file, now).await?;
@@ -177,6 +180,26 @@ async fn settle_file(
     )
     .bind(file.0)
     .bind(transfer.as_str())
+    .bind(reason)
+    .bind(now)
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Writes that a file is gone at Zoom.
+async fn lose_file(
+    db: &mut SqliteConnection,
+    file: FileId,
+    reason: &str,
+    now: i64,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "UPDATE files SET state = 'gone', reason = $2, download_url = NULL, download_token = NULL,
+            updated_at = $3
+         WHERE id = $1 AND state NOT IN ('archived', 'skipped')",
+    )
+    .bind(file.0)
     .bind(reason)
     .bind(now)
     .execute(db)
@@ -285,13 +308,16 @@ pub(super) async fn sweep(db: &mut SqliteConnection, max_lost_leases: u32) -> Re
     Ok(swept)
 }
 
-/// Wakes a parked or dead transfer, and its file.
+/// Wakes a parked or dead transfer, or that of a gone file, and the file.
 pub(super) async fn retry(db: &mut SqliteConnection, file: FileId) -> Result<bool, StoreError> {
     let now = now(db).await?;
     let woken = sqlx::query(
         "UPDATE jobs SET state = 'waiting', run_at = $2, attempts = 0, snoozes = 0, lost_leases = 0,
             waits_for = NULL, reason = NULL, finished_at = NULL, updated_at = $2
-         WHERE kind = 'transfer' AND subject = $1 AND state IN ('parked', 'dead')",
+         WHERE kind = 'transfer' AND subject = $1 AND (
+            state IN ('parked', 'dead')
+            OR state = 'done' AND EXISTS (SELECT 1 FROM files WHERE id = $1 AND state = 'gone')
+         )",
     )
     .bind(file.0)
     .bind(now)
@@ -302,7 +328,7 @@ pub(super) async fn retry(db: &mut SqliteConnection, file: FileId) -> Result<boo
     }
     sqlx::query(
         "UPDATE files SET state = 'pending', reason = NULL, updated_at = $2
-         WHERE id = $1 AND state IN ('parked', 'dead')",
+         WHERE id = $1 AND state IN ('parked', 'dead', 'gone')",
     )
     .bind(file.0)
     .bind(now)
