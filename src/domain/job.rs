@@ -121,7 +121,7 @@ pub struct Job {
     pub lease: Lease,
     /// What is to be done.
     pub task: Task,
-    /// Failed attempts that counted, so far.
+    /// Failed attempts that counted, since it last made headway.
     pub attempts: u32,
     /// Times it was put back through no fault of its own since it last made headway.
     pub snoozes: u32,

@@ -382,7 +382,7 @@ impl Carrier<'_> {
             return Ok(());
         }
         self.checkpoint.odd_size = Some(bytes);
-        self.context.checkpoint(&self.checkpoint.to_value()).await?;
+        self.context.note(&self.checkpoint.to_value()).await?;
         let reason = format!("Zoom announced {announced} bytes and delivers {bytes}; asking once more");
         Err(Outcome::Retry { reason, after: None })
     }

@@ -143,12 +143,19 @@ pub trait Store: Send + Sync + 'static {
     /// [`StoreError::LeaseLost`] when it is no longer ours.
     async fn extend(&self, lease: &Lease, length: Duration) -> Result<(), StoreError>;
 
-    /// Writes what the next holder of the job will need, in place of what was there, and forgets that earlier
-    /// holders lost their lease or were put back.
+    /// Writes what the next holder of the job will need, in place of what was there. The job made headway: that
+    /// earlier runs failed, lost their lease or were put back is forgotten.
     ///
     /// # Errors
     /// [`StoreError::LeaseLost`] when it is no longer ours.
     async fn checkpoint(&self, lease: &Lease, checkpoint: &Value) -> Result<(), StoreError>;
+
+    /// Writes what the next holder of the job will need, in place of what was there, although the job made no
+    /// headway: nothing is forgotten.
+    ///
+    /// # Errors
+    /// [`StoreError::LeaseLost`] when it is no longer ours.
+    async fn note(&self, lease: &Lease, checkpoint: &Value) -> Result<(), StoreError>;
 
     /// Ends a run: the job's new state, what it recorded, the file's state and the jobs that follow, at once.
     ///

@@ -13,6 +13,15 @@ use crate::domain::job::{Cost, JobState, Settlement, Task, WaitsFor};
 pub(super) const LOST_TOO_OFTEN: &str =
     "its workers died, or lost touch with the database, too many times in a row: it may be what kills them";
 
+/// Whether a checkpoint says that the job came further.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Headway {
+    /// It did: what went wrong before is forgotten.
+    Made,
+    /// It did not.
+    None,
+}
+
 /// How a run is written down.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Settled {

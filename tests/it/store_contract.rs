@@ -876,17 +876,38 @@ async fn what_was_said_last_stands_when_a_rest_gives_no_reason(database: Databas
     assert_eq!(only_file(&store).await.reason.as_deref(), Some("connection reset"));
 }
 
-async fn a_checkpoint_replaces_the_one_before_and_forgets_snoozes(database: Database) {
+async fn a_checkpoint_replaces_the_one_before_and_forgets_what_went_wrong(database: Database) {
     let store = database.store().await;
     record(&store, announce(session("s"), vec![file("a")])).await;
-    settle(&store, &claim_one(&store).await, wait(Duration::ZERO, Cost::Snooze)).await;
+    for cost in [Cost::Snooze, Cost::Attempt, Cost::Attempt] {
+        settle(&store, &claim_one(&store).await, wait(Duration::ZERO, cost)).await;
+    }
     let job = claim_one(&store).await;
+    assert_eq!((job.snoozes, job.attempts), (1, 2));
     store.checkpoint(&job.lease, &json!({"a": 1})).await.unwrap();
     store.checkpoint(&job.lease, &json!({"b": "\0"})).await.unwrap();
     settle(&store, &job, wait(Duration::ZERO, Cost::Attempt)).await;
     let job = claim_one(&store).await;
     assert_eq!((job.snoozes, job.attempts), (0, 1));
     assert_eq!(job.checkpoint, Some(json!({"b": "\u{FFFD}"})));
+}
+
+async fn a_note_replaces_the_checkpoint_and_forgets_nothing(database: Database) {
+    let store = database.store().await;
+    record(&store, announce(session("s"), vec![file("a")])).await;
+    for cost in [Cost::Snooze, Cost::Attempt] {
+        settle(&store, &claim_one(&store).await, wait(Duration::ZERO, cost)).await;
+    }
+    let first = store.claim("dying", 1, Duration::ZERO).await.unwrap().remove(0);
+    store.note(&first.lease, &json!({"a": 1})).await.unwrap();
+    assert_eq!(store.sweep(2).await.unwrap(), Swept { returned: 1, parked: 0 });
+    let job = store.claim("dying", 1, Duration::ZERO).await.unwrap().remove(0);
+    assert_eq!((job.snoozes, job.attempts, &job.checkpoint), (1, 1, &Some(json!({"a": 1}))));
+    store.note(&job.lease, &json!({"b": "\0"})).await.unwrap();
+    assert_eq!(store.sweep(2).await.unwrap(), Swept { returned: 0, parked: 1 }, "the second in a row");
+    assert!(lost(store.note(&job.lease, &json!(1)).await, &job.lease));
+    assert!(store.retry(transferred(&job)).await.unwrap());
+    assert_eq!(claim_one(&store).await.checkpoint, Some(json!({"b": "\u{FFFD}"})));
 }
 
 async fn a_dead_transfer_says_why_on_its_file(database: Database) {
@@ -1347,7 +1368,8 @@ on_each_database! {
     a_rest_lasts_as_long_as_it_says_and_costs_what_it_says,
     a_rest_for_ever_is_taken_as_very_long,
     what_was_said_last_stands_when_a_rest_gives_no_reason,
-    a_checkpoint_replaces_the_one_before_and_forgets_snoozes,
+    a_checkpoint_replaces_the_one_before_and_forgets_what_went_wrong,
+    a_note_replaces_the_checkpoint_and_forgets_nothing,
     a_dead_transfer_says_why_on_its_file,
     a_gone_file_says_why_and_has_no_secrets_and_its_manifest_follows,
     an_archived_file_has_its_proof_and_no_secrets,

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::super::announcement::clean_json;
 use super::super::rows::{JobRecord, claimed, millis};
-use super::super::settled::{LOST_TOO_OFTEN, Settled};
+use super::super::settled::{Headway, LOST_TOO_OFTEN, Settled};
 use super::super::{StoreError, Swept};
 use crate::domain::ids::FileId;
 use crate::domain::job::{Job, Lease, Settlement};
@@ -58,14 +58,22 @@ pub(super) async fn extend(pool: &PgPool, lease: &Lease, length: Duration) -> Re
 }
 
 /// Writes a checkpoint. Writes no column that is in an index.
-pub(super) async fn checkpoint(pool: &PgPool, lease: &Lease, checkpoint: &Value) -> Result<(), StoreError> {
+pub(super) async fn checkpoint(
+    pool: &PgPool,
+    lease: &Lease,
+    checkpoint: &Value,
+    headway: Headway,
+) -> Result<(), StoreError> {
     let result = sqlx::query(
-        "UPDATE jobs SET checkpoint = $3, snoozes = 0, lost_leases = 0, updated_at = now()
+        "UPDATE jobs SET checkpoint = $3, attempts = CASE WHEN $4 THEN 0 ELSE attempts END,
+            snoozes = CASE WHEN $4 THEN 0 ELSE snoozes END,
+            lost_leases = CASE WHEN $4 THEN 0 ELSE lost_leases END, updated_at = now()
          WHERE id = $1 AND lease_token = $2 AND state = 'running'",
     )
     .bind(lease.job.0)
     .bind(lease.token)
     .bind(Json(clean_json(checkpoint)))
+    .bind(headway == Headway::Made)
     .execute(pool)
     .await?;
     held(lease, &result)

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::super::announcement::clean_json;
 use super::super::rows::{JobRecord, claimed, millis};
-use super::super::settled::{LOST_TOO_OFTEN, Settled};
+use super::super::settled::{Headway, LOST_TOO_OFTEN, Settled};
 use super::super::{StoreError, Swept};
 use super::now;
 use crate::domain::file::ArchivedFile;
@@ -67,16 +67,19 @@ pub(super) async fn checkpoint(
     db: &mut SqliteConnection,
     lease: &Lease,
     checkpoint: &Value,
+    headway: Headway,
 ) -> Result<(), StoreError> {
     let now = now(db).await?;
     let result = sqlx::query(
-        "UPDATE jobs SET checkpoint = $4, snoozes = 0, lost_leases = 0, updated_at = $3
+        "UPDATE jobs SET checkpoint = $4, attempts = iif($5, 0, attempts), snoozes = iif($5, 0, snoozes),
+            lost_leases = iif($5, 0, lost_leases), updated_at = $3
          WHERE id = $1 AND lease_token = $2 AND state = 'running'",
     )
     .bind(lease.job.0)
     .bind(lease.token)
     .bind(now)
     .bind(Json(clean_json(checkpoint)))
+    .bind(headway == Headway::Made)
     .execute(db)
     .await?;
     held(lease, &result)
