@@ -22,7 +22,7 @@ pub struct WorkerConfig {
     pub retry_base_ms: u64,
     /// Longest rest after a failure, in milliseconds.
     pub retry_max_ms: u64,
-    /// Failed attempts after which a job is dead.
+    /// Failed attempts in a row, without headway, after which a job is dead.
     pub max_attempts: u32,
     /// Leases a job may lose in a row.
     pub max_lost_leases: u32,

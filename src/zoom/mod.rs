@@ -4,6 +4,7 @@
 //! - [`payload`]: what an event says
 //! - [`api`]: questions to Zoom's API, with the credentials for it
 //! - [`download`]: fetching a file, from allowed hosts only
+//! - [`token`]: when a download token expires
 //! - [`address`]: which network addresses may be fetched from
 //! - `client`: the way to Zoom, for both of them
 
@@ -13,3 +14,4 @@ mod client;
 pub mod download;
 pub mod payload;
 pub mod signature;
+pub mod token;

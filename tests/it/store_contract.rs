@@ -18,6 +18,7 @@ use zoom_archiver::domain::recording::{
 use zoom_archiver::store::{self, Recorded, SharedStore, StoreError, Swept, TransferWork};
 
 use crate::support::database::{Database, config, on_each_database};
+use crate::support::service::PATIENCE;
 
 const LEASE: Duration = Duration::from_secs(600);
 const AN_HOUR: Duration = Duration::from_secs(3600);
@@ -140,6 +141,10 @@ fn done(next: Vec<(Task, Duration)>) -> Settlement {
     Settlement::Done(Box::new(Completion { archived: None, next }))
 }
 
+fn gone(next: Vec<(Task, Duration)>) -> Settlement {
+    Settlement::Gone { reason: "Zoom does not know it".into(), next }
+}
+
 fn archived_as(key: &str) -> ArchivedFile {
     ArchivedFile {
         object_key: key.into(),
@@ -186,6 +191,14 @@ async fn archive_one(store: &SharedStore, session_id: &str, rest: Duration) -> R
     let recording = work(store, transferred(&job)).await.recording.id;
     settle(store, &job, archive(transferred(&job), vec![(Task::Manifest(recording), rest)])).await;
     recording
+}
+
+/// A file that is gone, and nothing to do.
+async fn gone_file(store: &SharedStore) -> FileId {
+    record(store, announce(session("s"), vec![file("a")])).await;
+    let job = claim_one(store).await;
+    settle(store, &job, gone(vec![])).await;
+    transferred(&job)
 }
 
 /// A manifest that waits and is due, and nothing else to do.
@@ -470,6 +483,59 @@ async fn what_is_parked_or_dead_goes_again_when_a_person_says_so_and_nothing_els
     assert!(!store.retry(FileId::new()).await.unwrap(), "nobody knows it");
 }
 
+async fn a_gone_file_goes_again_when_a_person_says_so(database: Database) {
+    let store = database.store().await;
+    let known = gone_file(&store).await;
+    assert!(store.retry(known).await.unwrap());
+    let woken = only_file(&store).await;
+    assert_eq!((woken.state, woken.reason), (FileState::Pending, None));
+    let job = claim_one(&store).await;
+    assert_eq!((transferred(&job), job.attempts), (known, 0));
+    assert!(!store.retry(known).await.unwrap(), "it runs");
+    settle(&store, &job, archive(known, vec![])).await;
+    assert!(!store.retry(known).await.unwrap(), "it is archived");
+}
+
+async fn a_gone_file_is_woken_by_a_url_and_by_nothing_less(database: Database) {
+    let store = database.store().await;
+    let known = gone_file(&store).await;
+    let mut token_alone = without_access("a");
+    token_alone.download_token = Some("fresh".to_owned().into());
+    token_alone.announced_bytes = Some(1234);
+    for poor in [without_access("a"), token_alone] {
+        let recorded = record(&store, announce(session("s"), vec![poor])).await;
+        assert_eq!(recorded, Recorded { new_files: 0, known_files: 1, woken: 0 });
+        assert_eq!(only_file(&store).await.state, FileState::Gone);
+        assert_eq!(access(&store, known).await, (None, None));
+    }
+
+    let fresh = announce(session("s"), vec![with_access("a", "https://zoom.us/fresh", "fresh")]);
+    assert_eq!(record(&store, fresh).await.woken, 1);
+    let woken = only_file(&store).await;
+    assert_eq!((woken.state, woken.reason, woken.announced_bytes), (FileState::Pending, None, Some(1000)));
+    assert_eq!(
+        access(&store, known).await,
+        (Some("https://zoom.us/fresh".to_owned()), Some("fresh".to_owned()))
+    );
+    let job = claim_one(&store).await;
+    assert_eq!((transferred(&job), job.attempts, &job.checkpoint), (known, 0, &None));
+    settle(&store, &job, archive(known, vec![])).await;
+    assert_eq!(only_file(&store).await.state, FileState::Archived);
+}
+
+async fn a_file_that_is_announced_anew_while_it_is_found_gone_is_not_gone(database: Database) {
+    let store = database.store().await;
+    record(&store, announce(session("s"), vec![file("a")])).await;
+    let job = claim_one(&store).await;
+    record(&store, announce(session("s"), vec![with_access("a", "https://zoom.us/fresh", "fresh")])).await;
+    settle(&store, &job, gone(vec![])).await;
+    assert_eq!(only_file(&store).await.state, FileState::Pending);
+    let again = claim_one(&store).await;
+    assert_eq!(access(&store, transferred(&again)).await.1.as_deref(), Some("fresh"));
+    settle(&store, &again, gone(vec![])).await;
+    assert_eq!(only_file(&store).await.state, FileState::Gone, "the wish was for one run");
+}
+
 async fn a_dead_transfer_stays_dead_but_its_file_is_refreshed(database: Database) {
     let store = database.store().await;
     record(&store, announce(session("s"), vec![file("a")])).await;
@@ -558,13 +624,14 @@ async fn recording_and_settling_at_once_wakes_or_finishes_every_file(database: D
     tasks.spawn(async move {
         record(&recorder, announce(session("s"), fresh)).await;
     });
-    for _ in 0..4 {
+    for worker in 0..4 {
         let store = store.clone();
         tasks.spawn(async move {
             while let Some(job) = claim(&store, 1).await.pop() {
                 let file = transferred(&job);
                 if access(&store, file).await.1.as_deref() == Some("stale") {
-                    settle(&store, &job, park(WaitsFor::Token)).await;
+                    let ending = if worker % 2 == 0 { park(WaitsFor::Token) } else { gone(vec![]) };
+                    settle(&store, &job, ending).await;
                 } else {
                     settle(&store, &job, archive(file, vec![])).await;
                 }
@@ -572,11 +639,12 @@ async fn recording_and_settling_at_once_wakes_or_finishes_every_file(database: D
         });
     }
     tasks.join_all().await;
-    // Whoever read the stale token was told of the fresh one, before or after it parked.
+    // Whoever read the stale token was told of the fresh one, before or after it parked or found the file gone.
     while let Some(job) = claim(&store, 1).await.pop() {
         settle(&store, &job, archive(transferred(&job), vec![])).await;
     }
     assert_eq!(jobs(&store).await, stand(&[("transfer", JobState::Done, 12)]));
+    assert!(all_files(&store).await.iter().all(|file| file.state == FileState::Archived));
 }
 
 async fn a_caller_that_goes_away_leaves_nothing_half_done(database: Database) {
@@ -689,8 +757,9 @@ async fn a_lease_that_is_lost_writes_nothing(database: Database) {
         assert!(lost(store.extend(lease, LEASE).await, lease), "{holder} holds it");
         assert!(lost(store.checkpoint(lease, &json!("stale")).await, lease), "{holder} holds it");
         let next = vec![(Task::Manifest(RecordingId::new()), Duration::ZERO)];
-        let settlement = archive(transferred(&stale), next);
+        let settlement = archive(transferred(&stale), next.clone());
         assert!(lost(store.settle(lease, settlement).await, lease), "{holder} holds it");
+        assert!(lost(store.settle(lease, gone(next)).await, lease), "{holder} holds it");
         assert!(lost(store.settle(lease, dead()).await, lease), "{holder} holds it");
         if holder == "nobody" {
             let held = claim_one(&store).await;
@@ -807,17 +876,38 @@ async fn what_was_said_last_stands_when_a_rest_gives_no_reason(database: Databas
     assert_eq!(only_file(&store).await.reason.as_deref(), Some("connection reset"));
 }
 
-async fn a_checkpoint_replaces_the_one_before_and_forgets_snoozes(database: Database) {
+async fn a_checkpoint_replaces_the_one_before_and_forgets_what_went_wrong(database: Database) {
     let store = database.store().await;
     record(&store, announce(session("s"), vec![file("a")])).await;
-    settle(&store, &claim_one(&store).await, wait(Duration::ZERO, Cost::Snooze)).await;
+    for cost in [Cost::Snooze, Cost::Attempt, Cost::Attempt] {
+        settle(&store, &claim_one(&store).await, wait(Duration::ZERO, cost)).await;
+    }
     let job = claim_one(&store).await;
+    assert_eq!((job.snoozes, job.attempts), (1, 2));
     store.checkpoint(&job.lease, &json!({"a": 1})).await.unwrap();
     store.checkpoint(&job.lease, &json!({"b": "\0"})).await.unwrap();
     settle(&store, &job, wait(Duration::ZERO, Cost::Attempt)).await;
     let job = claim_one(&store).await;
     assert_eq!((job.snoozes, job.attempts), (0, 1));
     assert_eq!(job.checkpoint, Some(json!({"b": "\u{FFFD}"})));
+}
+
+async fn a_note_replaces_the_checkpoint_and_forgets_nothing(database: Database) {
+    let store = database.store().await;
+    record(&store, announce(session("s"), vec![file("a")])).await;
+    for cost in [Cost::Snooze, Cost::Attempt] {
+        settle(&store, &claim_one(&store).await, wait(Duration::ZERO, cost)).await;
+    }
+    let first = store.claim("dying", 1, Duration::ZERO).await.unwrap().remove(0);
+    store.note(&first.lease, &json!({"a": 1})).await.unwrap();
+    assert_eq!(store.sweep(2).await.unwrap(), Swept { returned: 1, parked: 0 });
+    let job = store.claim("dying", 1, Duration::ZERO).await.unwrap().remove(0);
+    assert_eq!((job.snoozes, job.attempts, &job.checkpoint), (1, 1, &Some(json!({"a": 1}))));
+    store.note(&job.lease, &json!({"b": "\0"})).await.unwrap();
+    assert_eq!(store.sweep(2).await.unwrap(), Swept { returned: 0, parked: 1 }, "the second in a row");
+    assert!(lost(store.note(&job.lease, &json!(1)).await, &job.lease));
+    assert!(store.retry(transferred(&job)).await.unwrap());
+    assert_eq!(claim_one(&store).await.checkpoint, Some(json!({"b": "\u{FFFD}"})));
 }
 
 async fn a_dead_transfer_says_why_on_its_file(database: Database) {
@@ -828,6 +918,26 @@ async fn a_dead_transfer_says_why_on_its_file(database: Database) {
     assert_eq!((file.state, file.reason.as_deref()), (FileState::Dead, Some("too many attempts")));
     assert_eq!(jobs(&store).await, stand(&[("transfer", JobState::Dead, 1)]));
     assert_eq!(database.number("SELECT attempts FROM jobs").await, 1, "dying costs an attempt");
+}
+
+async fn a_gone_file_says_why_and_has_no_secrets_and_its_manifest_follows(database: Database) {
+    let store = database.store().await;
+    record(&store, announce(session("s"), vec![file("a")])).await;
+    let job = claim_one(&store).await;
+    store.checkpoint(&job.lease, &json!({"parts": [1]})).await.unwrap();
+    let known = work(&store, transferred(&job)).await;
+    let manifest = Task::Manifest(known.recording.id);
+    settle(&store, &job, gone(vec![(manifest, Duration::ZERO)])).await;
+
+    let file = only_file(&store).await;
+    assert_eq!((file.state, file.reason.as_deref()), (FileState::Gone, Some("Zoom does not know it")));
+    assert_eq!(access(&store, file.id).await, (None, None));
+    assert_eq!(
+        jobs(&store).await,
+        stand(&[("manifest", JobState::Waiting, 1), ("transfer", JobState::Done, 1)])
+    );
+    assert_eq!(database.number("SELECT count(*) FROM jobs WHERE checkpoint IS NOT NULL").await, 0);
+    assert_eq!(claim_one(&store).await.task, manifest);
 }
 
 async fn an_archived_file_has_its_proof_and_no_secrets(database: Database) {
@@ -1162,11 +1272,7 @@ async fn a_transfer_that_parks_at_the_very_moment_of_a_fresh_token_is_woken() {
     let recorder = store.clone();
     let recorded =
         tokio::spawn(async move { record(&recorder, announce(session("s"), vec![file("a")])).await });
-    let blocked = "SELECT count(*) FROM pg_stat_activity
-        WHERE datname = current_database() AND wait_event_type = 'Lock'";
-    while database.number(blocked).await == 0 {
-        assert!(!recorded.is_finished(), "the event did not wait for the job's row");
-    }
+    until_somebody_waits_for_a_lock(&database).await;
     let file = "UPDATE files SET state = 'parked', reason = 'expired'";
     parking.execute(file).await.expect("the file is parked");
     parking.commit().await.expect("the parking commits");
@@ -1175,6 +1281,40 @@ async fn a_transfer_that_parks_at_the_very_moment_of_a_fresh_token_is_woken() {
     let woken = only_file(&store).await;
     assert_eq!((woken.state, woken.reason), (FileState::Pending, None));
     assert_eq!(jobs(&store).await, stand(&[("transfer", JobState::Waiting, 1)]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_that_is_found_gone_at_the_very_moment_of_a_fresh_url_is_woken() {
+    let Some(database) = Database::postgres().await else { return };
+    let store = database.store().await;
+    record(&store, announce(session("s"), vec![file("a")])).await;
+    claim_one(&store).await;
+
+    let mut losing = database.postgres_pool().begin().await.expect("a transaction begins");
+    let job =
+        "UPDATE jobs SET state = 'done', finished_at = now(), lease_owner = NULL, lease_expires_at = NULL";
+    losing.execute(job).await.expect("the job is done");
+    let recorder = store.clone();
+    let fresh = announce(session("s"), vec![with_access("a", "https://zoom.us/fresh", "fresh")]);
+    let recorded = tokio::spawn(async move { record(&recorder, fresh).await });
+    until_somebody_waits_for_a_lock(&database).await;
+    let file = "UPDATE files SET state = 'gone', reason = 'gone', download_url = NULL, download_token = NULL";
+    losing.execute(file).await.expect("the file is gone");
+    losing.commit().await.expect("the loss commits");
+
+    assert_eq!(recorded.await.expect("the event is recorded").woken, 1);
+    let woken = only_file(&store).await;
+    assert_eq!((woken.state, woken.reason), (FileState::Pending, None));
+    assert_eq!(access(&store, woken.id).await.0.as_deref(), Some("https://zoom.us/fresh"));
+    assert_eq!(jobs(&store).await, stand(&[("transfer", JobState::Waiting, 1)]));
+}
+
+/// Waits until a statement stands before a row that somebody else has locked.
+async fn until_somebody_waits_for_a_lock(database: &Database) {
+    let blocked = "SELECT count(*) FROM pg_stat_activity
+        WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    let asked = async { while database.number(blocked).await == 0 {} };
+    tokio::time::timeout(PATIENCE, asked).await.expect("nobody waits for the row");
 }
 
 #[tokio::test]
@@ -1208,6 +1348,9 @@ on_each_database! {
     a_transfer_that_is_parked_for_a_token_is_woken_by_a_fresh_one,
     a_transfer_that_is_parked_for_a_person_is_not_woken_by_an_event,
     what_is_parked_or_dead_goes_again_when_a_person_says_so_and_nothing_else_does,
+    a_gone_file_goes_again_when_a_person_says_so,
+    a_gone_file_is_woken_by_a_url_and_by_nothing_less,
+    a_file_that_is_announced_anew_while_it_is_found_gone_is_not_gone,
     a_dead_transfer_stays_dead_but_its_file_is_refreshed,
     a_token_that_comes_while_the_transfer_runs_is_not_slept_through,
     the_same_recording_from_sixteen_at_once_is_recorded_once,
@@ -1225,8 +1368,10 @@ on_each_database! {
     a_rest_lasts_as_long_as_it_says_and_costs_what_it_says,
     a_rest_for_ever_is_taken_as_very_long,
     what_was_said_last_stands_when_a_rest_gives_no_reason,
-    a_checkpoint_replaces_the_one_before_and_forgets_snoozes,
+    a_checkpoint_replaces_the_one_before_and_forgets_what_went_wrong,
+    a_note_replaces_the_checkpoint_and_forgets_nothing,
     a_dead_transfer_says_why_on_its_file,
+    a_gone_file_says_why_and_has_no_secrets_and_its_manifest_follows,
     an_archived_file_has_its_proof_and_no_secrets,
     an_archived_file_takes_no_secret_again,
     a_transfer_that_archived_its_file_is_done_whatever_came_meanwhile,

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use zoom_archiver::config::worker::WorkerConfig;
 use zoom_archiver::config::{Config, load};
 use zoom_archiver::domain::file::{FileRow, FileState};
-use zoom_archiver::domain::job::{Job, JobState, Outcome, WaitsFor};
+use zoom_archiver::domain::job::{Job, JobState, Outcome, Task, WaitsFor};
 use zoom_archiver::store::{self, SharedStore};
 use zoom_archiver::worker::{Board, JobContext, Pool, Runner};
 
@@ -122,6 +122,62 @@ async fn a_job_is_tried_again_until_its_attempts_are_spent_and_then_it_is_dead_w
     let file = bench.file().await;
     assert_eq!(file.state, FileState::Dead);
     assert!(file.reason.unwrap().contains("failure 4"));
+}
+
+#[tokio::test]
+async fn a_job_that_fails_again_and_again_but_moves_on_each_time_does_not_die() {
+    let mut bench = Bench::new().await;
+    bench.config.max_attempts = 2;
+    bench.store.record(&session("s", 1)).await.unwrap();
+    let (worker, stop) = bench.work(move |job, context| async move {
+        let parts = job.checkpoint.as_ref().map_or(0, |checkpoint| checkpoint["parts"].as_u64().unwrap());
+        if parts == 80 {
+            let reason = format!("{} attempts", job.attempts);
+            return Outcome::Park { waits_for: WaitsFor::Person, reason };
+        }
+        context.checkpoint(&json!({"parts": parts + 1})).await.unwrap();
+        Outcome::Retry { reason: "cut".to_owned(), after: None }
+    });
+    bench.until(JobState::Parked, 1).await;
+    stop.cancel();
+    worker.await.unwrap();
+    assert_eq!(bench.file().await.reason.unwrap(), "1 attempts");
+}
+
+#[tokio::test]
+async fn a_job_that_only_remembers_things_dies_of_its_failures() {
+    let mut bench = Bench::new().await;
+    bench.config.max_attempts = 3;
+    bench.store.record(&session("s", 1)).await.unwrap();
+    let (worker, stop) = bench.work(move |job, context| async move {
+        context.note(&json!({"seen": job.attempts})).await.unwrap();
+        Outcome::Retry { reason: format!("failure {}", job.attempts), after: None }
+    });
+    bench.until(JobState::Dead, 1).await;
+    stop.cancel();
+    worker.await.unwrap();
+    assert!(bench.file().await.reason.unwrap().contains("failure 2"));
+}
+
+#[tokio::test]
+async fn a_file_that_zoom_has_no_more_is_gone_and_what_follows_is_done_too() {
+    let bench = Bench::new().await;
+    bench.store.record(&session("s", 1)).await.unwrap();
+    let recording = bench.file().await.recording_id;
+    let (worker, stop) = bench.work(move |job, _| async move {
+        match job.task {
+            Task::Transfer(_) => Outcome::Gone {
+                reason: "404, and the API agrees".to_owned(),
+                next: vec![(Task::Manifest(recording), Duration::ZERO)],
+            },
+            Task::Manifest(_) => Outcome::Done(Box::default()),
+        }
+    });
+    bench.until(JobState::Done, 2).await;
+    stop.cancel();
+    worker.await.unwrap();
+    let file = bench.file().await;
+    assert_eq!((file.state, file.reason.as_deref()), (FileState::Gone, Some("404, and the API agrees")));
 }
 
 #[tokio::test]

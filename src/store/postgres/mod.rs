@@ -22,6 +22,7 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{Connection, PgConnection, PgPool};
 
 use super::migrations::{self, Migrated};
+use super::settled::Headway;
 use super::unbroken::unbroken;
 use super::{Depth, Recorded, Store, StoreError, Swept, TransferWork};
 use crate::config::store::StoreConfig;
@@ -96,7 +97,11 @@ impl Store for PostgresStore {
     }
 
     async fn checkpoint(&self, lease: &Lease, checkpoint: &Value) -> Result<(), StoreError> {
-        bounded(queue::checkpoint(&self.pool, lease, checkpoint)).await
+        bounded(queue::checkpoint(&self.pool, lease, checkpoint, Headway::Made)).await
+    }
+
+    async fn note(&self, lease: &Lease, checkpoint: &Value) -> Result<(), StoreError> {
+        bounded(queue::checkpoint(&self.pool, lease, checkpoint, Headway::None)).await
     }
 
     async fn settle(&self, lease: &Lease, settlement: Settlement) -> Result<(), StoreError> {

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::super::announcement::clean_json;
 use super::super::rows::{JobRecord, claimed, millis};
-use super::super::settled::{LOST_TOO_OFTEN, Settled};
+use super::super::settled::{Headway, LOST_TOO_OFTEN, Settled};
 use super::super::{StoreError, Swept};
 use crate::domain::ids::FileId;
 use crate::domain::job::{Job, Lease, Settlement};
@@ -58,14 +58,22 @@ pub(super) async fn extend(pool: &PgPool, lease: &Lease, length: Duration) -> Re
 }
 
 /// Writes a checkpoint. Writes no column that is in an index.
-pub(super) async fn checkpoint(pool: &PgPool, lease: &Lease, checkpoint: &Value) -> Result<(), StoreError> {
+pub(super) async fn checkpoint(
+    pool: &PgPool,
+    lease: &Lease,
+    checkpoint: &Value,
+    headway: Headway,
+) -> Result<(), StoreError> {
     let result = sqlx::query(
-        "UPDATE jobs SET checkpoint = $3, snoozes = 0, lost_leases = 0, updated_at = now()
+        "UPDATE jobs SET checkpoint = $3, attempts = CASE WHEN $4 THEN 0 ELSE attempts END,
+            snoozes = CASE WHEN $4 THEN 0 ELSE snoozes END,
+            lost_leases = CASE WHEN $4 THEN 0 ELSE lost_leases END, updated_at = now()
          WHERE id = $1 AND lease_token = $2 AND state = 'running'",
     )
     .bind(lease.job.0)
     .bind(lease.token)
     .bind(Json(clean_json(checkpoint)))
+    .bind(headway == Headway::Made)
     .execute(pool)
     .await?;
     held(lease, &result)
@@ -104,6 +112,7 @@ pub(super) async fn settle(pool: &PgPool, lease: &Lease, settlement: Settlement)
         .bind(settled.next.iter().map(|(task, _)| task.kind()).collect::<Vec<_>>())
         .bind(settled.next.iter().map(|(task, _)| task.subject()).collect::<Vec<_>>())
         .bind(settled.next.iter().map(|(_, rest_ms)| *rest_ms).collect::<Vec<_>>())
+        .bind(&settled.gone)
         .fetch_one(pool)
         .await?;
     if jobs == 1 { Ok(()) } else { Err(StoreError::LeaseLost(lease.job)) }
@@ -142,6 +151,13 @@ file AS (
     FROM job
     WHERE job.kind = 'transfer' AND files.id = job.subject AND job.state IN ('waiting', 'parked', 'dead')
         AND files.state NOT IN ('archived', 'skipped', 'gone')
+),
+gone AS (
+    UPDATE files SET state = 'gone', reason = $24, download_url = NULL, download_token = NULL,
+        updated_at = now()
+    FROM job
+    WHERE $24 IS NOT NULL AND job.kind = 'transfer' AND files.id = job.subject AND job.state = 'done'
+        AND files.state NOT IN ('archived', 'skipped')
 ),
 archived AS (
     UPDATE files SET state = 'archived', reason = NULL, object_key = $12, bytes = $13, sha256 = $14,
@@ -210,18 +226,24 @@ SELECT count(*) FILTER (WHERE NOT parks), count(*) FILTER (WHERE parks) FROM job
     Ok(Swept { returned: u64::try_from(returned).unwrap_or(0), parked: u64::try_from(parked).unwrap_or(0) })
 }
 
-/// Wakes a parked or dead transfer, and its file.
+/// Wakes a parked or dead transfer, or that of a gone file, and the file.
 pub(super) async fn retry(pool: &PgPool, file: FileId) -> Result<bool, StoreError> {
     let result = sqlx::query(
         "
-WITH job AS (
+WITH held AS MATERIALIZED (
+    SELECT job.id FROM jobs job JOIN files file ON file.id = job.subject
+    WHERE job.kind = 'transfer' AND job.subject = $1
+        AND (job.state IN ('parked', 'dead') OR job.state = 'done' AND file.state = 'gone')
+    FOR UPDATE OF job, file
+),
+job AS (
     UPDATE jobs SET state = 'waiting', run_at = now(), attempts = 0, snoozes = 0, lost_leases = 0,
         waits_for = NULL, reason = NULL, finished_at = NULL, updated_at = now()
-    WHERE kind = 'transfer' AND subject = $1 AND state IN ('parked', 'dead')
+    FROM held WHERE jobs.id = held.id
     RETURNING subject
 )
 UPDATE files SET state = 'pending', reason = NULL, updated_at = now()
-FROM job WHERE files.id = job.subject AND files.state IN ('parked', 'dead')",
+FROM job WHERE files.id = job.subject AND files.state IN ('parked', 'dead', 'gone')",
     )
     .bind(file.0)
     .execute(pool)

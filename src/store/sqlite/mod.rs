@@ -20,6 +20,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, S
 use sqlx::{ConnectOptions, Connection, SqliteConnection, SqlitePool};
 
 use super::migrations::{self, Migrated};
+use super::settled::Headway;
 use super::unbroken::unbroken;
 use super::{Depth, Recorded, Store, StoreError, Swept, TransferWork};
 use crate::config::store::StoreConfig;
@@ -154,7 +155,15 @@ impl Store for SqliteStore {
     async fn checkpoint(&self, lease: &Lease, checkpoint: &Value) -> Result<(), StoreError> {
         let (lease, checkpoint) = (lease.clone(), checkpoint.clone());
         self.write(move |transaction| {
-            Box::pin(async move { queue::checkpoint(transaction, &lease, &checkpoint).await })
+            Box::pin(async move { queue::checkpoint(transaction, &lease, &checkpoint, Headway::Made).await })
+        })
+        .await
+    }
+
+    async fn note(&self, lease: &Lease, checkpoint: &Value) -> Result<(), StoreError> {
+        let (lease, checkpoint) = (lease.clone(), checkpoint.clone());
+        self.write(move |transaction| {
+            Box::pin(async move { queue::checkpoint(transaction, &lease, &checkpoint, Headway::None).await })
         })
         .await
     }

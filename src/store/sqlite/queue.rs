@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::super::announcement::clean_json;
 use super::super::rows::{JobRecord, claimed, millis};
-use super::super::settled::{LOST_TOO_OFTEN, Settled};
+use super::super::settled::{Headway, LOST_TOO_OFTEN, Settled};
 use super::super::{StoreError, Swept};
 use super::now;
 use crate::domain::file::ArchivedFile;
@@ -67,16 +67,19 @@ pub(super) async fn checkpoint(
     db: &mut SqliteConnection,
     lease: &Lease,
     checkpoint: &Value,
+    headway: Headway,
 ) -> Result<(), StoreError> {
     let now = now(db).await?;
     let result = sqlx::query(
-        "UPDATE jobs SET checkpoint = $4, snoozes = 0, lost_leases = 0, updated_at = $3
+        "UPDATE jobs SET checkpoint = $4, attempts = iif($5, 0, attempts), snoozes = iif($5, 0, snoozes),
+            lost_leases = iif($5, 0, lost_leases), updated_at = $3
          WHERE id = $1 AND lease_token = $2 AND state = 'running'",
     )
     .bind(lease.job.0)
     .bind(lease.token)
     .bind(now)
     .bind(Json(clean_json(checkpoint)))
+    .bind(headway == Headway::Made)
     .execute(db)
     .await?;
     held(lease, &result)
@@ -109,6 +112,9 @@ pub(super) async fn settle(
     let task = Task::from_row(&kind, subject)?;
     if let Task::Transfer(file) = task {
         settle_file(db, file, state, settled.reason.as_deref(), now).await?;
+        if let Some(reason) = settled.gone.as_deref().filter(|_| !again) {
+            lose_file(db, file, reason, now).await?;
+        }
     }
     if let Some((id, file)) = &settled.archived {
         archive_file(db, *id, file, now).await?;
@@ -177,6 +183,26 @@ async fn settle_file(
     )
     .bind(file.0)
     .bind(transfer.as_str())
+    .bind(reason)
+    .bind(now)
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Writes that a file is gone at Zoom.
+async fn lose_file(
+    db: &mut SqliteConnection,
+    file: FileId,
+    reason: &str,
+    now: i64,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "UPDATE files SET state = 'gone', reason = $2, download_url = NULL, download_token = NULL,
+            updated_at = $3
+         WHERE id = $1 AND state NOT IN ('archived', 'skipped')",
+    )
+    .bind(file.0)
     .bind(reason)
     .bind(now)
     .execute(db)
@@ -285,13 +311,16 @@ pub(super) async fn sweep(db: &mut SqliteConnection, max_lost_leases: u32) -> Re
     Ok(swept)
 }
 
-/// Wakes a parked or dead transfer, and its file.
+/// Wakes a parked or dead transfer, or that of a gone file, and the file.
 pub(super) async fn retry(db: &mut SqliteConnection, file: FileId) -> Result<bool, StoreError> {
     let now = now(db).await?;
     let woken = sqlx::query(
         "UPDATE jobs SET state = 'waiting', run_at = $2, attempts = 0, snoozes = 0, lost_leases = 0,
             waits_for = NULL, reason = NULL, finished_at = NULL, updated_at = $2
-         WHERE kind = 'transfer' AND subject = $1 AND state IN ('parked', 'dead')",
+         WHERE kind = 'transfer' AND subject = $1 AND (
+            state IN ('parked', 'dead')
+            OR state = 'done' AND EXISTS (SELECT 1 FROM files WHERE id = $1 AND state = 'gone')
+         )",
     )
     .bind(file.0)
     .bind(now)
@@ -302,7 +331,7 @@ pub(super) async fn retry(db: &mut SqliteConnection, file: FileId) -> Result<boo
     }
     sqlx::query(
         "UPDATE files SET state = 'pending', reason = NULL, updated_at = $2
-         WHERE id = $1 AND state IN ('parked', 'dead')",
+         WHERE id = $1 AND state IN ('parked', 'dead', 'gone')",
     )
     .bind(file.0)
     .bind(now)
