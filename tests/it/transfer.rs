@@ -224,17 +224,18 @@ async fn a_size_other_than_announced_is_asked_for_once_more_then_believed_and_ma
 
 #[tokio::test]
 async fn a_file_without_the_shape_of_its_type_is_asked_for_once_more_then_archived_and_marked() {
-    let broken: [(&str, &str, &'static [u8], &str); 3] = [
-        ("MP4", "MP4", b"\x00\x00\x00\x18ftypisom but no index", "its last box is cut short"),
-        ("TRANSCRIPT", "VTT", b"1\n00:00:01.000 --> 00:00:02.000\nHello\n", "it does not begin with WEBVTT"),
-        ("SUMMARY", "JSON", b"[1, 2", "it is no JSON (line 1)"),
+    let video = b"\x00\x00\x00\x18ftypisom but no index";
+    let broken: [(EventKind, &str, &str, &'static [u8], &str); 3] = [
+        (EventKind::Recording, "MP4", "MP4", video, "its last box is cut short"),
+        (EventKind::Transcript, "TRANSCRIPT", "VTT", b"1\n00:00:01.000", "it does not begin with WEBVTT"),
+        (EventKind::Summary, "SUMMARY", "JSON", b"[1, 2", "it is no JSON (line 1)"),
     ];
-    for (file_type, extension, bytes, doubt) in broken {
+    for (kind, file_type, extension, bytes, doubt) in broken {
         let scene = Scene::start().await;
         let content = Content::Embedded(bytes);
         let recording = FakeRecording::new(RecordingKind::VideoSdk, 7)
             .with([FakeFile::new(file_type, extension, "shared_screen", content)]);
-        scene.announce(&recording, EventKind::Recording).await;
+        scene.announce(&recording, kind).await;
         let file = scene.one_file_in(FileState::Archived).await;
         scene.assert_archived(&file, content);
         assert_eq!(file.archived.as_ref().unwrap().mark, Some(format!("suspect: {doubt}")));

@@ -31,7 +31,7 @@ pub(super) async fn check_size(
         return Ok(());
     }
     checkpoint.odd_size = Some(bytes);
-    context.checkpoint(&checkpoint.to_value()).await?;
+    context.note(&checkpoint.to_value()).await?;
     let reason = format!("Zoom announced {announced} bytes and delivers {bytes}; asking once more");
     Err(Outcome::Retry { reason, after: None }.into())
 }

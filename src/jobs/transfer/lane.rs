@@ -31,6 +31,22 @@ pub(super) struct Source {
     pub(super) context: JobContext,
 }
 
+/// Why a part could not be fetched.
+#[derive(Debug)]
+pub(super) enum FetchError {
+    /// Something at Zoom.
+    Zoom(DownloadError),
+    /// In place of the piece Zoom sends the file from its start, perhaps another version of it: this is the answer,
+    /// to be read instead.
+    FromStart(Box<Download>),
+}
+
+impl From<DownloadError> for FetchError {
+    fn from(error: DownloadError) -> Self {
+        Self::Zoom(error)
+    }
+}
+
 /// A part that has been fetched.
 pub(super) struct Fetched {
     pub(super) content: Filled,
@@ -69,21 +85,20 @@ impl Lane {
     /// Fetches the part that begins at `from` and fills the buffer, or ends with the file.
     ///
     /// # Errors
-    /// See [`DownloadError`]; what passes by connecting anew has been tried.
-    pub(super) async fn fetch(&mut self, mut buffer: Buffer, from: u64) -> Result<Fetched, DownloadError> {
+    /// See [`FetchError`]; what passes by connecting anew has been tried.
+    pub(super) async fn fetch(&mut self, mut buffer: Buffer, from: u64) -> Result<Fetched, FetchError> {
         let (mut reconnects, mut since) = (0, 0);
         let last = loop {
             match self.fill(&mut buffer, from).await {
                 Ok(last) => break last,
-                Err(error) if !is_interruption(&error) => return Err(error),
-                Err(error) => {
+                Err(FetchError::Zoom(error)) if is_interruption(&error) => {
                     let brought = buffer.content().len() as u64;
                     if brought - since >= HEADWAY_BYTES {
                         reconnects = 0;
                     }
                     reconnects += 1;
                     if reconnects > MAX_RECONNECTS {
-                        return Err(error);
+                        return Err(error.into());
                     }
                     tracing::info!(reason = %error, position = from + brought, "going on by another connection");
                     metrics::counter!("zoom_archiver_reconnects_total").increment(1);
@@ -91,6 +106,7 @@ impl Lane {
                     self.reading = None;
                     tokio::time::sleep(RECONNECT_REST * (1 << (reconnects - 1))).await;
                 }
+                Err(error) => return Err(error),
             }
         };
         let crc64nvme = checksum::crc64nvme(buffer.content());
@@ -98,7 +114,7 @@ impl Lane {
     }
 
     /// Fills the buffer, which holds what comes after `from`; says whether the file ends with it.
-    async fn fill(&mut self, buffer: &mut Buffer, from: u64) -> Result<bool, DownloadError> {
+    async fn fill(&mut self, buffer: &mut Buffer, from: u64) -> Result<bool, FetchError> {
         let length = self.source.version.length;
         loop {
             let at = from + buffer.content().len() as u64;
@@ -118,7 +134,7 @@ impl Lane {
                     None if length.is_none() => return Ok(true),
                     None => {
                         let reason = "the answer ended before the file did".to_owned();
-                        return Err(DownloadError::Interrupted(reason));
+                        return Err(DownloadError::Interrupted(reason).into());
                     }
                 }
             }
@@ -135,7 +151,7 @@ impl Lane {
     }
 
     /// The download that goes on at `at`; opened when there is none. `None` when the file ends there.
-    async fn reading_at(&mut self, at: u64, end: u64) -> Result<Option<&mut Reading>, DownloadError> {
+    async fn reading_at(&mut self, at: u64, end: u64) -> Result<Option<&mut Reading>, FetchError> {
         if self.reading.as_ref().is_none_or(|reading| reading.position != at) {
             self.reading = None;
             let source = &self.source;
@@ -146,12 +162,9 @@ impl Lane {
                 Err(DownloadError::BeyondEnd { length: Some(length) }) if length == at => return Ok(None),
                 opened => opened?,
             };
-            if download.offset() != at {
-                return Err(DownloadError::NoRanges("it sends the whole file".to_owned()));
-            }
-            let (then, now) = (source.version.length, download.version().length);
-            if then.is_some() && then != now && !download.is_piece() {
-                return Err(DownloadError::Changed("it has another length".to_owned()));
+            let is_other = !download.is_piece() && download.version().length != source.version.length;
+            if download.offset() != at || is_other {
+                return Err(FetchError::FromStart(Box::new(download)));
             }
             self.reading = Some(Reading { download, rest: Bytes::new(), position: at });
         }

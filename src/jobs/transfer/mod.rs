@@ -24,7 +24,7 @@ use tracing::info;
 
 use self::access::Access;
 use self::checkpoint::{Begun, Measured, TransferCheckpoint};
-use self::lane::{Fetched, Lane, Source};
+use self::lane::{FetchError, Fetched, Lane, Source};
 use self::pipeline::{Pipeline, Ready};
 use self::resume::Left;
 use super::Jobs;
@@ -41,6 +41,9 @@ use crate::store::{StoreError, TransferWork};
 use crate::worker::JobContext;
 use crate::zoom::download::{Download, DownloadError, Piece, Version};
 
+/// Times that one run lets Zoom send the file from its start again.
+const MAX_RESTARTS: usize = 3;
+
 /// Runs a transfer.
 pub async fn run(jobs: &Jobs, file: FileId, job: &Job, context: &JobContext) -> Outcome {
     tokio::select! {
@@ -55,6 +58,8 @@ pub async fn run(jobs: &Jobs, file: FileId, job: &Job, context: &JobContext) -> 
 enum Ended {
     /// Something at Zoom; a fresh token may help.
     Zoom(DownloadError),
+    /// Zoom sends the file from its start, and this is the answer: it is read instead.
+    FromStart(Box<Download>),
     /// The archive does not know the upload any more, or holds something else than was sent: another one must
     /// begin.
     UploadLost(String),
@@ -65,6 +70,15 @@ enum Ended {
 impl From<DownloadError> for Ended {
     fn from(error: DownloadError) -> Self {
         Self::Zoom(error)
+    }
+}
+
+impl From<FetchError> for Ended {
+    fn from(error: FetchError) -> Self {
+        match error {
+            FetchError::Zoom(error) => Self::Zoom(error),
+            FetchError::FromStart(download) => Self::FromStart(download),
+        }
     }
 }
 
@@ -115,7 +129,6 @@ async fn carry(jobs: &Jobs, file: FileId, job: &Job, context: &JobContext) -> Re
                     metrics::counter!("zoom_archiver_archived_bytes_total").increment(proof.bytes);
                     return Ok(finish::done(jobs, &work, Some(archived)));
                 }
-                Err(Ended::UploadLost(reason)) => return Err(transfer.start_over(reason).await?),
                 Err(ended) => ended,
             },
             Err(expired) => Ended::Zoom(expired),
@@ -131,7 +144,9 @@ async fn carry(jobs: &Jobs, file: FileId, job: &Job, context: &JobContext) -> Re
                 return Err(Outcome::Retry { reason, after: None });
             }
             Ended::Zoom(error) => return Err(error.into()),
-            Ended::UploadLost(reason) => return Err(Outcome::Retry { reason, after: None }),
+            Ended::UploadLost(reason) => return Err(transfer.start_over(reason).await?),
+            // `run` has dealt with it.
+            Ended::FromStart(_) => return Err(Outcome::Retry { reason: "the file begins again".to_owned(), after: None }),
             Ended::Otherwise(outcome) => return Err(outcome),
         }
     }
@@ -172,7 +187,22 @@ struct Transfer<'a> {
 type Carried = (Proof, StoredObject, String);
 
 impl Transfer<'_> {
+    /// Goes on with what is left, from where Zoom lets it: from the start where Zoom insists on that.
     async fn run(&mut self, access: Access) -> Result<Carried, Ended> {
+        let mut opened = None;
+        for _ in 0..=MAX_RESTARTS {
+            match self.go(&access, opened.take()).await {
+                Err(Ended::FromStart(download)) => {
+                    info!(object.key = self.key, "Zoom sends the file from its start again");
+                    opened = Some(*download);
+                }
+                ended => return ended,
+            }
+        }
+        Err(DownloadError::NoRanges("it began again and again".to_owned()).into())
+    }
+
+    async fn go(&mut self, access: &Access, opened: Option<Download>) -> Result<Carried, Ended> {
         let left = resume::look(self.jobs, self.job, self.key, self.checkpoint).await?;
         let (begun, held) = match left {
             Left::Nothing => (None, BTreeMap::new()),
@@ -192,7 +222,10 @@ impl Transfer<'_> {
             None => first_part_bytes(announced, &self.jobs.config),
         };
         let buffer = take_buffer(&self.jobs.buffers, self.context, wanted).await;
-        let download = self.open(&access, begun.as_ref(), wanted).await?;
+        let download = match opened {
+            Some(download) => download,
+            None => self.open(access, begun.as_ref(), wanted).await?,
+        };
         match begun {
             Some(begun) => self.go_on(access, begun, held, buffer, download).await,
             None => self.start(access, buffer, download).await,
@@ -226,7 +259,7 @@ impl Transfer<'_> {
     }
 
     /// A file of which nothing is in the archive yet.
-    async fn start(&mut self, access: Access, buffer: Buffer, first: Download) -> Result<Carried, Ended> {
+    async fn start(&mut self, access: &Access, buffer: Buffer, first: Download) -> Result<Carried, Ended> {
         let version = first.version();
         let announced = self.work.file.announced_bytes;
         let (expected, plan) = plan(version.length, announced, &self.jobs.config)?;
@@ -246,14 +279,14 @@ impl Transfer<'_> {
         let upload = self.jobs.archive.begin(&object).await?;
         let begun = Begun::new(upload, plan, version, &self.work.file.extension, object.content_type);
         self.checkpoint.upload = Some(begun.clone());
-        self.context.checkpoint(&self.checkpoint.to_value()).await?;
+        self.context.note(&self.checkpoint.to_value()).await?;
         self.carry_parts(begun, BTreeMap::new(), lanes, Ready::Part(fetched)).await
     }
 
     /// A file that is in the archive in part.
     async fn go_on(
         &mut self,
-        access: Access,
+        access: &Access,
         mut begun: Begun,
         held: BTreeMap<u32, Part>,
         buffer: Buffer,
@@ -261,8 +294,7 @@ impl Transfer<'_> {
     ) -> Result<Carried, Ended> {
         let version = first.version();
         self.context.expect(version.length.unwrap_or(0));
-        if first.offset() != begun.measured.bytes {
-            info!(object.key = self.key, "Zoom sends the file from its start; what is the same is not sent again");
+        if first.offset() == 0 {
             begun.rewind(version);
         } else {
             begun.version.length = version.length.or(begun.version.length);
@@ -292,12 +324,12 @@ impl Transfer<'_> {
     }
 
     /// The lanes that fetch this file; the last one goes on with `first`.
-    fn lanes(&self, access: Access, first: Download, version: Version) -> Vec<Lane> {
+    fn lanes(&self, access: &Access, first: Download, version: Version) -> Vec<Lane> {
         let several = self.jobs.config.ranges_in_flight;
         let by_part = several > 1 && first.is_piece() && version.length.is_some();
         let source = Arc::new(Source {
             downloader: self.jobs.downloader.clone(),
-            remote: access.remote,
+            remote: Arc::clone(&access.remote),
             version,
             by_part,
             throttle: self.jobs.throttle.clone(),
@@ -372,7 +404,7 @@ impl Transfer<'_> {
         if let Some(begun) = self.checkpoint.upload.take() {
             self.jobs.archive.abort(&begun.upload).await?;
         }
-        self.context.checkpoint(&self.checkpoint.to_value()).await?;
+        self.context.note(&self.checkpoint.to_value()).await?;
         let reason = format!("{doubt}; asking for the file once more");
         Err(Outcome::Retry { reason, after: None }.into())
     }
@@ -380,7 +412,7 @@ impl Transfer<'_> {
     /// The upload is of no use any more: the next run begins another one.
     async fn start_over(&mut self, reason: String) -> Result<Outcome, Outcome> {
         self.checkpoint.upload = None;
-        self.context.checkpoint(&self.checkpoint.to_value()).await?;
+        self.context.note(&self.checkpoint.to_value()).await?;
         Ok(Outcome::Retry { reason: format!("{reason}; the file starts over"), after: None })
     }
 

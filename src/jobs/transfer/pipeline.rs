@@ -18,13 +18,12 @@ use tracing::warn;
 use super::super::Jobs;
 use super::super::buffers::{Buffer, Filled};
 use super::checkpoint::{Begun, Measured, TransferCheckpoint};
-use super::lane::{Fetched, Lane};
+use super::lane::{FetchError, Fetched, Lane};
 use super::{Ended, take_buffer};
 use crate::archive::{ArchiveError, Part};
 use crate::domain::job::Outcome;
 use crate::store::StoreError;
 use crate::worker::JobContext;
-use crate::zoom::download::DownloadError;
 
 /// Time for parts that are on their way when a run fails: what arrives need not be fetched again.
 const LAST_PARTS: Duration = Duration::from_secs(3);
@@ -50,7 +49,7 @@ pub(super) struct Pipeline<'a> {
     held: BTreeMap<u32, Part>,
     idle: Vec<Lane>,
     buffer: Option<BoxFuture<'static, Buffer>>,
-    fetching: JoinSet<(Lane, u32, Result<Fetched, DownloadError>)>,
+    fetching: JoinSet<(Lane, u32, Result<Fetched, FetchError>)>,
     sending: JoinSet<Result<Part, ArchiveError>>,
     saving: JoinSet<(u32, Result<(), StoreError>)>,
     /// The next part to be fetched.
