@@ -12,6 +12,8 @@ use super::{LONGEST_SECS, Problems};
 pub struct WorkerConfig {
     /// Jobs worked on at once.
     pub concurrency: u32,
+    /// Transfers of one Zoom account at once; 0 for no limit of its own.
+    pub concurrency_per_account: u32,
     /// Length of a lease, in seconds.
     pub lease_secs: u64,
     /// Milliseconds between looks into the queue.
@@ -31,6 +33,15 @@ pub struct WorkerConfig {
 }
 
 impl WorkerConfig {
+    /// Transfers of one Zoom account at once: at least one, and never more than jobs in all.
+    #[must_use]
+    pub fn per_account(&self) -> u32 {
+        match self.concurrency_per_account {
+            0 => self.concurrency,
+            limit => limit.min(self.concurrency),
+        }
+    }
+
     /// Length of a lease.
     #[must_use]
     pub fn lease(&self) -> Duration {

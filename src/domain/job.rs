@@ -121,6 +121,8 @@ pub struct Job {
     pub lease: Lease,
     /// What is to be done.
     pub task: Task,
+    /// The Zoom account that a transfer asks for its file; `None` for jobs that ask nothing of Zoom.
+    pub account: Option<String>,
     /// Failed attempts that counted, since it last made headway.
     pub attempts: u32,
     /// Times it was put back through no fault of its own since it last made headway.

@@ -133,9 +133,15 @@ pub trait Store: Send + Sync + 'static {
     /// of it has been committed.
     async fn record(&self, event: &Event) -> Result<Recorded, StoreError>;
 
-    /// Claims up to `limit` jobs that are due, oldest first, for `owner` under a lease of length `lease`.
-    /// No job is ever handed to two claimers.
-    async fn claim(&self, owner: &str, limit: u32, lease: Duration) -> Result<Vec<Job>, StoreError>;
+    /// Claims up to `limit` jobs that are due, oldest first, for `owner` under a lease of length `lease`;
+    /// transfers of the Zoom accounts in `full` stay where they are. No job is ever handed to two claimers.
+    async fn claim(
+        &self,
+        owner: &str,
+        limit: u32,
+        lease: Duration,
+        full: &[String],
+    ) -> Result<Vec<Job>, StoreError>;
 
     /// Extends a lease to `lease` from now.
     ///

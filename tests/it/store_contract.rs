@@ -18,7 +18,7 @@ use zoom_archiver::domain::recording::{
 use zoom_archiver::store::{self, Recorded, SharedStore, StoreError, Swept, TransferWork};
 
 use crate::support::database::{Database, config, on_each_database};
-use crate::support::service::PATIENCE;
+use crate::support::service::{PATIENCE, eventually};
 
 const LEASE: Duration = Duration::from_secs(600);
 const AN_HOUR: Duration = Duration::from_secs(3600);
@@ -35,9 +35,13 @@ fn map(value: Value) -> Map<String, Value> {
 }
 
 fn session(id: &str) -> AnnouncedRecording {
+    session_of("account", id)
+}
+
+fn session_of(account: &str, id: &str) -> AnnouncedRecording {
     AnnouncedRecording {
         identity: RecordingIdentity {
-            account_id: "account".into(),
+            account_id: account.into(),
             kind: RecordingKind::VideoSdk,
             instance_id: id.into(),
         },
@@ -112,7 +116,7 @@ async fn access(store: &SharedStore, file: FileId) -> (Option<String>, Option<St
 }
 
 async fn claim(store: &SharedStore, limit: u32) -> Vec<Job> {
-    store.claim("worker", limit, LEASE).await.expect("a claim is answered")
+    store.claim("worker", limit, LEASE, &[]).await.expect("a claim is answered")
 }
 
 async fn claim_one(store: &SharedStore) -> Job {
@@ -210,7 +214,7 @@ async fn due_manifest(store: &SharedStore) -> Task {
 async fn ask_for(store: &SharedStore, name: &str, task: Task) {
     record(store, announce(session(name), vec![file(name)])).await;
     let job = store
-        .claim("worker", 10, LEASE)
+        .claim("worker", 10, LEASE, &[])
         .await
         .expect("a claim is answered")
         .into_iter()
@@ -721,6 +725,59 @@ async fn due_jobs_are_claimed_oldest_first(database: Database) {
     assert!(claim(&store, 2).await.is_empty());
 }
 
+async fn a_transfer_knows_its_account_and_a_manifest_has_none(database: Database) {
+    let store = database.store().await;
+    record(&store, announce(session_of("its\0account", "s"), vec![file("a")])).await;
+    let job = claim_one(&store).await;
+    assert_eq!(job.account.as_deref(), Some("its\u{FFFD}account"));
+    let recording = work(&store, transferred(&job)).await.recording.id;
+    settle(&store, &job, archive(transferred(&job), vec![(Task::Manifest(recording), Duration::ZERO)])).await;
+    assert_eq!(claim_one(&store).await.account, None);
+}
+
+async fn a_claim_passes_the_accounts_that_are_full(database: Database) {
+    let store = database.store().await;
+    due_manifest(&store).await;
+    // Oldest first: a0 a1, b0 b1, c0 c1, a2 a3, b2 b3, c2 c3.
+    for pair in [0, 2] {
+        for account in ["a", "b", "c"] {
+            for number in [pair, pair + 1] {
+                let name = format!("{account}{number}");
+                record(&store, announce(session_of(account, &name), vec![file(&name)])).await;
+            }
+        }
+    }
+    let claim = |limit, full: &[&str]| {
+        let (store, full) = (store.clone(), full.iter().map(ToString::to_string).collect::<Vec<_>>());
+        async move {
+            let mut names = Vec::new();
+            for job in store.claim("worker", limit, LEASE, &full).await.unwrap() {
+                names.push(match job.task {
+                    Task::Transfer(file) => work(&store, file).await.file.identity.name,
+                    Task::Manifest(_) => "manifest".to_owned(),
+                });
+            }
+            names
+        }
+    };
+    assert_eq!(claim(4, &["a", "nobody"]).await, ["manifest", "b0", "b1", "c0"]);
+    assert_eq!(claim(3, &["b", "c"]).await, ["a0", "a1", "a2"]);
+    assert_eq!(claim(10, &["a", "b", "c"]).await, [""; 0]);
+    assert_eq!(claim(10, &["a"]).await, ["c1", "b2", "b3", "c2", "c3"]);
+    assert_eq!(claim(10, &[]).await, ["a3"]);
+}
+
+async fn a_claim_past_full_accounts_takes_nothing_that_rests(database: Database) {
+    let store = database.store().await;
+    for name in ["a", "b"] {
+        record(&store, announce(session_of(name, name), vec![file(name)])).await;
+    }
+    settle(&store, &claim(&store, 1).await[0], wait(AN_HOUR, Cost::Nothing)).await;
+    let full = ["elsewhere".to_owned()];
+    let jobs = store.claim("worker", 10, LEASE, &full).await.unwrap();
+    assert_eq!(jobs.iter().map(|job| job.account.as_deref()).collect::<Vec<_>>(), [Some("b")]);
+}
+
 async fn no_job_is_handed_to_two_claimers(database: Database) {
     const JOBS: usize = 200;
     let store = database.store().await;
@@ -730,10 +787,13 @@ async fn no_job_is_handed_to_two_claimers(database: Database) {
     let mut claimers = tokio::task::JoinSet::new();
     for claimer in 0..8_u32 {
         let store = if claimer % 2 == 0 { store.clone() } else { other.clone() };
+        // Half of them look past accounts that are full, which none of the jobs is of.
+        let full = if claimer % 4 < 2 { vec!["another".to_owned()] } else { vec![] };
         claimers.spawn(async move {
             let mut mine = Vec::new();
             loop {
-                let jobs = store.claim(&format!("worker {claimer}"), 1 + claimer, LEASE).await.unwrap();
+                let jobs =
+                    store.claim(&format!("worker {claimer}"), 1 + claimer, LEASE, &full).await.unwrap();
                 if jobs.is_empty() && store.depth().await.unwrap().iter().all(|d| d.oldest_due.is_none()) {
                     return mine;
                 }
@@ -749,7 +809,7 @@ async fn no_job_is_handed_to_two_claimers(database: Database) {
 async fn a_lease_that_is_lost_writes_nothing(database: Database) {
     let store = database.store().await;
     record(&store, announce(session("s"), vec![file("a")])).await;
-    let stale = store.claim("slow", 1, Duration::ZERO).await.unwrap().remove(0);
+    let stale = store.claim("slow", 1, Duration::ZERO, &[]).await.unwrap().remove(0);
     assert_eq!(store.sweep(99).await.unwrap(), Swept { returned: 1, parked: 0 });
 
     for holder in ["nobody", "another"] {
@@ -800,7 +860,7 @@ async fn an_expired_lease_returns_its_job_with_the_checkpoint(database: Database
 async fn a_short_lease_runs_out_by_the_databases_clock(database: Database) {
     let store = database.store().await;
     record(&store, announce(session("s"), vec![file("a")])).await;
-    let job = store.claim("worker", 1, Duration::from_millis(200)).await.unwrap().remove(0);
+    let job = store.claim("worker", 1, Duration::from_millis(200), &[]).await.unwrap().remove(0);
     let swept = tokio::time::timeout(Duration::from_secs(20), async {
         loop {
             let swept = store.sweep(99).await.unwrap();
@@ -817,7 +877,7 @@ async fn a_job_that_loses_too_many_leases_in_a_row_is_parked_for_a_person(databa
     let store = database.store().await;
     record(&store, announce(session("s"), vec![file("a")])).await;
     let lose_one = || async {
-        let job = store.claim("dying", 1, Duration::ZERO).await.unwrap().remove(0);
+        let job = store.claim("dying", 1, Duration::ZERO, &[]).await.unwrap().remove(0);
         (job, store.sweep(3).await.unwrap())
     };
     let returned = Swept { returned: 1, parked: 0 };
@@ -898,10 +958,10 @@ async fn a_note_replaces_the_checkpoint_and_forgets_nothing(database: Database) 
     for cost in [Cost::Snooze, Cost::Attempt] {
         settle(&store, &claim_one(&store).await, wait(Duration::ZERO, cost)).await;
     }
-    let first = store.claim("dying", 1, Duration::ZERO).await.unwrap().remove(0);
+    let first = store.claim("dying", 1, Duration::ZERO, &[]).await.unwrap().remove(0);
     store.note(&first.lease, &json!({"a": 1})).await.unwrap();
     assert_eq!(store.sweep(2).await.unwrap(), Swept { returned: 1, parked: 0 });
-    let job = store.claim("dying", 1, Duration::ZERO).await.unwrap().remove(0);
+    let job = store.claim("dying", 1, Duration::ZERO, &[]).await.unwrap().remove(0);
     assert_eq!((job.snoozes, job.attempts, &job.checkpoint), (1, 1, &Some(json!({"a": 1}))));
     store.note(&job.lease, &json!({"b": "\0"})).await.unwrap();
     assert_eq!(store.sweep(2).await.unwrap(), Swept { returned: 0, parked: 1 }, "the second in a row");
@@ -1199,16 +1259,16 @@ async fn it_says_which_database_it_is(database: Database) {
 
 async fn another_schema_is_refused_by_number(database: Database) {
     let unopened = store::open(database.url(), &config()).await.err().expect("there is no schema");
-    assert!(matches!(unopened, StoreError::Schema { found: 0, needed: 2 }), "{unopened:?}");
+    assert!(matches!(unopened, StoreError::Schema { found: 0, needed: 3 }), "{unopened:?}");
     database.migrate_to(1).await;
     let unopened = store::open(database.url(), &config()).await.err().expect("the schema is too old");
-    assert!(matches!(unopened, StoreError::Schema { found: 1, needed: 2 }), "{unopened:?}");
+    assert!(matches!(unopened, StoreError::Schema { found: 1, needed: 3 }), "{unopened:?}");
 
     let store = database.store().await;
     store.ping().await.expect("the schema is this version's");
-    database.execute("UPDATE _sqlx_migrations SET version = 7 WHERE version = 2").await.unwrap();
+    database.execute("UPDATE _sqlx_migrations SET version = 7 WHERE version = 3").await.unwrap();
     let outdated = store.ping().await.unwrap_err();
-    assert!(matches!(outdated, StoreError::Schema { found: 7, needed: 2 }), "{outdated:?}");
+    assert!(matches!(outdated, StoreError::Schema { found: 7, needed: 3 }), "{outdated:?}");
 }
 
 async fn a_closed_store_is_unavailable(database: Database) {
@@ -1217,7 +1277,7 @@ async fn a_closed_store_is_unavailable(database: Database) {
     let is_unavailable = |error: StoreError| matches!(error, StoreError::Unavailable(_));
     assert!(is_unavailable(store.ping().await.unwrap_err()));
     assert!(is_unavailable(store.record(&announce(session("s"), vec![])).await.unwrap_err()));
-    assert!(is_unavailable(store.claim("worker", 1, LEASE).await.unwrap_err()));
+    assert!(is_unavailable(store.claim("worker", 1, LEASE, &[]).await.unwrap_err()));
 }
 
 async fn two_stores_on_one_database_work_together(database: Database) {
@@ -1230,6 +1290,45 @@ async fn two_stores_on_one_database_work_together(database: Database) {
     }
     claim(&worker, 100).await;
     assert_eq!(jobs(&receiver).await, stand(&[("transfer", JobState::Running, 20)]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_waits_for_a_full_account_is_not_walked_through_at_each_claim() {
+    const WAITING: i64 = 100_000;
+    let Some(database) = Database::postgres().await else { return };
+    let store = database.store().await;
+    let fill = format!(
+        "INSERT INTO jobs (id, kind, subject, account, state, run_at)
+         SELECT gen_random_uuid(), 'transfer', gen_random_uuid(), 'full', 'waiting', now() - interval '1 hour'
+         FROM generate_series(1, {WAITING})"
+    );
+    database.execute(&fill).await.expect("much waits");
+    for number in 0..20 {
+        let name = format!("f{number}");
+        record(&store, announce(session_of(&format!("account {}", number % 5), &name), vec![file(&name)]))
+            .await;
+    }
+    let full = ["full".to_owned()];
+    let mut claimed = 0;
+    while claimed < 20 {
+        let jobs = store.claim("worker", 3, LEASE, &full).await.unwrap();
+        assert!(!jobs.is_empty(), "only {claimed} were found");
+        claimed += jobs.len();
+    }
+    assert!(store.claim("worker", 3, LEASE, &full).await.unwrap().is_empty());
+    // A connection says what it has read when it ends.
+    store.close().await;
+    let read =
+        "SELECT COALESCE(sum(idx_tup_read), 0)::bigint FROM pg_stat_user_indexes WHERE relname = 'jobs'";
+    let scanned =
+        "SELECT COALESCE(sum(seq_tup_read), 0)::bigint FROM pg_stat_user_tables WHERE relname = 'jobs'";
+    let read = eventually("the claims are counted", || async {
+        let read = database.number(read).await;
+        (read > 0).then_some(read)
+    })
+    .await;
+    assert!(read < WAITING / 20, "{read} index entries were read");
+    assert_eq!(database.number(scanned).await, 0);
 }
 
 #[tokio::test]
@@ -1359,6 +1458,9 @@ on_each_database! {
     a_caller_that_goes_away_leaves_nothing_half_done,
     a_verb_that_is_dropped_does_not_spoil_its_connection,
     due_jobs_are_claimed_oldest_first,
+    a_transfer_knows_its_account_and_a_manifest_has_none,
+    a_claim_passes_the_accounts_that_are_full,
+    a_claim_past_full_accounts_takes_nothing_that_rests,
     no_job_is_handed_to_two_claimers,
     a_lease_that_is_lost_writes_nothing,
     a_settled_job_cannot_be_settled_again,

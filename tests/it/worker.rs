@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use serde_json::json;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use zoom_archiver::config::worker::WorkerConfig;
@@ -16,7 +16,7 @@ use zoom_archiver::domain::job::{Job, JobState, Outcome, Task, WaitsFor};
 use zoom_archiver::store::{self, SharedStore};
 use zoom_archiver::worker::{Board, JobContext, Pool, Runner};
 
-use crate::support::announce::session;
+use crate::support::announce::{session, session_of};
 use crate::support::service::eventually;
 
 struct Bench {
@@ -76,7 +76,7 @@ impl Bench {
 
     async fn claim_one(&self) -> Job {
         eventually("a job is due", || async {
-            self.store.claim("next", 1, Duration::from_secs(60)).await.unwrap().pop()
+            self.store.claim("next", 1, Duration::from_secs(60), &[]).await.unwrap().pop()
         })
         .await
     }
@@ -259,4 +259,38 @@ async fn no_more_jobs_run_at_once_than_configured() {
     stop.cancel();
     worker.await.unwrap();
     assert!(seen.lock().unwrap().1 <= 3);
+}
+
+#[tokio::test]
+async fn an_account_with_much_to_do_leaves_room_for_the_others() {
+    let mut bench = Bench::new().await;
+    (bench.config.concurrency, bench.config.concurrency_per_account) = (4, 2);
+    bench.store.record(&session_of("busy", "s", 12)).await.unwrap();
+    bench.store.record(&session_of("other", "s", 6)).await.unwrap();
+    let (others, _) = watch::channel(0);
+    let running = Arc::new(Mutex::new((0_u32, 0_u32)));
+    let seen = Arc::clone(&running);
+    let (worker, stop) = bench.work(move |job, _| {
+        let (others, running) = (others.clone(), Arc::clone(&running));
+        async move {
+            assert_eq!(job.lease.token, 1, "no job is claimed and put back");
+            if job.account.as_deref() == Some("other") {
+                others.send_modify(|done| *done += 1);
+            } else {
+                {
+                    let mut now = running.lock().unwrap();
+                    now.0 += 1;
+                    now.1 = now.1.max(now.0);
+                }
+                // Announced before them, and still at it when all the others are done.
+                others.subscribe().wait_for(|done| *done == 6).await.unwrap();
+                running.lock().unwrap().0 -= 1;
+            }
+            Outcome::Park { waits_for: WaitsFor::Person, reason: "seen".to_owned() }
+        }
+    });
+    bench.until(JobState::Parked, 18).await;
+    stop.cancel();
+    worker.await.unwrap();
+    assert_eq!(seen.lock().unwrap().1, 2);
 }

@@ -88,8 +88,14 @@ impl Store for PostgresStore {
         unbroken(bounded(async move { record::record(&pool, &event).await })).await
     }
 
-    async fn claim(&self, owner: &str, limit: u32, lease: Duration) -> Result<Vec<Job>, StoreError> {
-        bounded(queue::claim(&self.pool, owner, limit, lease)).await
+    async fn claim(
+        &self,
+        owner: &str,
+        limit: u32,
+        lease: Duration,
+        full: &[String],
+    ) -> Result<Vec<Job>, StoreError> {
+        bounded(queue::claim(&self.pool, owner, limit, lease, full)).await
     }
 
     async fn extend(&self, lease: &Lease, length: Duration) -> Result<(), StoreError> {

@@ -15,33 +15,90 @@ use super::super::{StoreError, Swept};
 use crate::domain::ids::FileId;
 use crate::domain::job::{Job, Lease, Settlement};
 
+/// Candidates that a claim past full accounts looks at beyond what it wants: room for claimers at the same moment,
+/// whose rows it skips.
+const ROOM: u32 = 8;
+
 /// Claims due jobs.
 pub(super) async fn claim(
     pool: &PgPool,
     owner: &str,
     limit: u32,
     lease: Duration,
+    full: &[String],
 ) -> Result<Vec<Job>, StoreError> {
-    let jobs: Vec<JobRecord> = sqlx::query_as(
+    let claim = sqlx::query_as(if full.is_empty() { CLAIM } else { CLAIM_PAST_FULL_ACCOUNTS })
+        .bind(i64::from(limit))
+        .bind(owner)
+        .bind(millis(lease));
+    let claim = if full.is_empty() { claim } else { claim.bind(full).bind(i64::from(limit + ROOM)) };
+    let jobs: Vec<JobRecord> = claim.fetch_all(pool).await?;
+    claimed(jobs)
+}
+
+/// What a claim writes and returns, once `due` holds the rows.
+macro_rules! claim_due {
+    () => {
         "
+UPDATE jobs SET state = 'running', lease_owner = $2, lease_token = lease_token + 1,
+    lease_expires_at = now() + $3 * interval '1 millisecond', updated_at = now()
+FROM due WHERE jobs.id = due.id
+RETURNING jobs.id, kind, subject, account, run_at, attempts, snoozes, lease_token, checkpoint"
+    };
+}
+
+const CLAIM: &str = concat!(
+    "
 WITH due AS MATERIALIZED (
     SELECT id FROM jobs WHERE state = 'waiting' AND run_at <= now()
     ORDER BY run_at, id
     LIMIT $1
     FOR UPDATE SKIP LOCKED
-)
-UPDATE jobs SET state = 'running', lease_owner = $2, lease_token = lease_token + 1,
-    lease_expires_at = now() + $3 * interval '1 millisecond', updated_at = now()
-FROM due WHERE jobs.id = due.id
-RETURNING jobs.id, kind, subject, run_at, attempts, snoozes, lease_token, checkpoint",
-    )
-    .bind(i64::from(limit))
-    .bind(owner)
-    .bind(millis(lease))
-    .fetch_all(pool)
-    .await?;
-    claimed(jobs)
-}
+)",
+    claim_due!()
+);
+
+/// Never walks through what waits for the full accounts, however much that is. `head` is the first waiting job of
+/// each account, found by jumping from account to account in the index, one descent each. The oldest `$5` due jobs
+/// of all belong to no more accounts than that, those whose heads are oldest; their first `$5` are merged. Ordering
+/// by the account too, which is one and the same, keeps the planner on the index.
+///
+/// Measured with 100 000 due jobs of a full account ahead of 23 others: 2 ms, where a filter takes 200; with a
+/// thousand accounts more, some 60 ms.
+const CLAIM_PAST_FULL_ACCOUNTS: &str = concat!(
+    "
+WITH RECURSIVE head AS (
+    (SELECT account, run_at, id FROM jobs WHERE state = 'waiting' AND account IS NOT NULL
+     ORDER BY account, run_at, id LIMIT 1)
+    UNION ALL
+    SELECT next.account, next.run_at, next.id FROM head CROSS JOIN LATERAL (
+        SELECT account, run_at, id FROM jobs WHERE state = 'waiting' AND account > head.account
+        ORDER BY account, run_at, id LIMIT 1
+    ) next
+),
+open AS (
+    SELECT account FROM head WHERE run_at <= now() AND account <> ALL($4)
+    ORDER BY run_at, id LIMIT $5
+),
+candidate AS MATERIALIZED (
+    SELECT oldest.id, oldest.run_at FROM open CROSS JOIN LATERAL (
+        SELECT id, run_at FROM jobs WHERE state = 'waiting' AND account = open.account AND run_at <= now()
+        ORDER BY account, run_at, id LIMIT $5
+    ) oldest
+    UNION ALL
+    (SELECT id, run_at FROM jobs WHERE state = 'waiting' AND account IS NULL AND run_at <= now()
+     ORDER BY account, run_at, id LIMIT $5)
+    ORDER BY run_at, id LIMIT $5
+),
+due AS MATERIALIZED (
+    SELECT jobs.id FROM candidate JOIN jobs ON jobs.id = candidate.id
+    WHERE jobs.state = 'waiting' AND jobs.run_at <= now()
+    ORDER BY jobs.run_at, jobs.id
+    LIMIT $1
+    FOR UPDATE OF jobs SKIP LOCKED
+)",
+    claim_due!()
+);
 
 /// Extends a lease. Writes no column that is in an index.
 pub(super) async fn extend(pool: &PgPool, lease: &Lease, length: Duration) -> Result<(), StoreError> {

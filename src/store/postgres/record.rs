@@ -173,8 +173,8 @@ file AS (
     RETURNING id, collection, name, recording_type
 ),
 job AS (
-    INSERT INTO jobs (id, kind, subject, state, run_at, waits_for, reason)
-    SELECT a.job_id, 'transfer', a.id,
+    INSERT INTO jobs (id, kind, subject, account, state, run_at, waits_for, reason)
+    SELECT a.job_id, 'transfer', a.id, $7,
         CASE WHEN a.download_url IS NULL THEN 'parked' ELSE 'waiting' END,
         now(),
         CASE WHEN a.download_url IS NULL THEN 'token' END,

@@ -136,10 +136,16 @@ impl Store for SqliteStore {
         self.write(|transaction| Box::pin(async move { record::record(transaction, &event).await })).await
     }
 
-    async fn claim(&self, owner: &str, limit: u32, lease: Duration) -> Result<Vec<Job>, StoreError> {
-        let owner = owner.to_owned();
+    async fn claim(
+        &self,
+        owner: &str,
+        limit: u32,
+        lease: Duration,
+        full: &[String],
+    ) -> Result<Vec<Job>, StoreError> {
+        let (owner, full) = (owner.to_owned(), full.to_vec());
         self.write(move |transaction| {
-            Box::pin(async move { queue::claim(transaction, &owner, limit, lease).await })
+            Box::pin(async move { queue::claim(transaction, &owner, limit, lease, &full).await })
         })
         .await
     }

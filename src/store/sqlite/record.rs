@@ -26,6 +26,7 @@ pub(super) async fn record(db: &mut SqliteConnection, event: &Event) -> Result<R
 
 async fn record_rows(db: &mut SqliteConnection, event: &Event, rows: Rows) -> Result<Recorded, StoreError> {
     let now = now(db).await?;
+    let account = rows.recording.identity.account_id.clone();
     let recording = keep_recording(db, event, rows.recording).await?;
     keep_event(db, event, Some(recording), None, &rows.odd).await?;
     let mut recorded = Recorded::default();
@@ -38,7 +39,7 @@ async fn record_rows(db: &mut SqliteConnection, event: &Event, rows: Rows) -> Re
             None => {
                 recorded.new_files += 1;
                 add_file(db, event, recording, &file, now).await?;
-                add_transfer(db, &file, now).await?;
+                add_transfer(db, &file, &account, now).await?;
             }
         }
     }
@@ -174,11 +175,16 @@ async fn add_file(
     Ok(())
 }
 
-async fn add_transfer(db: &mut SqliteConnection, file: &NewFile, now: i64) -> Result<(), StoreError> {
+async fn add_transfer(
+    db: &mut SqliteConnection,
+    file: &NewFile,
+    account: &str,
+    now: i64,
+) -> Result<(), StoreError> {
     let parked = file.download_url.is_none();
     sqlx::query(
-        "INSERT INTO jobs (id, kind, subject, state, run_at, waits_for, reason, created_at, updated_at)
-         VALUES ($1, 'transfer', $2, $3, $4, $5, $6, $4, $4)",
+        "INSERT INTO jobs (id, kind, subject, account, state, run_at, waits_for, reason, created_at, updated_at)
+         VALUES ($1, 'transfer', $2, $7, $3, $4, $5, $6, $4, $4)",
     )
     .bind(file.job.0)
     .bind(file.id.0)
@@ -186,6 +192,7 @@ async fn add_transfer(db: &mut SqliteConnection, file: &NewFile, now: i64) -> Re
     .bind(now)
     .bind(parked.then_some("token"))
     .bind(parked.then_some(NO_URL))
+    .bind(account)
     .execute(db)
     .await?;
     Ok(())
