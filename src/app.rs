@@ -16,6 +16,7 @@ use tracing::{info, warn};
 
 use crate::archive::{self, ArchiveError, SharedArchive};
 use crate::clock::Clock;
+use crate::config::secrets::ZoomCredentials;
 use crate::config::{Config, Secrets};
 use crate::domain::key::{KeyTemplate, TemplateError};
 use crate::http::private::{self, PrivateDoor};
@@ -24,8 +25,10 @@ use crate::http::server;
 use crate::http::webhook::Receiver;
 use crate::jobs::Jobs;
 use crate::jobs::buffers::Buffers;
+use crate::jobs::throttle::Throttle;
 use crate::store::{self, SharedStore, StoreError};
 use crate::worker::{Board, Pool, sweeper};
+use crate::zoom::api::{Api, ApiSetupError};
 use crate::zoom::download::{Downloader, DownloaderError};
 
 /// How long the start waits for a database that is not there yet.
@@ -95,6 +98,9 @@ pub enum StartError {
     /// The way to Zoom.
     #[error(transparent)]
     Downloader(#[from] DownloaderError),
+    /// The way to Zoom's API.
+    #[error(transparent)]
+    Api(#[from] ApiSetupError),
     /// The template.
     #[error("archive.key_template: {0}")]
     Template(#[from] TemplateError),
@@ -110,6 +116,7 @@ pub struct App {
     pub archive: SharedArchive,
     secrets: Vec<SecretString>,
     admin_token: Option<SecretString>,
+    zoom_credentials: ZoomCredentials,
 }
 
 /// A part of the service ended in a panic, and the rest was ended with it.
@@ -146,6 +153,7 @@ impl App {
             archive,
             secrets: secrets.webhook_secret_tokens,
             admin_token: secrets.admin_token,
+            zoom_credentials: secrets.zoom,
         })
     }
 
@@ -224,9 +232,12 @@ impl App {
         let jobs = Jobs {
             store: Arc::clone(&self.store),
             archive: Arc::clone(&self.archive),
-            downloader: Downloader::new(&self.config.zoom, transfer.stall())?,
+            downloader: Downloader::new(&self.config.zoom, &transfer)?,
+            api: Api::new(&self.config.zoom, self.zoom_credentials.clone(), Clock::System)?,
             template: KeyTemplate::parse(&self.config.archive.key_template)?,
             buffers: Buffers::new(transfer.memory_bytes, transfer.part_bytes),
+            throttle: Throttle::new(transfer.max_bytes_per_sec),
+            clock: Clock::System,
             config: transfer.clone(),
         };
         Ok(Pool {

@@ -5,9 +5,10 @@
 //! file's name begins with a hash of its key, so that any process can find what was left under a key.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Seek, SeekFrom, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
@@ -18,10 +19,13 @@ use uuid::Uuid;
 
 use super::location::is_plain_segment;
 use super::review::{review, review_body, review_part};
-use super::{Archive, ArchiveError, NewObject, ObjectStream, Part, StoredObject, Upload};
-use crate::domain::checksum::{self, Crc64Nvme};
+use super::{
+    Archive, ArchiveError, MOST_UNFINISHED, NewObject, ObjectStream, Part, StoredObject, Unfinished, Upload,
+    age,
+};
+use crate::domain::checksum::Crc64Nvme;
 use crate::domain::file::Proof;
-use crate::domain::part::PartPlan;
+use crate::domain::part::{MAX_PARTS, PartPlan};
 
 /// Where unfinished files lie, in the archive's root: on the same file system as what they become.
 const STAGING: &str = ".staging";
@@ -81,13 +85,10 @@ impl DirectoryArchive {
     /// Where an upload's staging file lies. The id may come from a checkpoint, so it is checked to be one of
     /// this key's: a plain name that cannot lead anywhere else.
     fn staged(&self, upload: &Upload) -> Result<PathBuf, ArchiveError> {
-        let random = upload.id.strip_prefix(&staging_prefix(&upload.key));
-        match random {
-            Some(random) if random.len() == 32 && random.bytes().all(|b| b.is_ascii_hexdigit()) => {
-                Ok(self.staging().join(&upload.id))
-            }
-            _ => Err(ArchiveError::Refused("the upload's id is none of this archive's".to_owned())),
+        if is_staging_name(&upload.id) && upload.id.starts_with(&staging_prefix(&upload.key)) {
+            return Ok(self.staging().join(&upload.id));
         }
+        Err(ArchiveError::Refused("the upload's id is none of this archive's".to_owned()))
     }
 
     /// Makes an empty staging file that nobody else has.
@@ -138,6 +139,7 @@ impl DirectoryArchive {
         plan: PartPlan,
         number: u32,
         body: &[u8],
+        crc64nvme: u64,
     ) -> Result<Part, ArchiveError> {
         review_part(plan, number, body)?;
         let path = self.staged(upload)?;
@@ -150,9 +152,26 @@ impl DirectoryArchive {
             file.sync_data()
         };
         write().map_err(|error| self.upload_failed(upload, "write a part", error))?;
-        let crc64nvme = checksum::crc64nvme(body);
-        let tag = PartTag { offset, crc64nvme };
-        Ok(Part { number, bytes: body.len() as u64, etag: tag.to_string(), crc64nvme })
+        Ok(part(plan, number, body.len() as u64, crc64nvme))
+    }
+
+    fn parts_now(&self, upload: &Upload, plan: PartPlan) -> Result<Vec<Part>, ArchiveError> {
+        let path = self.staged(upload)?;
+        let read = || {
+            let mut file = File::open(&path)?;
+            let mut parts = Vec::new();
+            for number in (1..).take_while(|number| u64::from(*number) <= MAX_PARTS) {
+                let piece = Piece::read(&mut file, plan.part_bytes)?;
+                match piece.bytes {
+                    0 => break,
+                    // A hole: parts behind this one came before it.
+                    _ if piece.is_blank => {}
+                    bytes => parts.push(part(plan, number, bytes, piece.crc64nvme)),
+                }
+            }
+            Ok(parts)
+        };
+        read().map_err(|error| self.upload_failed(upload, "read back", error))
     }
 
     fn complete_now(
@@ -235,7 +254,9 @@ impl DirectoryArchive {
     }
 
     fn abort_now(&self, upload: &Upload) -> Result<(), ArchiveError> {
-        match fs::remove_file(self.staged(upload)?) {
+        let found_unfinished = upload.key.is_empty() && is_staging_name(&upload.id);
+        let path = if found_unfinished { self.staging().join(&upload.id) } else { self.staged(upload)? };
+        match fs::remove_file(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(self.failed("abort", error)),
             _ => self.check_root(),
         }
@@ -243,25 +264,57 @@ impl DirectoryArchive {
 
     fn abort_all_now(&self, key: &str) -> Result<u64, ArchiveError> {
         self.path(key)?;
-        self.check_root()?;
         let prefix = staging_prefix(key);
-        let names = match fs::read_dir(self.staging()) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
-            names => names.map_err(|error| self.failed("look for unfinished files", error))?,
-        };
         let mut freed = 0;
-        for entry in names {
-            let entry = entry.map_err(|error| self.failed("look for unfinished files", error))?;
-            if !entry.file_name().to_string_lossy().starts_with(&prefix) {
+        for name in self.staging_names()? {
+            let name = name?;
+            if !name.starts_with(&prefix) {
                 continue;
             }
-            match fs::remove_file(entry.path()) {
+            match fs::remove_file(self.staging().join(name)) {
                 Ok(()) => freed += 1,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err(self.failed("abort", error)),
             }
         }
         Ok(freed)
+    }
+
+    fn unfinished_now(&self, older_than: Duration) -> Result<Vec<Unfinished>, ArchiveError> {
+        let mut found = Vec::new();
+        for name in self.staging_names()? {
+            let id = name?;
+            let written = match fs::metadata(self.staging().join(&id)).and_then(|file| file.modified()) {
+                Ok(written) => written,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(self.failed("look at an unfinished file", error)),
+            };
+            let age = age(written.into());
+            if age >= older_than {
+                // Of the key, its name holds a hash alone.
+                let upload = Upload { key: String::new(), id, checksum: None };
+                found.push(Unfinished { upload, age });
+            }
+            if found.len() == MOST_UNFINISHED {
+                break;
+            }
+        }
+        Ok(found)
+    }
+
+    /// The names of all staging files; what else lies beside them is not ours.
+    fn staging_names(&self) -> Result<impl Iterator<Item = Result<String, ArchiveError>>, ArchiveError> {
+        self.check_root()?;
+        let failed = |error| self.failed("look for unfinished files", error);
+        let entries = match fs::read_dir(self.staging()) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            entries => Some(entries.map_err(failed)?),
+        };
+        let names = entries.into_iter().flatten().map(move |entry| entry.map(|entry| entry.file_name()));
+        Ok(names.filter_map(move |name| match name {
+            Ok(name) => name.into_string().ok().filter(|name| is_staging_name(name)).map(Ok),
+            Err(error) => Some(Err(failed(error))),
+        }))
     }
 
     fn replace_now(&self, object: &NewObject, body: &[u8]) -> Result<StoredObject, ArchiveError> {
@@ -351,9 +404,15 @@ impl Archive for DirectoryArchive {
         plan: PartPlan,
         number: u32,
         body: Bytes,
+        crc64nvme: u64,
     ) -> Result<Part, ArchiveError> {
         let upload = upload.clone();
-        self.run(move |this| this.put_part_now(&upload, plan, number, &body)).await
+        self.run(move |this| this.put_part_now(&upload, plan, number, &body, crc64nvme)).await
+    }
+
+    async fn parts(&self, upload: &Upload, plan: PartPlan) -> Result<Vec<Part>, ArchiveError> {
+        let upload = upload.clone();
+        self.run(move |this| this.parts_now(&upload, plan)).await
     }
 
     async fn complete(
@@ -374,6 +433,10 @@ impl Archive for DirectoryArchive {
     async fn abort_all(&self, key: &str) -> Result<u64, ArchiveError> {
         let key = key.to_owned();
         self.run(move |this| this.abort_all_now(&key)).await
+    }
+
+    async fn unfinished(&self, older_than: Duration) -> Result<Vec<Unfinished>, ArchiveError> {
+        self.run(move |this| this.unfinished_now(older_than)).await
     }
 
     async fn replace(&self, object: &NewObject, body: Bytes) -> Result<StoredObject, ArchiveError> {
@@ -437,12 +500,18 @@ impl std::fmt::Display for PartTag {
     }
 }
 
+/// A part as this archive tells of it.
+fn part(plan: PartPlan, number: u32, bytes: u64, crc64nvme: u64) -> Part {
+    let etag = PartTag { offset: plan.offset(number), crc64nvme }.to_string();
+    Part { number, bytes, etag, crc64nvme: Some(crc64nvme) }
+}
+
 /// Checks that every part was written where the one before it ends.
 fn review_layout(parts: &[&Part]) -> Result<(), ArchiveError> {
     let mut offset = 0;
     for part in parts {
-        let expected = PartTag { offset, crc64nvme: part.crc64nvme }.to_string();
-        if part.etag != expected {
+        let expected = part.crc64nvme.map(|crc64nvme| PartTag { offset, crc64nvme }.to_string());
+        if expected.as_ref() != Some(&part.etag) {
             return Err(ArchiveError::Mismatch(format!(
                 "part {} does not lie where part {} ends",
                 part.number,
@@ -457,6 +526,12 @@ fn review_layout(parts: &[&Part]) -> Result<(), ArchiveError> {
 /// What the names of a key's staging files begin with.
 fn staging_prefix(key: &str) -> String {
     format!("{}-", data_encoding::HEXLOWER.encode(&Sha256::digest(key.as_bytes())[..16]))
+}
+
+/// Whether a name is one that staging files have: a hash of the key, then random. Such a name leads nowhere else.
+fn is_staging_name(name: &str) -> bool {
+    let is_hex = |text: &str| text.len() == 32 && text.bytes().all(|b| b.is_ascii_hexdigit());
+    name.split_once('-').is_some_and(|(key, random)| is_hex(key) && is_hex(random))
 }
 
 fn stored(bytes: u64) -> StoredObject {
@@ -526,14 +601,31 @@ fn sync_directory(folder: &Path) -> io::Result<()> {
 
 /// CRC-64/NVME of a file's content.
 fn file_crc(path: &Path) -> io::Result<u64> {
-    use io::Read;
-    let mut file = File::open(path)?;
-    let mut piece = vec![0; READ_BYTES];
-    let mut crc = Crc64Nvme::new();
-    loop {
-        match file.read(&mut piece)? {
-            0 => return Ok(crc.value()),
-            bytes => crc.update(&piece[..bytes]),
+    Ok(Piece::read(&mut File::open(path)?, u64::MAX)?.crc64nvme)
+}
+
+/// What was found in a piece of a file.
+struct Piece {
+    bytes: u64,
+    crc64nvme: u64,
+    /// Nothing but zeros, as what was never written reads.
+    is_blank: bool,
+}
+
+impl Piece {
+    /// Reads up to `limit` bytes from where the file stands.
+    fn read(file: &mut File, limit: u64) -> io::Result<Self> {
+        let mut buffer = vec![0; READ_BYTES];
+        let mut from = file.take(limit);
+        let (mut bytes, mut crc, mut is_blank) = (0, Crc64Nvme::new(), true);
+        loop {
+            let read = match from.read(&mut buffer)? {
+                0 => return Ok(Self { bytes, crc64nvme: crc.value(), is_blank }),
+                read => &buffer[..read],
+            };
+            bytes += read.len() as u64;
+            crc.update(read);
+            is_blank = is_blank && read.iter().all(|byte| *byte == 0);
         }
     }
 }

@@ -16,15 +16,18 @@ mod review;
 pub mod s3;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
 use futures_util::stream::BoxStream;
 use serde::{Deserialize, Serialize};
 
 use self::directory::DirectoryArchive;
 use self::location::Location;
 use self::s3::S3Archive;
+use crate::clock::Clock;
 use crate::config::archive::ArchiveConfig;
 use crate::domain::file::{Proof, StoreChecksum};
 use crate::domain::part::PartPlan;
@@ -57,12 +60,17 @@ pub struct NewObject {
     pub key: String,
     /// Media type.
     pub content_type: String,
+    /// Plain facts about the file, such as `("topic", "Über uns")`, for stores that keep metadata with an object.
+    /// May be empty.
+    #[serde(default)]
+    pub facts: Vec<(String, String)>,
 }
 
 /// An upload that has begun and is neither completed nor aborted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Upload {
-    /// The key it will have.
+    /// The key it will have. Empty where an archive that lists what is [unfinished](Archive::unfinished) cannot
+    /// tell; such an upload can be aborted and nothing else.
     pub key: String,
     /// What the archive calls it: S3's upload id, the staging file's name.
     pub id: String,
@@ -79,8 +87,18 @@ pub struct Part {
     pub bytes: u64,
     /// The archive's tag for it.
     pub etag: String,
-    /// CRC-64/NVME of its content, computed here.
-    pub crc64nvme: u64,
+    /// CRC-64/NVME of its content: as given with it, or as the archive tells it. `None` for a part that was learnt
+    /// from a store which keeps none.
+    pub crc64nvme: Option<u64>,
+}
+
+/// An upload that was found unfinished.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unfinished {
+    /// The upload, which can be aborted.
+    pub upload: Upload,
+    /// How long ago it began, or was last written to, by this machine's clock.
+    pub age: Duration,
 }
 
 /// An object as the archive describes it.
@@ -96,6 +114,9 @@ pub struct StoredObject {
     pub version_id: Option<String>,
 }
 
+/// Unfinished uploads that one call of [`Archive::unfinished`] finds at most.
+pub const MOST_UNFINISHED: usize = 5000;
+
 /// The content of an object, piece by piece.
 pub type ObjectStream = BoxStream<'static, Result<Bytes, ArchiveError>>;
 
@@ -108,6 +129,9 @@ pub trait Archive: Send + Sync + 'static {
     /// Stores a whole object at once; for files of at most one part. On return the object is durable, and its
     /// size, and its checksum where the archive offers one, agree with `proof`.
     ///
+    /// The checksums of `proof` are taken at their word and not computed again. A store that is sent one of them
+    /// refuses a body that differs; a directory has nobody to judge but by length.
+    ///
     /// # Errors
     /// [`ArchiveError::Exists`] when there is an object under that key; [`ArchiveError::Mismatch`] when the
     /// archive received something else (nothing is left under the key then).
@@ -119,6 +143,10 @@ pub trait Archive: Send + Sync + 'static {
 
     /// Stores one part. Parts may arrive at the same time and in any order; a part sent again replaces itself.
     ///
+    /// `crc64nvme` is that of `body`. It is computed once, by the caller, and taken at its word: a store that is
+    /// sent it refuses a part that differs; anywhere else a wrong one is found at completion, when those of all
+    /// parts do not add up to that of the file.
+    ///
     /// # Errors
     /// [`ArchiveError::NoSuchUpload`], [`ArchiveError::Mismatch`].
     async fn put_part(
@@ -127,10 +155,24 @@ pub trait Archive: Send + Sync + 'static {
         plan: PartPlan,
         number: u32,
         body: Bytes,
+        crc64nvme: u64,
     ) -> Result<Part, ArchiveError>;
 
-    /// Reviews the parts (numbers without a gap, sum of sizes), then makes the object appear under its key, and
-    /// compares what the archive says of it with `proof`.
+    /// The parts that an unfinished upload holds, in order of number, with the archive's own words about them.
+    /// What [`put_part`](Self::put_part) confirmed is among them as it was confirmed; its CRC-64/NVME is missing
+    /// where the store does not list it.
+    ///
+    /// A store holds a part whole or not at all. A directory reads back what was written, so a part that a killed
+    /// writer left half written is listed too, with the CRC-64/NVME of what is there (and one of nothing but zeros
+    /// is not listed): only a checksum that agrees proves a part. It may take as long as reading the whole file.
+    ///
+    /// # Errors
+    /// [`ArchiveError::NoSuchUpload`].
+    async fn parts(&self, upload: &Upload, plan: PartPlan) -> Result<Vec<Part>, ArchiveError>;
+
+    /// Reviews the parts (numbers without a gap, sum of sizes, and, where each has one, the CRC-64/NVME that theirs
+    /// add up to), then makes the object appear under its key, and compares what the archive says of it with
+    /// `proof`.
     ///
     /// # Errors
     /// [`ArchiveError::Exists`] when there is an object under that key already: it is left untouched, and the
@@ -148,6 +190,16 @@ pub trait Archive: Send + Sync + 'static {
     /// Gives up every unfinished upload under exactly this key, whoever began it; returns how many. For the
     /// holder of the file's lease only: the key is its alone.
     async fn abort_all(&self, key: &str) -> Result<u64, ArchiveError>;
+
+    /// Unfinished uploads of this archive that are at least this old, whoever began them: a store counts from when
+    /// an upload began, a directory from when it was last written to. At most [`MOST_UNFINISHED`] in one call; ask
+    /// again when they are gone.
+    ///
+    /// MinIO lists the uploads of a whole key only, so that none are found there; it drops them itself after a day.
+    ///
+    /// # Errors
+    /// [`ArchiveError::Refused`] where the store cannot list them.
+    async fn unfinished(&self, older_than: Duration) -> Result<Vec<Unfinished>, ArchiveError>;
 
     /// Writes a small object, replacing what is there. For manifests only.
     async fn replace(&self, object: &NewObject, body: Bytes) -> Result<StoredObject, ArchiveError>;
@@ -180,4 +232,9 @@ pub async fn open(url: &str, config: &ArchiveConfig) -> Result<SharedArchive, Ar
         Location::S3(place) => Ok(Arc::new(S3Archive::open(&place, &config.s3, None).await)),
         Location::Directory(root) => Ok(Arc::new(DirectoryArchive::open(&root).await?)),
     }
+}
+
+/// How long ago something was, by this machine's clock; nothing for what lies ahead of it.
+fn age(since: DateTime<Utc>) -> Duration {
+    (Clock::System.now() - since).to_std().unwrap_or_default()
 }

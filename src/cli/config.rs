@@ -5,7 +5,9 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 
 use super::{Common, failed};
+use crate::clock::Clock;
 use crate::config::{DEFAULT_TOML, Secrets};
+use crate::zoom::api::Api;
 use crate::zoom::download::Downloader;
 
 /// Options of `config`.
@@ -43,7 +45,10 @@ pub(super) fn run(common: &Common, args: &ConfigArgs) -> ExitCode {
             Err(error) => return failed(&error.to_string()),
         },
         Action::Check => {
-            if let Err(error) = Downloader::new(&config.zoom, config.transfer.stall()) {
+            if let Err(error) = Downloader::new(&config.zoom, &config.transfer) {
+                return failed(&error.to_string());
+            }
+            if let Err(error) = Api::new(&config.zoom, secrets.zoom.clone(), Clock::System) {
                 return failed(&error.to_string());
             }
             println!("{}", summary(&secrets));
@@ -58,10 +63,14 @@ pub(super) fn run(common: &Common, args: &ConfigArgs) -> ExitCode {
 fn summary(secrets: &Secrets) -> String {
     let set = |present: bool| if present { "set" } else { "not set" };
     format!(
-        "settings: ok\nZOOM_WEBHOOK_SECRET_TOKEN: {} token(s)\nDATABASE_URL: {}\nARCHIVE_URL: {}\nADMIN_TOKEN: {}",
+        "settings: ok\nZOOM_WEBHOOK_SECRET_TOKEN: {} token(s)\nDATABASE_URL: {}\nARCHIVE_URL: {}\nADMIN_TOKEN: {}\n\
+         ZOOM_VIDEO_SDK_API_KEY, ZOOM_VIDEO_SDK_API_SECRET: {}\n\
+         ZOOM_ACCOUNT_ID, ZOOM_CLIENT_ID, ZOOM_CLIENT_SECRET: {}",
         secrets.webhook_secret_tokens.len(),
         secrets.database_without_password(),
         secrets.archive_url,
         set(secrets.admin_token.is_some()),
+        set(secrets.zoom.video_sdk.is_some()),
+        set(secrets.zoom.oauth.is_some()),
     )
 }

@@ -1,4 +1,4 @@
-//! `files list|retry`: what stands where, and another try for what is parked or dead. Works on the database
+//! `files list|retry`: what stands where, and another try for what is parked, dead or gone. Works on the database
 //! itself, so it does not matter whether a service runs.
 
 use std::io::{self, Write};
@@ -35,12 +35,12 @@ enum Action {
         #[arg(long)]
         json: bool,
     },
-    /// Tries files that are parked or dead again, with all their attempts.
+    /// Tries files that are parked, dead or gone again, with all their attempts.
     Retry {
         /// Which ones; `files list` names them.
         #[arg(value_name = "FILE_ID", required_unless_present = "state", conflicts_with = "state")]
         files: Vec<FileId>,
-        /// All that are in this state: parked or dead.
+        /// All that are in this state: parked, dead or gone.
         #[arg(long, value_name = "STATE")]
         state: Option<FileState>,
     },
@@ -104,7 +104,7 @@ async fn retry(store: &SharedStore, files: Vec<FileId>) -> Result<ExitCode, Fail
         if store.retry(file).await? {
             woken += 1;
         } else {
-            writeln!(out, "{file} is neither parked nor dead")?;
+            writeln!(out, "{file} is not parked, dead or gone")?;
         }
     }
     writeln!(out, "{woken} of {all} files wait for another try")?;

@@ -81,6 +81,14 @@ pub enum ConfigError {
     /// A secret's file cannot be read.
     #[error("{0}: cannot read {1}: {2}")]
     SecretFile(String, PathBuf, std::io::Error),
+    /// Credentials of which a part is missing.
+    #[error("not set: {}; {} count only together, set all of them or none", .missing.join(", "), .names.join(", "))]
+    Incomplete {
+        /// The variables that are not set.
+        missing: Vec<&'static str>,
+        /// All that belong together.
+        names: Vec<&'static str>,
+    },
     /// A variable that is no text.
     #[error("{0} is not Unicode")]
     NotUnicode(String),
@@ -323,6 +331,12 @@ mod tests {
     fn a_missing_file_is_named() {
         let told = load(Some(Path::new("/no/such.toml")), &Environment::new()).unwrap_err().to_string();
         assert!(told.contains("/no/such.toml"), "{told}");
+    }
+
+    #[test]
+    fn an_address_of_zooms_that_is_no_url_is_refused_by_key() {
+        let told = load(None, &environment(&[("ZOOM_ARCHIVER_ZOOM__API_BASE_URL", "zoom")])).unwrap_err();
+        assert!(told.to_string().contains("api_base_url"), "{told}");
     }
 
     #[test]

@@ -8,6 +8,8 @@ use secrecy::{ExposeSecret, SecretString};
 use super::load::{ConfigError, Environment};
 
 const WEBHOOK_SECRET_TOKEN: &str = "ZOOM_WEBHOOK_SECRET_TOKEN";
+const VIDEO_SDK: [&str; 2] = ["ZOOM_VIDEO_SDK_API_KEY", "ZOOM_VIDEO_SDK_API_SECRET"];
+const OAUTH: [&str; 3] = ["ZOOM_ACCOUNT_ID", "ZOOM_CLIENT_ID", "ZOOM_CLIENT_SECRET"];
 const DATABASE_URL: &str = "DATABASE_URL";
 const ARCHIVE_URL: &str = "ARCHIVE_URL";
 const ADMIN_TOKEN: &str = "ADMIN_TOKEN";
@@ -16,6 +18,8 @@ const ADMIN_TOKEN: &str = "ADMIN_TOKEN";
 pub(super) fn is_name(variable: &str) -> bool {
     let name = variable.strip_suffix("_FILE").unwrap_or(variable);
     [WEBHOOK_SECRET_TOKEN, DATABASE_URL, ARCHIVE_URL, ADMIN_TOKEN].contains(&name)
+        || VIDEO_SDK.contains(&name)
+        || OAUTH.contains(&name)
 }
 
 /// Secrets and addresses.
@@ -27,17 +31,81 @@ pub struct Secrets {
     pub database_url: SecretString,
     /// `s3://bucket/prefix` or `file:///path`.
     pub archive_url: String,
+    /// What Zoom's API is asked with.
+    pub zoom: ZoomCredentials,
     /// Bearer token of the private door.
     pub admin_token: Option<SecretString>,
     /// Where the defaults of the two addresses lie.
     pub data_dir: PathBuf,
 }
 
+/// What Zoom's API is asked with. Each product has credentials of its own, and each may be missing.
+#[derive(Debug, Clone, Default)]
+pub struct ZoomCredentials {
+    /// For Video SDK sessions: `ZOOM_VIDEO_SDK_API_KEY`, `ZOOM_VIDEO_SDK_API_SECRET`.
+    pub video_sdk: Option<VideoSdkCredentials>,
+    /// For meetings and webinars: `ZOOM_ACCOUNT_ID`, `ZOOM_CLIENT_ID`, `ZOOM_CLIENT_SECRET`.
+    pub oauth: Option<OAuthCredentials>,
+}
+
+/// API key and API secret of a Video SDK account, from its Build App page (not the SDK key and secret beside them).
+#[derive(Debug, Clone)]
+pub struct VideoSdkCredentials {
+    /// Names the account.
+    pub api_key: SecretString,
+    /// Signs our tokens.
+    pub api_secret: SecretString,
+}
+
+/// App credentials of a Server-to-Server OAuth app.
+#[derive(Debug, Clone)]
+pub struct OAuthCredentials {
+    /// The account that the app belongs to; no secret.
+    pub account_id: String,
+    /// Names the app.
+    pub client_id: SecretString,
+    /// Proves to be the app.
+    pub client_secret: SecretString,
+}
+
+impl ZoomCredentials {
+    fn read(environment: &Environment) -> Result<Self, ConfigError> {
+        let video_sdk = complete(environment, VIDEO_SDK)?.map(|[api_key, api_secret]| VideoSdkCredentials {
+            api_key: api_key.into(),
+            api_secret: api_secret.into(),
+        });
+        let oauth = complete(environment, OAUTH)?.map(|[account_id, client_id, client_secret]| {
+            OAuthCredentials { account_id, client_id: client_id.into(), client_secret: client_secret.into() }
+        });
+        Ok(Self { video_sdk, oauth })
+    }
+}
+
+/// The values of variables that count only together: all of them or none.
+fn complete<const N: usize>(
+    environment: &Environment,
+    names: [&'static str; N],
+) -> Result<Option<[String; N]>, ConfigError> {
+    let mut values = Vec::new();
+    let mut missing = Vec::new();
+    for name in names {
+        match value(environment, name)? {
+            Some(value) => values.push(value),
+            None => missing.push(name),
+        }
+    }
+    match <[String; N]>::try_from(values) {
+        Ok(all) => Ok(Some(all)),
+        Err(none) if none.is_empty() => Ok(None),
+        Err(_) => Err(ConfigError::Incomplete { missing, names: names.to_vec() }),
+    }
+}
+
 impl Secrets {
     /// Reads them from `environment`; what is missing defaults into `data_dir`.
     ///
     /// # Errors
-    /// When a `<NAME>_FILE` cannot be read, or a name is given both ways.
+    /// When a `<NAME>_FILE` cannot be read, a name is given both ways, or credentials are given by half.
     pub fn read(environment: &Environment, data_dir: &Path) -> Result<Self, ConfigError> {
         let tokens = value(environment, WEBHOOK_SECRET_TOKEN)?.unwrap_or_default();
         let under = |name: &str| {
@@ -61,6 +129,7 @@ impl Secrets {
                 .collect(),
             database_url: database_url.into(),
             archive_url,
+            zoom: ZoomCredentials::read(environment)?,
             admin_token: value(environment, ADMIN_TOKEN)?.map(SecretString::from),
             data_dir: data_dir.to_owned(),
         })
@@ -138,10 +207,47 @@ mod tests {
     }
 
     #[test]
+    fn credentials_for_zooms_api_are_read_by_product_and_may_all_be_missing() {
+        let none = read(&[]).unwrap().zoom;
+        assert!(none.video_sdk.is_none() && none.oauth.is_none());
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "client-secret\n").unwrap();
+        let both = read(&[
+            ("ZOOM_VIDEO_SDK_API_KEY", "key"),
+            ("ZOOM_VIDEO_SDK_API_SECRET", "secret"),
+            ("ZOOM_ACCOUNT_ID", "account"),
+            ("ZOOM_CLIENT_ID", "client"),
+            ("ZOOM_CLIENT_SECRET_FILE", file.path().to_str().unwrap()),
+        ])
+        .unwrap()
+        .zoom;
+        let video_sdk = both.video_sdk.unwrap();
+        assert_eq!(video_sdk.api_key.expose_secret(), "key");
+        assert_eq!(video_sdk.api_secret.expose_secret(), "secret");
+        let oauth = both.oauth.unwrap();
+        assert_eq!((oauth.account_id.as_str(), oauth.client_id.expose_secret()), ("account", "client"));
+        assert_eq!(oauth.client_secret.expose_secret(), "client-secret");
+    }
+
+    #[test]
+    fn half_a_set_of_credentials_is_refused_and_what_is_missing_is_named() {
+        let told = read(&[("ZOOM_VIDEO_SDK_API_KEY", "hush")]).unwrap_err().to_string();
+        assert!(told.starts_with("not set: ZOOM_VIDEO_SDK_API_SECRET;"), "{told}");
+        assert!(!told.contains("hush"), "{told}");
+        let told = read(&[("ZOOM_CLIENT_SECRET", "x")]).unwrap_err().to_string();
+        assert!(told.starts_with("not set: ZOOM_ACCOUNT_ID, ZOOM_CLIENT_ID;"), "{told}");
+    }
+
+    #[test]
     fn no_secret_is_in_debug_output_or_in_the_address_for_people() {
         let secrets = read(&[
             ("ZOOM_WEBHOOK_SECRET_TOKEN", "hush1"),
             ("ADMIN_TOKEN", "hush2"),
+            ("ZOOM_VIDEO_SDK_API_KEY", "hush5"),
+            ("ZOOM_VIDEO_SDK_API_SECRET", "hush6"),
+            ("ZOOM_ACCOUNT_ID", "account"),
+            ("ZOOM_CLIENT_ID", "hush7"),
+            ("ZOOM_CLIENT_SECRET", "hush8"),
             ("DATABASE_URL", "postgres://me:hush3@db.example:5432/za?password=hush4"),
         ])
         .unwrap();

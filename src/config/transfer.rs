@@ -7,18 +7,31 @@ use serde::{Deserialize, Serialize};
 use super::{LONGEST_SECS, Problems};
 use crate::domain::part::{MIN_PART_BYTES, MIN_PART_BYTES_UNKNOWN_LENGTH};
 
+/// Lowest ceiling that makes sense, in bytes per second: below it the stall limit would cut what waits its turn.
+const LEAST_CEILING: u64 = 64 * 1024;
+
 /// See `config/default.toml`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TransferConfig {
     /// Preferred length of a part, in bytes.
     pub part_bytes: u64,
-    /// Parts of one file on their way at once.
+    /// Parts of one file in memory at once.
     pub parts_in_flight: u32,
+    /// Parts of one file that are fetched at once.
+    pub ranges_in_flight: u32,
     /// Memory for parts, in bytes, shared by all transfers.
     pub memory_bytes: u64,
     /// Seconds without a byte after which a download is cut.
     pub stall_secs: u64,
+    /// Fewest bytes per second that a download may bring; 0 for no such limit.
+    pub min_bytes_per_sec: u64,
+    /// Most bytes per second that all downloads of this process may bring; 0 for no such limit.
+    pub max_bytes_per_sec: u64,
+    /// Seconds for which a fresh token may take to be used: one that expires sooner is renewed first.
+    pub token_margin_secs: u64,
+    /// Hours after which an unfinished upload that no transfer goes on with is given up.
+    pub leftover_hours: u64,
     /// Milliseconds between the last archived file and the manifest.
     pub manifest_delay_ms: u64,
 }
@@ -28,6 +41,12 @@ impl TransferConfig {
     #[must_use]
     pub fn stall(&self) -> Duration {
         Duration::from_secs(self.stall_secs)
+    }
+
+    /// How long a token must last for it to be used.
+    #[must_use]
+    pub fn token_margin(&self) -> Duration {
+        Duration::from_secs(self.token_margin_secs)
     }
 
     /// Rest before a manifest is written.
@@ -44,6 +63,18 @@ impl TransferConfig {
             self.memory_bytes,
             self.part_bytes.max(MIN_PART_BYTES_UNKNOWN_LENGTH),
         );
+        problems.at_least("transfer.ranges_in_flight", self.ranges_in_flight.into(), 1);
+        problems.at_most(
+            "transfer.ranges_in_flight",
+            self.ranges_in_flight.into(),
+            self.parts_in_flight.max(1).into(),
+        );
+        if self.max_bytes_per_sec > 0 {
+            problems.at_least("transfer.max_bytes_per_sec", self.max_bytes_per_sec, LEAST_CEILING);
+            problems.at_most("transfer.min_bytes_per_sec", self.min_bytes_per_sec, self.max_bytes_per_sec);
+        }
+        problems.at_most("transfer.token_margin_secs", self.token_margin_secs, LONGEST_SECS);
+        problems.at_least("transfer.leftover_hours", self.leftover_hours, 1);
         problems.at_least("transfer.stall_secs", self.stall_secs, 1);
         problems.at_most("transfer.stall_secs", self.stall_secs, LONGEST_SECS);
     }

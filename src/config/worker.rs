@@ -12,6 +12,8 @@ use super::{LONGEST_SECS, Problems};
 pub struct WorkerConfig {
     /// Jobs worked on at once.
     pub concurrency: u32,
+    /// Transfers of one Zoom account at once; 0 for no limit of its own.
+    pub concurrency_per_account: u32,
     /// Length of a lease, in seconds.
     pub lease_secs: u64,
     /// Milliseconds between looks into the queue.
@@ -22,7 +24,7 @@ pub struct WorkerConfig {
     pub retry_base_ms: u64,
     /// Longest rest after a failure, in milliseconds.
     pub retry_max_ms: u64,
-    /// Failed attempts after which a job is dead.
+    /// Failed attempts in a row, without headway, after which a job is dead.
     pub max_attempts: u32,
     /// Leases a job may lose in a row.
     pub max_lost_leases: u32,
@@ -31,6 +33,15 @@ pub struct WorkerConfig {
 }
 
 impl WorkerConfig {
+    /// Transfers of one Zoom account at once: at least one, and never more than jobs in all.
+    #[must_use]
+    pub fn per_account(&self) -> u32 {
+        match self.concurrency_per_account {
+            0 => self.concurrency,
+            limit => limit.min(self.concurrency),
+        }
+    }
+
     /// Length of a lease.
     #[must_use]
     pub fn lease(&self) -> Duration {

@@ -61,6 +61,13 @@ pub fn to_base64(crc64nvme: u64) -> String {
     data_encoding::BASE64.encode(&crc64nvme.to_be_bytes())
 }
 
+/// Reads what [`to_base64`] writes; `None` for anything else.
+#[must_use]
+pub fn from_base64(text: &str) -> Option<u64> {
+    let bytes = data_encoding::BASE64.decode(text.as_bytes()).ok()?;
+    Some(u64::from_be_bytes(bytes.try_into().ok()?))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -70,6 +77,9 @@ mod tests {
         // CRC RevEng catalogue, CRC-64/NVME: check value over "123456789".
         assert_eq!(crc64nvme(b"123456789"), 0xae8b_1486_0a79_9888);
         assert_eq!(to_base64(crc64nvme(b"123456789")), "rosUhgp5mIg=");
+        assert_eq!(from_base64("rosUhgp5mIg="), Some(0xae8b_1486_0a79_9888));
+        assert_eq!(from_base64("4waSgw=="), None);
+        assert_eq!(from_base64("rosUhgp5mIg=-3"), None);
     }
 
     #[test]

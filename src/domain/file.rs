@@ -22,7 +22,7 @@ pub enum FileState {
     Archived,
     /// Deliberately not taken; the reason says why.
     Skipped,
-    /// Zoom no longer has it.
+    /// Zoom no longer has it; an announcement that brings a URL, or a person, wakes it.
     Gone,
     /// Given up after the last attempt; the reason says why, and it can be retried.
     Dead,

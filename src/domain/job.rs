@@ -121,7 +121,9 @@ pub struct Job {
     pub lease: Lease,
     /// What is to be done.
     pub task: Task,
-    /// Failed attempts that counted, so far.
+    /// The Zoom account that a transfer asks for its file; `None` for jobs that ask nothing of Zoom.
+    pub account: Option<String>,
+    /// Failed attempts that counted, since it last made headway.
     pub attempts: u32,
     /// Times it was put back through no fault of its own since it last made headway.
     pub snoozes: u32,
@@ -173,6 +175,13 @@ pub enum Outcome {
         /// Why, without secrets.
         reason: String,
     },
+    /// Zoom has the file no more, and says so when asked twice. The job is done; its file is gone.
+    Gone {
+        /// How Zoom said it, without secrets.
+        reason: String,
+        /// Jobs that follow from it, as in [`Completion::next`].
+        next: Vec<(Task, Duration)>,
+    },
     /// Cannot ever go on.
     Dead {
         /// Why, without secrets.
@@ -197,6 +206,14 @@ pub struct Completion {
 pub enum Settlement {
     /// `running` → `done` (or back to `waiting` when it was wanted again meanwhile).
     Done(Box<Completion>),
+    /// `running` → `done`, and the transfer's file is gone: it forgets its URL and token (or back to `waiting`
+    /// when it was wanted again meanwhile).
+    Gone {
+        /// Why.
+        reason: String,
+        /// Jobs that follow from it, as in [`Completion::next`].
+        next: Vec<(Task, Duration)>,
+    },
     /// `running` → `waiting`.
     Wait {
         /// How long from now.

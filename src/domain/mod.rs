@@ -9,15 +9,19 @@
 //! - [`media`]: file types, extensions, media types
 //! - [`origin`]: which origins recordings may be fetched from
 //! - [`part`]: how a file is cut into parts
+//! - [`probe`]: whether a file has the shape that its type promises
 //! - [`checksum`]: the CRC-64/NVME that proves parts and whole
+//! - [`hash`]: the SHA-256 of a file while it comes, to be continued elsewhere
 
 pub mod checksum;
 pub mod event;
 pub mod file;
+pub mod hash;
 pub mod ids;
 pub mod job;
 pub mod key;
 pub mod media;
 pub mod origin;
 pub mod part;
+pub mod probe;
 pub mod recording;

@@ -90,6 +90,18 @@ pub fn is_zoom(url: &Url) -> bool {
     is_public_https(url) && url.host_str().is_some_and(at_zoom)
 }
 
+/// Whether `url` leads to this machine itself.
+#[must_use]
+pub fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        // RFC 6761, section 6.3: this name never means another machine.
+        Some(Host::Domain(name)) => name == "localhost",
+        None => false,
+    }
+}
+
 fn is_public_https(url: &Url) -> bool {
     url.scheme() == "https" && url.port_or_known_default() == Some(443)
 }
@@ -117,6 +129,17 @@ mod tests {
             "https://127.0.0.1/",
         ] {
             assert!(!is_zoom(&url(text)), "{text}");
+        }
+    }
+
+    #[test]
+    fn this_machine_is_known_by_its_addresses_and_by_its_name() {
+        for text in ["http://127.0.0.1:9000/v2", "http://127.9.9.9/", "http://[::1]/", "http://LOCALHOST:1/"]
+        {
+            assert!(is_loopback(&url(text)), "{text}");
+        }
+        for text in ["http://10.0.0.1/", "http://localhost.example.com/", "http://0.0.0.0/", "data:x"] {
+            assert!(!is_loopback(&url(text)), "{text}");
         }
     }
 

@@ -37,8 +37,11 @@ async fn write(jobs: &Jobs, id: RecordingId, context: &JobContext) -> Result<(),
     };
     // Without a folder nothing of it is in the archive yet.
     let Some(folder) = &recording.folder else { return Ok(()) };
-    let object =
-        NewObject { key: format!("{folder}/{MANIFEST_NAME}"), content_type: "application/json".to_owned() };
+    let object = NewObject {
+        key: format!("{folder}/{MANIFEST_NAME}"),
+        content_type: "application/json".to_owned(),
+        facts: Vec::new(),
+    };
     let body = render(&recording, &files)
         .map_err(|error| Outcome::Dead { reason: format!("cannot write the manifest: {error}") })?;
     context.confirm_lease().await?;

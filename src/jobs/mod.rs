@@ -3,13 +3,13 @@
 //! - [`transfer`]: carries one file into the archive
 //! - [`manifest`]: writes the manifest of one recording
 //! - [`buffers`]: the memory that all transfers share
-//! - [`checkpoint`]: what a transfer leaves for its next run
+//! - [`throttle`]: the ceiling on what they bring together
 //!
 //! A job never settles itself: it returns an [`Outcome`], and the worker writes it down.
 
 pub mod buffers;
-pub mod checkpoint;
 pub mod manifest;
+pub mod throttle;
 pub mod transfer;
 
 use std::sync::Arc;
@@ -17,14 +17,17 @@ use std::sync::Arc;
 use futures_util::FutureExt;
 
 use crate::archive::{ArchiveError, SharedArchive};
+use crate::clock::Clock;
 use crate::config::transfer::TransferConfig;
 use crate::domain::job::{Outcome, Task, WaitsFor};
 use crate::domain::key::KeyTemplate;
 use crate::store::{SharedStore, StoreError};
 use crate::worker::Runner;
+use crate::zoom::api::{Api, ApiError};
 use crate::zoom::download::{DownloadError, Downloader};
 
 use buffers::Buffers;
+use throttle::Throttle;
 
 /// What every job works with.
 pub struct Jobs {
@@ -34,12 +37,18 @@ pub struct Jobs {
     pub archive: SharedArchive,
     /// Where files come from.
     pub downloader: Downloader,
+    /// Where fresh access to them comes from.
+    pub api: Api,
     /// How objects are named.
     pub template: KeyTemplate,
     /// Bounds and times.
     pub config: TransferConfig,
     /// The memory that all transfers share.
     pub buffers: Buffers,
+    /// The ceiling on what all transfers bring together.
+    pub throttle: Throttle,
+    /// The time, for what expires.
+    pub clock: Clock,
 }
 
 impl Jobs {
@@ -85,6 +94,18 @@ impl From<ArchiveError> for Outcome {
     }
 }
 
+impl From<ApiError> for Outcome {
+    fn from(error: ApiError) -> Self {
+        let reason = error.to_string();
+        match error {
+            ApiError::NoCredentials(_) => Self::Park { waits_for: WaitsFor::Token, reason },
+            ApiError::NotAllowed(_) => Self::Park { waits_for: WaitsFor::Person, reason },
+            ApiError::Refused { retry_after, .. } => Self::Retry { reason, after: retry_after },
+            ApiError::NotFound(_) | ApiError::Unreachable(_) => Self::Retry { reason, after: None },
+        }
+    }
+}
+
 impl From<DownloadError> for Outcome {
     fn from(error: DownloadError) -> Self {
         let reason = error.to_string();
@@ -94,9 +115,13 @@ impl From<DownloadError> for Outcome {
                 Self::Park { waits_for: WaitsFor::Token, reason }
             }
             DownloadError::Refused { retry_after, .. } => Self::Retry { reason, after: retry_after },
-            DownloadError::NotFound | DownloadError::Interrupted(_) | DownloadError::Stalled(_) => {
-                Self::Retry { reason, after: None }
-            }
+            DownloadError::NotFound
+            | DownloadError::Interrupted(_)
+            | DownloadError::Stalled(_)
+            | DownloadError::TooSlow { .. }
+            | DownloadError::NoRanges(_)
+            | DownloadError::BeyondEnd { .. }
+            | DownloadError::Changed(_) => Self::Retry { reason, after: None },
         }
     }
 }

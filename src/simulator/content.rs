@@ -28,6 +28,9 @@ pub const SUMMARY_JSON: &[u8] = include_bytes!("media/summary.json");
 
 /// Generated content is computed in words of this many bytes.
 const WORD_BYTES: u64 = 8;
+/// How generated content begins: `ftyp`, an empty `moov`, and an `mdat` that reaches to the end (ISO/IEC
+/// 14496-12, section 4.2).
+pub const HEAD: &[u8; 40] = b"\0\0\0\x18ftypisom\0\0\x02\0isommp41\0\0\0\x08moov\0\0\0\0mdat";
 /// Bytes hashed at a time.
 const HASH_STEP: usize = 64 * 1024;
 
@@ -36,8 +39,8 @@ const HASH_STEP: usize = 64 * 1024;
 pub enum Content {
     /// Bytes that are part of the program.
     Embedded(&'static [u8]),
-    /// Pseudo-random bytes, the same for the same seed, computed by offset. They begin with a byte that no
-    /// text begins with, so that nothing takes them for a web page.
+    /// Pseudo-random bytes, the same for the same seed, computed by offset. From [`HEAD`]'s length on they are
+    /// the payload of an MP4 (bytes to carry, not to play); fewer begin with a byte that no text begins with.
     Generated {
         /// Which bytes.
         seed: u64,
@@ -74,7 +77,7 @@ impl Content {
                 let from = usize::try_from(offset).unwrap_or(usize::MAX);
                 Bytes::from_static(bytes).slice(from..from + count)
             }
-            Self::Generated { seed, .. } => generate(seed, offset, count),
+            Self::Generated { seed, bytes } => generate(seed, bytes, offset, count),
         }
     }
 
@@ -102,8 +105,9 @@ impl Content {
     }
 }
 
-/// The bytes `offset..offset + count` of the endless stream that belongs to `seed`.
-fn generate(seed: u64, offset: u64, count: usize) -> Bytes {
+/// The bytes `offset..offset + count` of generated content of `len` bytes: from the endless stream that belongs
+/// to `seed`, but for their beginning.
+fn generate(seed: u64, len: u64, offset: u64, count: usize) -> Bytes {
     let first_word = offset / WORD_BYTES;
     let skip = usize::try_from(offset % WORD_BYTES).unwrap_or_default();
     let mut bytes = Vec::with_capacity(skip + count + 8);
@@ -113,7 +117,12 @@ fn generate(seed: u64, offset: u64, count: usize) -> Bytes {
         word += 1;
     }
     bytes.truncate(skip + count);
-    if first_word == 0 {
+    if len >= HEAD.len() as u64 {
+        let from = usize::try_from(first_word * WORD_BYTES).unwrap_or(usize::MAX);
+        for (byte, head) in bytes.iter_mut().zip(HEAD.iter().skip(from)) {
+            *byte = *head;
+        }
+    } else if first_word == 0 {
         // 0x80 to 0xbf: in UTF-8 these never begin a character.
         bytes[0] = 0x80 | (bytes[0] & 0x3f);
     }
@@ -157,6 +166,15 @@ mod tests {
         for seed in 0..1000 {
             let first = Content::Generated { seed, bytes: 1 }.read(0, 1)[0];
             assert!((0x80..0xc0).contains(&first), "{first:#x}");
+        }
+    }
+
+    #[test]
+    fn generated_content_has_the_shape_of_an_mp4() {
+        for bytes in [40, 41, 1000] {
+            let mut probe = crate::domain::probe::Probe::new("mp4");
+            probe.update(&Content::Generated { seed: 5, bytes }.read(0, 10_000));
+            assert_eq!(probe.verdict(), Ok(()));
         }
     }
 

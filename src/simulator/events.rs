@@ -1,4 +1,4 @@
-//! Event bodies in Zoom's shapes (Zoom, "Video SDK webhooks" and "Meeting webhooks", events
+//! Event bodies and answers of the API in Zoom's shapes (Zoom, "Video SDK webhooks" and "Meeting webhooks", events
 //! `session.recording_*` and `recording.*`), and the odd forms in which they really come.
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
@@ -99,25 +99,8 @@ pub fn body(
     quirks: Quirks,
     event_time: DateTime<Utc>,
 ) -> Vec<u8> {
-    let mut object = recording_object(recording, links);
-    let mut count = 0;
-    let mut total = 0;
-    for collection in Collection::ALL {
-        let files: Vec<&FakeFile> = recording
-            .files
-            .iter()
-            .filter(|file| file.collection == collection && kind.announces(file))
-            .collect();
-        if files.is_empty() && collection != Collection::Recording {
-            continue;
-        }
-        count += files.len();
-        total += files.iter().map(|file| file.content.len()).sum::<u64>();
-        let entries = files.iter().map(|file| file_object(recording, file, links)).collect();
-        object.insert(collection.as_str().to_owned(), Value::Array(entries));
-    }
-    object.insert("total_size".to_owned(), json!(total));
-    object.insert("recording_count".to_owned(), json!(count));
+    let files: Vec<_> = recording.files.iter().filter(|file| kind.announces(file)).collect();
+    let object = object_with(recording, &files, links);
     let mut event = json!({
         "event": kind.name(recording.kind),
         "event_ts": event_time.timestamp_millis(),
@@ -127,6 +110,64 @@ pub fn body(
     quirks.apply(&mut event);
     let text = event.to_string();
     if quirks.doubled_keys { double_keys(&text) } else { text }.into_bytes()
+}
+
+/// How far Zoom is with a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FileStatus {
+    /// Ready.
+    Completed,
+    /// Still being worked on: no size and no URL yet.
+    Processing,
+    /// Not there any more.
+    Deleted,
+}
+
+/// The API's answer about a recording, in the shape of "List session's recordings" (Video SDK) or "Get meeting
+/// recordings": all its files, as far as they are there. `with_token`: whether the token was asked for.
+#[must_use]
+pub fn answer(
+    recording: &FakeRecording,
+    links: &Links<'_>,
+    with_token: bool,
+    status: impl Fn(&FakeFile) -> FileStatus,
+) -> Value {
+    let files: Vec<_> = recording.files.iter().filter(|file| status(file) != FileStatus::Deleted).collect();
+    let mut object = object_with(recording, &files, links);
+    for collection in Collection::ALL {
+        let entries = object.get_mut(collection.as_str()).and_then(Value::as_array_mut);
+        let there = files.iter().filter(|file| file.collection == collection);
+        for (entry, file) in entries.into_iter().flatten().zip(there) {
+            if let (FileStatus::Processing, Some(entry)) = (status(file), entry.as_object_mut()) {
+                entry.insert("status".to_owned(), json!("processing"));
+                entry.remove("file_size");
+                entry.remove("download_url");
+            }
+        }
+    }
+    if with_token {
+        object.insert("download_access_token".to_owned(), json!(links.token));
+    }
+    Value::Object(object)
+}
+
+/// The recording with some of its files, each in its list.
+fn object_with(recording: &FakeRecording, files: &[&FakeFile], links: &Links<'_>) -> Map<String, Value> {
+    let mut object = recording_object(recording, links);
+    for collection in Collection::ALL {
+        let entries: Vec<_> = files
+            .iter()
+            .filter(|file| file.collection == collection)
+            .map(|file| file_object(recording, file, links))
+            .collect();
+        if !entries.is_empty() || collection == Collection::Recording {
+            object.insert(collection.as_str().to_owned(), Value::Array(entries));
+        }
+    }
+    let total: u64 = files.iter().map(|file| file.content.len()).sum();
+    object.insert("total_size".to_owned(), json!(total));
+    object.insert("recording_count".to_owned(), json!(files.len()));
+    object
 }
 
 fn recording_object(recording: &FakeRecording, links: &Links<'_>) -> Map<String, Value> {

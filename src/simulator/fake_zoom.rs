@@ -1,13 +1,12 @@
-//! The whole fake Zoom: library, download server, and the events that announce the one by URLs of the other.
+//! The whole fake Zoom: library, server, and the events that announce the one by URLs of the other.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use url::Url;
 
-use super::content::scramble;
+use super::credentials;
 use super::events::{self, EventKind, Links, Quirks};
 use super::library::Library;
 use super::now;
@@ -47,8 +46,6 @@ pub struct FakeZoom {
     server: Server,
     base: Url,
     token_lifetime: Duration,
-    seed: u64,
-    announcements: AtomicU64,
 }
 
 impl FakeZoom {
@@ -58,19 +55,10 @@ impl FakeZoom {
     /// When an address cannot be bound.
     pub async fn start(options: Options) -> io::Result<Self> {
         let library = Library::new(options.seed);
-        let server = Server::start(options.listen, library.clone(), options.bytes_per_sec).await?;
-        let base = match options.public_url {
-            Some(url) => url,
-            None => Url::parse(&format!("http://{}", server.front)).map_err(io::Error::other)?,
-        };
-        Ok(Self {
-            library,
-            server,
-            base,
-            token_lifetime: options.token_lifetime,
-            seed: options.seed,
-            announcements: AtomicU64::new(0),
-        })
+        let server =
+            Server::start(options.listen, options.public_url, library.clone(), options.bytes_per_sec).await?;
+        let base = server.base.clone();
+        Ok(Self { library, server, base, token_lifetime: options.token_lifetime })
     }
 
     /// What it has recorded, what is wrong with it, and what was asked of it.
@@ -91,13 +79,43 @@ impl FakeZoom {
         format!("http://{}", self.server.behind)
     }
 
+    /// Where its API is: a receiver's `zoom.api_base_url`.
+    #[must_use]
+    pub fn api_base_url(&self) -> String {
+        format!("{}/v2", self.base.as_str().trim_end_matches('/'))
+    }
+
+    /// Where its OAuth server is: a receiver's `zoom.oauth_base_url`.
+    #[must_use]
+    pub fn oauth_base_url(&self) -> String {
+        self.base.as_str().trim_end_matches('/').to_owned()
+    }
+
+    /// API key and API secret that its Video SDK API accepts.
+    #[must_use]
+    pub fn video_sdk_credentials(&self) -> [(&'static str, &'static str); 2] {
+        [
+            ("ZOOM_VIDEO_SDK_API_KEY", credentials::API_KEY),
+            ("ZOOM_VIDEO_SDK_API_SECRET", credentials::API_SECRET),
+        ]
+    }
+
+    /// Account id, client id and client secret that its OAuth server accepts.
+    #[must_use]
+    pub fn oauth_credentials(&self) -> [(&'static str, &'static str); 3] {
+        [
+            ("ZOOM_ACCOUNT_ID", credentials::ACCOUNT_ID),
+            ("ZOOM_CLIENT_ID", credentials::CLIENT_ID),
+            ("ZOOM_CLIENT_SECRET", credentials::CLIENT_SECRET),
+        ]
+    }
+
     /// The body of an event of this kind, with a fresh token and URLs that no earlier event had. The
     /// recording's files are on the shelf from now on.
     #[must_use]
     pub fn announce(&self, recording: &FakeRecording, kind: EventKind, quirks: Quirks) -> Vec<u8> {
         self.library.add(recording);
-        let number = self.announcements.fetch_add(1, Ordering::Relaxed);
-        let variant = format!("{:016x}", scramble(self.seed, 1_000_000 + number));
+        let variant = self.library.new_variant();
         let token = self.library.issue_token(&recording.instance_id, self.token_lifetime);
         let links = Links { base: &self.base, variant: &variant, token: &token };
         events::body(recording, kind, &links, quirks, now())

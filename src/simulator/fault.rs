@@ -1,6 +1,7 @@
-//! How a download goes wrong, and how often.
+//! How a download goes wrong, or a question to the API, and how often.
 
 use std::fmt;
+use std::time::Duration;
 
 use http::StatusCode;
 
@@ -151,6 +152,45 @@ impl fmt::Display for RedirectTo {
     }
 }
 
+/// How one answer of the API goes wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ApiFault {
+    /// 404 with code 3301: there is no such recording.
+    Gone,
+    /// An HTTP status instead of the answer.
+    Status {
+        /// Which one.
+        code: StatusCode,
+        /// `Retry-After`.
+        retry_after: Option<String>,
+    },
+    /// 200 with a code and a message.
+    ErrorIn200 {
+        /// Which code.
+        code: i64,
+    },
+    /// 400 with code 4711: the app has not been given the scope.
+    MissingScope,
+    /// 401 with code 124: the bearer token has expired.
+    ExpiredToken,
+    /// The right answer, but late.
+    Slow(Duration),
+    /// 200 with the sign-in page, as HTML.
+    SignInPage,
+    /// 200 with so many bytes of JSON.
+    Flood {
+        /// How many.
+        bytes: usize,
+    },
+    /// 302 to somewhere.
+    Redirect {
+        /// The value of `Location`.
+        to: String,
+    },
+    /// The connection is closed amid the answer.
+    Cut,
+}
+
 /// How often a fault strikes. Only requests with a valid token are counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum When {
@@ -162,12 +202,18 @@ pub enum When {
     AfterBreak(u32),
 }
 
-/// The faults of one file, in the order in which they were set.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Rules(Vec<(Fault, When)>);
+/// The faults of one file, or of one call, in the order in which they were set.
+#[derive(Debug, Clone)]
+pub(super) struct Rules<F = Fault>(Vec<(F, When)>);
 
-impl Rules {
-    pub(super) fn add(&mut self, fault: Fault, when: When) {
+impl<F> Default for Rules<F> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<F: Clone> Rules<F> {
+    pub(super) fn add(&mut self, fault: F, when: When) {
         if !matches!(when, When::First(0) | When::AfterBreak(0)) {
             self.0.push((fault, when));
         }
@@ -177,6 +223,31 @@ impl Rules {
         self.0.clear();
     }
 
+    /// The fault that strikes now, if any.
+    pub(super) fn strike_first(&mut self) -> Option<F> {
+        let index = self.first(|_| true)?;
+        Some(self.take(index))
+    }
+
+    fn first(&self, wanted: impl Fn(&F) -> bool) -> Option<usize> {
+        self.0.iter().position(|(fault, when)| !matches!(when, When::AfterBreak(_)) && wanted(fault))
+    }
+
+    /// The fault of a rule, once more; a rule that has struck as often as it should is gone.
+    fn take(&mut self, index: usize) -> F {
+        let (fault, when) = &mut self.0[index];
+        let fault = fault.clone();
+        if let When::First(left) = when {
+            *left -= 1;
+            if *left == 0 {
+                self.0.remove(index);
+            }
+        }
+        fault
+    }
+}
+
+impl Rules {
     /// The fault that strikes an answer now, if any, but for those that strike at a position. At the front door
     /// a redirect comes before all else; behind it there is none, so a file can be redirected *and* cut.
     pub(super) fn strike(&mut self, behind_redirect: bool) -> Option<Fault> {
@@ -200,23 +271,6 @@ impl Rules {
                 *when = When::First(times);
             }
         }
-    }
-
-    fn first(&self, wanted: impl Fn(&Fault) -> bool) -> Option<usize> {
-        self.0.iter().position(|(fault, when)| !matches!(when, When::AfterBreak(_)) && wanted(fault))
-    }
-
-    /// The fault of a rule, once more; a rule that has struck as often as it should is gone.
-    fn take(&mut self, index: usize) -> Fault {
-        let (fault, when) = &mut self.0[index];
-        let fault = fault.clone();
-        if let When::First(left) = when {
-            *left -= 1;
-            if *left == 0 {
-                self.0.remove(index);
-            }
-        }
-        fault
     }
 }
 

@@ -1,9 +1,9 @@
 //! What was asked of the fake Zoom and what it gave, file by file. Of fixed size: counters, a few of the last
 //! requests, and the gaps that are still open.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
-/// Requests remembered per file.
+/// Requests remembered per file, and of the API.
 pub const RECENT_REQUESTS: usize = 64;
 
 /// One request for a file.
@@ -19,6 +19,53 @@ pub struct Request {
     pub token: Option<u64>,
     /// Status of the answer.
     pub status: u16,
+}
+
+/// What can be asked of the API.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Endpoint {
+    /// `GET /v2/videosdk/sessions/{id}/recordings`.
+    SessionRecordings,
+    /// `GET /v2/meetings/{id}/recordings`.
+    MeetingRecordings,
+    /// `POST /oauth/token`.
+    AccessToken,
+}
+
+/// One question to the API.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApiRequest {
+    /// What was asked.
+    pub endpoint: Endpoint,
+    /// Path and query as they came, still encoded.
+    pub target: String,
+    /// Status of the answer.
+    pub status: u16,
+}
+
+/// What was asked of the API.
+#[derive(Debug, Clone, Default)]
+pub(super) struct ApiAccount {
+    calls: HashMap<Endpoint, u64>,
+    recent: VecDeque<ApiRequest>,
+}
+
+impl ApiAccount {
+    pub(super) fn note(&mut self, request: ApiRequest) {
+        *self.calls.entry(request.endpoint).or_default() += 1;
+        if self.recent.len() == RECENT_REQUESTS {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(request);
+    }
+
+    pub(super) fn calls(&self, endpoint: Endpoint) -> u64 {
+        self.calls.get(&endpoint).copied().unwrap_or_default()
+    }
+
+    pub(super) fn recent(&self) -> Vec<ApiRequest> {
+        self.recent.iter().cloned().collect()
+    }
 }
 
 /// What the client did that Zoom's rules or good sense forbid.

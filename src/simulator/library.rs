@@ -1,5 +1,9 @@
 //! Everything that the fake Zoom has recorded, what is wrong with it, and what was asked of it. Shared between
 //! the server and whoever sets the scene; may be changed at any time.
+//!
+//! Here: the files, and downloads of them. In `api`: the recordings, and questions about them.
+
+mod api;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,7 +11,9 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::content::Content;
+pub(super) use self::api::ACCESS_TOKEN_LIFE;
+use self::api::ApiShelf;
+use super::content::{Content, scramble};
 use super::fault::{Fault, Rules, When};
 use super::ledger::{Account, Request, Violation};
 use super::now;
@@ -33,11 +39,14 @@ pub struct Library {
     shelf: Arc<Mutex<Shelf>>,
     changes: watch::Sender<u64>,
     mint: Mint,
+    seed: u64,
 }
 
 #[derive(Default)]
 struct Shelf {
     files: HashMap<String, Entry>,
+    api: ApiShelf,
+    announcements: u64,
     violations: BTreeSet<Violation>,
     tokens_issued: u64,
     /// By instance id: tokens up to this number are refused.
@@ -81,12 +90,13 @@ impl Library {
     /// An empty library whose tokens come from `seed`.
     #[must_use]
     pub fn new(seed: u64) -> Self {
-        Self { shelf: Arc::default(), changes: watch::Sender::new(0), mint: Mint::new(seed) }
+        Self { shelf: Arc::default(), changes: watch::Sender::new(0), mint: Mint::new(seed), seed }
     }
 
-    /// Puts a recording's files on the shelf. Those that are there stay as they are.
+    /// Puts a recording and its files on the shelf. Files that are there stay as they are.
     pub fn add(&self, recording: &FakeRecording) {
         let mut shelf = self.shelf();
+        shelf.api.add(recording);
         for file in &recording.files {
             shelf.files.entry(file.key.clone()).or_insert_with(|| Entry {
                 instance_id: recording.instance_id.clone(),
@@ -147,6 +157,14 @@ impl Library {
             jti: shelf.tokens_issued,
             exp: now().timestamp().saturating_add(lifetime),
         })
+    }
+
+    /// Something that makes the URLs of one announcement unlike those of any other.
+    pub(super) fn new_variant(&self) -> String {
+        let mut shelf = self.shelf();
+        let number = shelf.announcements;
+        shelf.announcements += 1;
+        format!("{:016x}", scramble(self.seed, 1_000_000 + number))
     }
 
     /// The number (`jti`) of a token, if it is one of ours: what a [`Request`] names.

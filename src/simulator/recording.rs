@@ -6,6 +6,7 @@ use data_encoding::BASE64;
 use uuid::Uuid;
 
 use super::content::{self, Content, scramble};
+use super::credentials::ACCOUNT_ID;
 use crate::domain::recording::RecordingKind;
 
 /// The array of an event in which a file stands.
@@ -180,7 +181,7 @@ impl FakeRecording {
     pub fn new(kind: RecordingKind, seed: u64) -> Self {
         Self {
             kind,
-            account_id: "Fk3ZoomAccountId0wNr1Q".to_owned(),
+            account_id: ACCOUNT_ID.to_owned(),
             instance_id: instance_id(seed),
             number: 80_000_000_000 + scramble(seed, 2) % 10_000_000_000,
             topic: format!("Rehearsal {}", seed % 100_000),

@@ -1,11 +1,13 @@
-//! The download server: what Zoom's `download_url` leads to, as real HTTP on real sockets, with all the ways in
-//! which it goes wrong.
+//! The server: what Zoom's `download_url` leads to, and its API, as real HTTP on real sockets, with all the ways in
+//! which they go wrong.
 //!
 //! - [`Server`]: two origins on free ports, ended at once when dropped
-//! - `answer`: what a request gets
+//! - `answer`: what a request for a file gets
 //! - `body`: the bytes, at the right pace, up to the fault
+//! - `api`: what a question to the API gets
 
 mod answer;
+mod api;
 mod body;
 
 use std::io;
@@ -14,13 +16,14 @@ use std::pin::pin;
 use std::time::Duration;
 
 use axum::Router;
-use axum::routing::get;
+use axum::routing::{get, post};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
+use url::Url;
 
 use super::library::Library;
 
@@ -29,11 +32,13 @@ const MAX_CONNECTIONS: usize = 512;
 /// Time that a client has to send the head of its request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A running download server.
+/// A running server.
 #[derive(Debug)]
 pub struct Server {
     /// The front door, where `download_url` leads.
     pub front: SocketAddr,
+    /// What its URLs begin with.
+    pub base: Url,
     /// The second origin, where redirects may lead.
     pub behind: SocketAddr,
     finishing: CancellationToken,
@@ -44,30 +49,45 @@ pub struct Server {
 #[derive(Clone)]
 struct Context {
     library: Library,
+    base: Url,
     /// Scheme, host and port of the second origin.
     behind: String,
     bytes_per_sec: Option<u64>,
 }
 
 impl Server {
-    /// Listens on `listen`, and for the second origin on a free port of the same address. `bytes_per_sec` slows
-    /// every answer down to so much.
+    /// Listens on `listen`, and for the second origin on a free port of the same address. `public_url` is what its
+    /// URLs begin with where that is not `listen`; `bytes_per_sec` slows every download down to so much.
     ///
     /// # Errors
     /// When an address cannot be bound.
-    pub async fn start(listen: SocketAddr, library: Library, bytes_per_sec: Option<u64>) -> io::Result<Self> {
+    pub async fn start(
+        listen: SocketAddr,
+        public_url: Option<Url>,
+        library: Library,
+        bytes_per_sec: Option<u64>,
+    ) -> io::Result<Self> {
         let front_listener = TcpListener::bind(listen).await?;
         let behind_listener = TcpListener::bind(SocketAddr::new(listen.ip(), 0)).await?;
         let (front, behind) = (front_listener.local_addr()?, behind_listener.local_addr()?);
-        let context = Context { library, behind: format!("http://{behind}"), bytes_per_sec };
+        let base = match public_url {
+            Some(url) => url,
+            None => Url::parse(&format!("http://{front}")).map_err(io::Error::other)?,
+        };
+        let context =
+            Context { library, base: base.clone(), behind: format!("http://{behind}"), bytes_per_sec };
         let signed = Router::new().route(answer::SIGNED_PATH, get(answer::signed));
-        let front_router =
-            signed.clone().route(answer::DOWNLOAD_PATH, get(answer::download)).with_state(context.clone());
+        let front_router = signed
+            .clone()
+            .route(answer::DOWNLOAD_PATH, get(answer::download))
+            .route(api::API_PATH, get(api::recordings))
+            .route(api::TOKEN_PATH, post(api::access_token))
+            .with_state(context.clone());
         let behind_router = signed.with_state(context);
         let finishing = CancellationToken::new();
         let tasks = [(front_listener, front_router), (behind_listener, behind_router)]
             .map(|(listener, router)| tokio::spawn(accept(listener, router, finishing.clone())));
-        Ok(Self { front, behind, finishing, tasks })
+        Ok(Self { front, base, behind, finishing, tasks })
     }
 
     /// Takes nothing new and lets the answers that are under way end, for at most `grace`; then it is gone.

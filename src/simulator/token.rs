@@ -5,6 +5,7 @@
 use chrono::{DateTime, TimeZone, Utc};
 use data_encoding::BASE64URL_NOPAD;
 use hmac::{Hmac, KeyInit, Mac};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
@@ -53,25 +54,40 @@ impl Mint {
         let payload = serde_json::to_vec(claims).unwrap_or_default();
         let signed =
             format!("{}.{}", BASE64URL_NOPAD.encode(HEADER.as_bytes()), BASE64URL_NOPAD.encode(&payload));
-        let signature = self.mac(&signed).finalize().into_bytes();
+        let signature = mac(&self.key, &signed).finalize().into_bytes();
         format!("{signed}.{}", BASE64URL_NOPAD.encode(&signature))
     }
 
     /// What a token of ours says; `None` when it is not one. Whether it has expired is not looked at.
     pub(super) fn read(&self, token: &str) -> Option<Claims> {
-        let (signed, signature) = token.rsplit_once('.')?;
-        let signature = BASE64URL_NOPAD.decode(signature.as_bytes()).ok()?;
-        self.mac(signed).verify_slice(&signature).ok()?;
-        let (_, payload) = signed.split_once('.')?;
-        serde_json::from_slice(&BASE64URL_NOPAD.decode(payload.as_bytes()).ok()?).ok()
+        read_signed(&self.key, token)
     }
+}
 
-    #[allow(clippy::expect_used, reason = "HMAC takes keys of any length")]
-    fn mac(&self, signed: &str) -> Hmac<Sha256> {
-        let mut mac = Hmac::new_from_slice(&self.key).expect("HMAC takes keys of any length");
-        mac.update(signed.as_bytes());
-        mac
+/// What a JWT says that was signed with this key by HS256; `None` when it is not one. Whether it has expired is not
+/// looked at.
+pub(super) fn read_signed<C: DeserializeOwned>(key: &[u8], token: &str) -> Option<C> {
+    #[derive(Deserialize)]
+    struct Header {
+        alg: String,
     }
+    let (signed, signature) = token.rsplit_once('.')?;
+    let signature = BASE64URL_NOPAD.decode(signature.as_bytes()).ok()?;
+    mac(key, signed).verify_slice(&signature).ok()?;
+    let (header, payload) = signed.split_once('.')?;
+    let part = |text: &str| BASE64URL_NOPAD.decode(text.as_bytes()).ok();
+    let header: Header = serde_json::from_slice(&part(header)?).ok()?;
+    if header.alg != "HS256" {
+        return None;
+    }
+    serde_json::from_slice(&part(payload)?).ok()
+}
+
+#[allow(clippy::expect_used, reason = "HMAC takes keys of any length")]
+fn mac(key: &[u8], signed: &str) -> Hmac<Sha256> {
+    let mut mac = Hmac::new_from_slice(key).expect("HMAC takes keys of any length");
+    mac.update(signed.as_bytes());
+    mac
 }
 
 #[cfg(test)]

@@ -18,16 +18,18 @@ pub struct Migrated {
 pub(super) const VERSION: i64 = NAMES.len() as i64;
 
 /// The steps; the first is number 1.
-const NAMES: [&str; 2] = ["record", "queue"];
+const NAMES: [&str; 3] = ["record", "queue", "account"];
 
 pub(super) const POSTGRES: [&str; NAMES.len()] = [
     include_str!("../../migrations/postgres/0001_record.sql"),
     include_str!("../../migrations/postgres/0002_queue.sql"),
+    include_str!("../../migrations/postgres/0003_account.sql"),
 ];
 
 pub(super) const SQLITE: [&str; NAMES.len()] = [
     include_str!("../../migrations/sqlite/0001_record.sql"),
     include_str!("../../migrations/sqlite/0002_queue.sql"),
+    include_str!("../../migrations/sqlite/0003_account.sql"),
 ];
 
 /// Takes the steps that are missing. Holds sqlx's advisory lock meanwhile where the database has such locks

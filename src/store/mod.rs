@@ -74,7 +74,7 @@ pub struct Recorded {
     pub new_files: u64,
     /// Files that were known, and got a fresh URL and token unless they are archived already.
     pub known_files: u64,
-    /// Parked transfers that this event woke.
+    /// Transfers that this event woke: parked ones, and those of gone files.
     pub woken: u64,
 }
 
@@ -126,15 +126,22 @@ pub trait Store: Send + Sync + 'static {
 
     /// Makes an event, its recording, its files and their jobs durable.
     ///
-    /// A known file keeps its row; unless it is archived it gets the fresh URL and token, and a transfer that
-    /// is parked for a token is woken, one that runs is wanted again. Announced facts that the event does not give are kept as they were. A
-    /// new file of a known recording joins it. A file without a URL is recorded parked for a token. When this
-    /// returns `Ok`, all of it has been committed.
+    /// A known file keeps its row; unless it is archived or skipped it gets the fresh URL and token, and a
+    /// transfer that is parked for a token is woken, one that runs is wanted again. A gone file is woken by a URL,
+    /// and by nothing less. Announced facts that the event does not give are kept as they were. A new file of a
+    /// known recording joins it. A file without a URL is recorded parked for a token. When this returns `Ok`, all
+    /// of it has been committed.
     async fn record(&self, event: &Event) -> Result<Recorded, StoreError>;
 
-    /// Claims up to `limit` jobs that are due, oldest first, for `owner` under a lease of length `lease`.
-    /// No job is ever handed to two claimers.
-    async fn claim(&self, owner: &str, limit: u32, lease: Duration) -> Result<Vec<Job>, StoreError>;
+    /// Claims up to `limit` jobs that are due, oldest first, for `owner` under a lease of length `lease`;
+    /// transfers of the Zoom accounts in `full` stay where they are. No job is ever handed to two claimers.
+    async fn claim(
+        &self,
+        owner: &str,
+        limit: u32,
+        lease: Duration,
+        full: &[String],
+    ) -> Result<Vec<Job>, StoreError>;
 
     /// Extends a lease to `lease` from now.
     ///
@@ -142,17 +149,25 @@ pub trait Store: Send + Sync + 'static {
     /// [`StoreError::LeaseLost`] when it is no longer ours.
     async fn extend(&self, lease: &Lease, length: Duration) -> Result<(), StoreError>;
 
-    /// Writes what the next holder of the job will need, in place of what was there, and forgets that earlier
-    /// holders lost their lease or were put back.
+    /// Writes what the next holder of the job will need, in place of what was there. The job made headway: that
+    /// earlier runs failed, lost their lease or were put back is forgotten.
     ///
     /// # Errors
     /// [`StoreError::LeaseLost`] when it is no longer ours.
     async fn checkpoint(&self, lease: &Lease, checkpoint: &Value) -> Result<(), StoreError>;
 
+    /// Writes what the next holder of the job will need, in place of what was there, although the job made no
+    /// headway: nothing is forgotten.
+    ///
+    /// # Errors
+    /// [`StoreError::LeaseLost`] when it is no longer ours.
+    async fn note(&self, lease: &Lease, checkpoint: &Value) -> Result<(), StoreError>;
+
     /// Ends a run: the job's new state, what it recorded, the file's state and the jobs that follow, at once.
     ///
-    /// An archived file loses its URL and token. A job that was wanted again while it ran waits again instead
-    /// of being done or parked for a token; but a transfer that archived its file is done. A file whose transfer is parked or dead is parked or dead itself, with the reason.
+    /// An archived file, and a gone one, loses its URL and token. A job that was wanted again while it ran waits
+    /// again instead of being done or parked for a token, and its file is not gone; but a transfer that archived
+    /// its file is done. A file whose transfer is parked or dead is parked or dead itself, with the reason.
     ///
     /// # Errors
     /// [`StoreError::LeaseLost`] when the lease is no longer ours; then nothing is written.
@@ -162,8 +177,8 @@ pub trait Store: Send + Sync + 'static {
     /// `max_lost_leases` of them in a row is parked for a person: it may be what kills its workers.
     async fn sweep(&self, max_lost_leases: u32) -> Result<Swept, StoreError>;
 
-    /// Wakes the transfer of a file that is parked or dead, as a person decides: it waits again, due now, with
-    /// all its attempts, and the file is pending. `false`, and nothing changed, when it is neither.
+    /// Wakes the transfer of a file that is parked, dead or gone, as a person decides: it waits again, due now,
+    /// with all its attempts, and the file is pending. `false`, and nothing changed, when it is none of these.
     async fn retry(&self, file: FileId) -> Result<bool, StoreError>;
 
     /// Chooses the place of a file, once: the folder of its recording and the key of its object. What was

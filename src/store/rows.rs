@@ -182,6 +182,7 @@ pub(super) struct JobRecord {
     id: Uuid,
     kind: String,
     subject: Uuid,
+    account: Option<String>,
     run_at: Moment,
     attempts: i64,
     snoozes: i64,
@@ -194,6 +195,7 @@ impl JobRecord {
         Ok(Job {
             lease: Lease { job: JobId(self.id), token: self.lease_token },
             task: Task::from_row(&self.kind, self.subject)?,
+            account: self.account,
             attempts: count(self.attempts),
             snoozes: count(self.snoozes),
             checkpoint: self.checkpoint.map(|checkpoint| checkpoint.0),

@@ -13,6 +13,15 @@ use crate::domain::job::{Cost, JobState, Settlement, Task, WaitsFor};
 pub(super) const LOST_TOO_OFTEN: &str =
     "its workers died, or lost touch with the database, too many times in a row: it may be what kills them";
 
+/// Whether a checkpoint says that the job came further.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Headway {
+    /// It did: what went wrong before is forgotten.
+    Made,
+    /// It did not.
+    None,
+}
+
 /// How a run is written down.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Settled {
@@ -30,8 +39,10 @@ pub(super) struct Settled {
     pub(super) snoozes: i64,
     /// What it waits for when it is parked.
     pub(super) waits_for: Option<WaitsFor>,
-    /// Why; where there is nothing to say, what was said before stands.
+    /// Why it waits, is parked or dead; where there is nothing to say, what was said before stands.
     pub(super) reason: Option<String>,
+    /// Why the transfer's file is gone, when it is.
+    pub(super) gone: Option<String>,
     /// The file that is archived with it.
     pub(super) archived: Option<(FileId, ArchivedFile)>,
     /// The jobs that follow, each once, in one order for all writers, with their rest in milliseconds.
@@ -47,6 +58,14 @@ impl Settled {
                 finishes: true,
                 archived: completion.archived,
                 next: each_once(completion.next),
+                ..Self::plain(JobState::Done)
+            },
+            Settlement::Gone { reason, next } => Self {
+                // A file that was announced anew while Zoom was asked is not gone.
+                goes_again: true,
+                finishes: true,
+                gone: Some(clean(&reason)),
+                next: each_once(next),
                 ..Self::plain(JobState::Done)
             },
             Settlement::Wait { after, reason, cost } => Self {
@@ -79,6 +98,7 @@ impl Settled {
             snoozes: 0,
             waits_for: None,
             reason: None,
+            gone: None,
             archived: None,
             next: Vec::new(),
         }

@@ -1,6 +1,7 @@
 //! The queue's workers. This room knows leases, not the work: what a job does comes in as a [`Runner`].
 //!
 //! - [`pool`]: claims jobs and runs several of them at once
+//! - `pace`: how much the pool may take on
 //! - [`run`]: one job under its lease: heartbeat, stall watch, settlement
 //! - [`backoff`]: how long a job rests
 //! - [`sweeper`]: returns jobs whose worker is gone
@@ -8,6 +9,7 @@
 
 pub mod backoff;
 pub mod board;
+mod pace;
 pub mod pool;
 pub mod run;
 pub mod sweeper;

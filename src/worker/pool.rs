@@ -1,18 +1,20 @@
 //! Claims jobs and runs several of them at once. A signal inside the process wakes it; polling is the truth.
 
+use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
+use super::pace::{Order, Pacer};
 use super::{Board, Runner, run};
 use crate::config::worker::WorkerConfig;
 use crate::domain::job::Job;
-use crate::store::SharedStore;
+use crate::store::{SharedStore, StoreError};
 
 /// Longest rest between looks into the queue while the database is away.
 const MAX_OUTAGE_REST: Duration = Duration::from_secs(15);
@@ -41,25 +43,28 @@ impl Pool {
     /// Works until told to stop, then waits for the running jobs to be put back.
     pub async fn work(self) {
         let pool = Arc::new(self);
-        let slots = Arc::new(Semaphore::new(pool.config.concurrency as usize));
+        let pacer = Pacer::new(&pool.config);
         let tracker = TaskTracker::new();
         let mut outage = 0_u32;
         info!(worker.owner = pool.owner, worker.concurrency = pool.config.concurrency, "worker started");
         while !pool.stop.is_cancelled() {
-            let Some(permits) = free_slots(&slots, &pool.stop).await else { break };
+            let Some(order) = pacer.order() else {
+                pool.until_stop(pacer.moved()).await;
+                continue;
+            };
             let claimed = Instant::now();
-            let rest = match pool.claim(permits.len()).await {
+            let rest = match pool.claim(&order).await {
                 Ok(jobs) => {
                     outage = 0;
                     let found = jobs.len();
-                    for (job, permit) in jobs.into_iter().zip(permits) {
-                        let pool = Arc::clone(&pool);
+                    for job in jobs {
+                        let (pool, seat) = (Arc::clone(&pool), pacer.seat(job.account.as_deref()));
                         tracker.spawn(async move {
                             run::run(pool, job, claimed).await;
-                            drop(permit);
+                            drop(seat);
                         });
                     }
-                    if found > 0 { Duration::ZERO } else { jittered(pool.config.poll_interval()) }
+                    if found > 0 { continue } else { jittered(pool.config.poll_interval()) }
                 }
                 Err(error) => {
                     outage = outage.saturating_add(1);
@@ -68,41 +73,32 @@ impl Pool {
                     jittered(rest.min(MAX_OUTAGE_REST))
                 }
             };
-            pool.rest(rest).await;
+            // A full account may have work, and get room.
+            let room = async { if order.full.is_empty() { pending().await } else { pacer.moved().await } };
+            pool.until_stop(async {
+                tokio::select! {
+                    () = pool.wake.notified() => {}
+                    () = room => {}
+                    () = tokio::time::sleep(rest) => {}
+                }
+            })
+            .await;
         }
         tracker.close();
         tracker.wait().await;
         info!("worker stopped");
     }
 
-    async fn claim(&self, free: usize) -> Result<Vec<Job>, crate::store::StoreError> {
-        let limit = u32::try_from(free).unwrap_or(u32::MAX);
-        self.store.claim(&self.owner, limit, self.config.lease()).await
+    async fn claim(&self, order: &Order) -> Result<Vec<Job>, StoreError> {
+        self.store.claim(&self.owner, order.limit, self.config.lease(), &order.full).await
     }
 
-    async fn rest(&self, time: Duration) {
-        if time.is_zero() {
-            return;
-        }
+    async fn until_stop(&self, event: impl Future<Output = ()>) {
         tokio::select! {
             () = self.stop.cancelled() => {}
-            () = self.wake.notified() => {}
-            () = tokio::time::sleep(time) => {}
+            () = event => {}
         }
     }
-}
-
-/// All slots that are free, at least one; `None` when it is time to stop.
-async fn free_slots(slots: &Arc<Semaphore>, stop: &CancellationToken) -> Option<Vec<OwnedSemaphorePermit>> {
-    let first = tokio::select! {
-        () = stop.cancelled() => return None,
-        permit = Arc::clone(slots).acquire_owned() => permit.ok()?,
-    };
-    let mut permits = vec![first];
-    while let Ok(permit) = Arc::clone(slots).try_acquire_owned() {
-        permits.push(permit);
-    }
-    Some(permits)
 }
 
 /// Between half and one and a half of a time, so that many workers do not ask in step.

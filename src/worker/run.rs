@@ -3,7 +3,7 @@
 //! nothing more.
 
 use std::panic::AssertUnwindSafe;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -31,6 +31,7 @@ pub struct JobContext {
     store: Handle,
     hold: Arc<Hold>,
     progress: Arc<Progress>,
+    headway: Arc<AtomicBool>,
     stop: CancellationToken,
 }
 
@@ -88,12 +89,23 @@ impl JobContext {
         self.stop.cancelled().await;
     }
 
-    /// Writes what the next holder of this job would need.
+    /// Writes what the next holder of this job would need, now that the job has made headway: attempts are
+    /// counted from here. A job that only wants to remember something [notes](Self::note) it.
     ///
     /// # Errors
     /// See [`Store::checkpoint`](crate::store::Store::checkpoint).
     pub async fn checkpoint(&self, checkpoint: &Value) -> Result<(), StoreError> {
-        self.store.0.checkpoint(&self.lease, checkpoint).await
+        self.store.0.checkpoint(&self.lease, checkpoint).await?;
+        self.headway.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Writes what the next holder of this job would need, without having made headway.
+    ///
+    /// # Errors
+    /// See [`Store::note`](crate::store::Store::note).
+    pub async fn note(&self, checkpoint: &Value) -> Result<(), StoreError> {
+        self.store.0.note(&self.lease, checkpoint).await
     }
 
     /// Makes sure that the lease is still ours, before a step that cannot be undone: asks the database, and
@@ -127,15 +139,17 @@ pub(super) async fn run(pool: Arc<Pool>, job: Job, claimed: Instant) {
     run_in_span(pool, job, claimed).instrument(span).await;
 }
 
-async fn run_in_span(pool: Arc<Pool>, job: Job, claimed: Instant) {
+async fn run_in_span(pool: Arc<Pool>, mut job: Job, claimed: Instant) {
     let entry = pool.board.enter(job.lease.job, job.task);
     let stop = CancellationToken::new();
+    let headway = Arc::new(AtomicBool::new(false));
     let hold = Arc::new(Hold { length: pool.config.lease(), confirmed: Mutex::new(claimed) });
     let context = JobContext {
         lease: job.lease.clone(),
         store: Handle(Arc::clone(&pool.store)),
         hold: Arc::clone(&hold),
         progress: Arc::clone(&entry.progress),
+        headway: Arc::clone(&headway),
         stop: stop.clone(),
     };
     let work = guarded(&pool.runner, job.clone(), context);
@@ -148,7 +162,7 @@ async fn run_in_span(pool: Arc<Pool>, job: Job, claimed: Instant) {
             let last = tokio::time::timeout(pool.config.shutdown_grace() / 2, work).await;
             match (ending, last) {
                 (Ending::LeaseLost, _) => return lease_lost(),
-                (_, Ok(finished @ Outcome::Done(_))) => finished,
+                (_, Ok(finished @ (Outcome::Done(_) | Outcome::Gone { .. }))) => finished,
                 (Ending::Shutdown, _) => Outcome::Stopped,
                 (Ending::Stalled, _) => {
                     let silent = (pool.stall * STALLS_BEFORE_CUT).as_secs();
@@ -157,6 +171,10 @@ async fn run_in_span(pool: Arc<Pool>, job: Job, claimed: Instant) {
             }
         }
     };
+    if headway.load(Ordering::Relaxed) {
+        // As the checkpoint has written it into the row.
+        (job.attempts, job.snoozes) = (0, 0);
+    }
     let settlement = settlement(outcome_label(&outcome), outcome, &job, &pool);
     settle(&pool, &job.lease, &settlement).await;
 }
@@ -220,6 +238,7 @@ async fn no_headway(progress: &Progress, stall: Duration) {
 fn outcome_label(outcome: &Outcome) -> &'static str {
     match outcome {
         Outcome::Done(_) => "done",
+        Outcome::Gone { .. } => "gone",
         Outcome::Retry { .. } => "retry",
         Outcome::Snooze { .. } => "snooze",
         Outcome::Park { .. } => "park",
@@ -234,6 +253,11 @@ fn settlement(label: &'static str, outcome: Outcome, job: &Job, pool: &Pool) -> 
     let backoff = Backoff::new(&pool.config);
     match outcome {
         Outcome::Done(completion) => Settlement::Done(completion),
+        Outcome::Gone { reason, next } => {
+            metrics::counter!("zoom_archiver_files_gone_total").increment(1);
+            warn!(file.id = %job.task.subject(), reason, "Zoom has the file no more; it cannot be archived");
+            Settlement::Gone { reason, next }
+        }
         Outcome::Retry { reason, after } => {
             let attempts = job.attempts + 1;
             if attempts >= pool.config.max_attempts {

@@ -3,24 +3,32 @@
 //!
 //! The token goes into the `Authorization` header, never into the URL, and is dropped when a redirect leaves
 //! the origin it was meant for. There is no total time limit: a download may take hours, but never stand
-//! still for longer than the stall limit.
+//! still for longer than the stall limit, nor trickle below the floor rate.
+//!
+//! Any piece of a file can be asked for by its offsets (RFC 9110, section 14). Whether the piece that comes is
+//! the one that was asked for, of the file that was asked for, is checked before a byte of it is handed out.
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::header::{ACCEPT_ENCODING, CONTENT_TYPE, LOCATION, RETRY_AFTER};
+use http::header::{
+    ACCEPT_ENCODING, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_RANGE, LOCATION, RANGE,
+};
 use http::{HeaderMap, StatusCode};
+use reqwest::Response;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use reqwest::redirect::Policy;
-use reqwest::{Client, Response};
 use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use url::{Host, Url};
+use tokio::time::Instant;
+use url::Url;
 
 use super::address::is_public;
+use super::client::{Clients, causes, connection_words, header_text, retry_after_secs};
+use crate::config::transfer::TransferConfig;
 use crate::config::zoom::ZoomConfig;
 use crate::domain::media::looks_like_html;
 use crate::domain::origin::{AllowedOrigin, OriginError, is_zoom};
@@ -63,68 +71,167 @@ pub enum DownloadError {
     /// No byte for as long as the stall limit.
     #[error("no byte from Zoom for {} s", .0.as_secs())]
     Stalled(Duration),
+    /// Fewer bytes than the floor rate allows.
+    #[error("Zoom sent {bytes} bytes in {} s, less than transfer.min_bytes_per_sec", .time.as_secs())]
+    TooSlow {
+        /// Bytes that came.
+        bytes: u64,
+        /// While we waited for them so long.
+        time: Duration,
+    },
+    /// A piece was asked for, and something else was sent: the file must be read from its start.
+    #[error("Zoom does not send the piece that was asked for: {0}")]
+    NoRanges(String),
+    /// A piece was asked for that begins at the end of the file or behind it.
+    #[error("the file ends before the piece that was asked for")]
+    BeyondEnd {
+        /// Length of the file, where Zoom said it.
+        length: Option<u64>,
+    },
+    /// The file is not the one whose beginning has been fetched.
+    #[error("the file has changed at Zoom: {0}")]
+    Changed(String),
+}
+
+/// A file at Zoom: where it is, and what opens it.
+#[derive(Debug)]
+pub struct Remote {
+    url: SecretString,
+    token: Option<SecretString>,
+    /// Where the last redirect led to, without the token: the next piece is asked for there.
+    shortcut: Mutex<Option<Url>>,
+}
+
+impl Remote {
+    /// The file behind a URL, with the bearer token for it.
+    #[must_use]
+    pub fn new(url: SecretString, token: Option<SecretString>) -> Self {
+        Self { url, token, shortcut: Mutex::new(None) }
+    }
+
+    fn shortcut(&self) -> Option<Url> {
+        self.shortcut.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn remember(&self, shortcut: Option<Url>) {
+        *self.shortcut.lock().unwrap_or_else(PoisonError::into_inner) = shortcut;
+    }
+}
+
+/// A piece of a file, by its offsets in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Piece {
+    /// The first byte.
+    pub from: u64,
+    /// One behind the last; `None` for all that follows.
+    pub to: Option<u64>,
+}
+
+impl Piece {
+    /// The whole file, asked for without a range.
+    pub const WHOLE: Self = Self { from: 0, to: None };
+
+    /// All from an offset on.
+    #[must_use]
+    pub fn from(offset: u64) -> Self {
+        Self { from: offset, to: None }
+    }
+
+    fn header(self) -> Option<String> {
+        match (self.from, self.to) {
+            (0, None) => None,
+            (from, None) => Some(format!("bytes={from}-")),
+            (from, Some(to)) => Some(format!("bytes={from}-{}", to.saturating_sub(1))),
+        }
+    }
+}
+
+/// What must be true of a file for a piece of it to be wanted: it is the one whose beginning has been fetched.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Version {
+    /// Its length in bytes, where it is known.
+    pub length: Option<u64>,
+    /// Its strong entity tag, where it has one.
+    pub etag: Option<String>,
+}
+
+/// How patient a download is.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// Longest time without a byte.
+    pub stall: Duration,
+    /// Fewest bytes per second, over the length of the stall limit; 0 for no such limit.
+    pub floor: u64,
 }
 
 /// Fetches files.
 #[derive(Debug, Clone)]
 pub struct Downloader {
-    /// Through the environment's proxy, where there is one.
-    client: Client,
-    /// For this machine itself, which no proxy leads to.
-    local: Client,
+    clients: Clients,
     allowed: Arc<[AllowedOrigin]>,
-    stall: Duration,
+    patience: Patience,
 }
 
 impl Downloader {
-    /// A downloader for the hosts of `config` that gives up on a body after `stall` without a byte.
+    /// A downloader for the hosts of `config` with the patience of `transfer`.
     ///
     /// # Errors
     /// When an entry of `zoom.download_hosts` makes no sense or TLS cannot be set up.
-    pub fn new(config: &ZoomConfig, stall: Duration) -> Result<Self, DownloaderError> {
+    pub fn new(config: &ZoomConfig, transfer: &TransferConfig) -> Result<Self, DownloaderError> {
         let allowed: Arc<[AllowedOrigin]> = config
             .download_hosts
             .iter()
             .map(|entry| AllowedOrigin::parse(entry))
             .collect::<Result<_, _>>()?;
         let resolver = Arc::new(PublicResolver::new(&allowed));
-        let builder = || {
-            Client::builder()
-                .redirect(Policy::none())
-                .referer(false)
-                .connect_timeout(config.connect_timeout())
-                .dns_resolver(Arc::clone(&resolver))
-                .user_agent(concat!("zoom-archiver/", env!("CARGO_PKG_VERSION")))
-        };
-        Ok(Self { client: builder().build()?, local: builder().no_proxy().build()?, allowed, stall })
+        let clients = Clients::new(config, |builder| builder.dns_resolver(Arc::clone(&resolver)))?;
+        let patience = Patience { stall: transfer.stall(), floor: transfer.min_bytes_per_sec };
+        Ok(Self { clients, allowed, patience })
     }
 
-    fn client_for(&self, url: &Url) -> &Client {
-        let is_local = match url.host() {
-            Some(Host::Ipv4(address)) => address.is_loopback(),
-            Some(Host::Ipv6(address)) => address.is_loopback(),
-            _ => false,
-        };
-        if is_local { &self.local } else { &self.client }
-    }
-
-    /// Opens a file: follows redirects, and returns once its first bytes have come and look like a file.
+    /// Opens a piece of a file: follows redirects, and returns once its first bytes have come and look like a
+    /// file. A piece may be answered by the whole file (see [`Download::offset`]): where ranges are not honoured,
+    /// and where the file is no longer the one of `version`.
     ///
     /// # Errors
     /// See [`DownloadError`].
     pub async fn open(
         &self,
-        url: &SecretString,
-        token: Option<&SecretString>,
+        remote: &Remote,
+        piece: Piece,
+        version: &Version,
     ) -> Result<Download, DownloadError> {
-        let first = Url::parse(url.expose_secret()).map_err(|_| DownloadError::NoUrl)?;
+        if let Some(shortcut) = remote.shortcut() {
+            match self.follow(shortcut, None, piece, version).await {
+                Ok((download, _)) => return Ok(download),
+                // It was good for a while; the way from the front door may still be.
+                Err(DownloadError::Expired(_) | DownloadError::NotFound) => remote.remember(None),
+                Err(error) => return Err(error),
+            }
+        }
+        let front = Url::parse(remote.url.expose_secret()).map_err(|_| DownloadError::NoUrl)?;
+        let (download, end) = self.follow(front.clone(), remote.token.as_ref(), piece, version).await?;
+        if end.origin() != front.origin() {
+            remote.remember(Some(end));
+        }
+        Ok(download)
+    }
+
+    /// Asks at `first`, and wherever it redirects to; returns also where the answer came from.
+    async fn follow(
+        &self,
+        first: Url,
+        token: Option<&SecretString>,
+        piece: Piece,
+        version: &Version,
+    ) -> Result<(Download, Url), DownloadError> {
         let mut at = first.clone();
         for _ in 0..=MAX_REDIRECTS {
             self.check_allowed(&at)?;
             let token = token.filter(|_| at.origin() == first.origin());
-            let response = self.ask(&at, token).await?;
+            let response = self.ask(&at, token, piece, version).await?;
             if !response.status().is_redirection() {
-                return self.accept(response).await;
+                return Ok((self.accept(response, piece, version).await?, at));
             }
             at = redirect_target(&at, response.headers())?;
         }
@@ -142,35 +249,61 @@ impl Downloader {
         )))
     }
 
-    async fn ask(&self, url: &Url, token: Option<&SecretString>) -> Result<Response, DownloadError> {
-        let mut request = self.client_for(url).get(url.clone()).header(ACCEPT_ENCODING, "identity");
+    async fn ask(
+        &self,
+        url: &Url,
+        token: Option<&SecretString>,
+        piece: Piece,
+        version: &Version,
+    ) -> Result<Response, DownloadError> {
+        let mut request = self.clients.for_url(url).get(url.clone()).header(ACCEPT_ENCODING, "identity");
+        if let Some(range) = piece.header() {
+            request = request.header(RANGE, range);
+            if let Some(etag) = &version.etag {
+                request = request.header(IF_RANGE, etag);
+            }
+        }
         if let Some(token) = token {
             request = request.bearer_auth(token.expose_secret());
         }
-        match tokio::time::timeout(self.stall, request.send()).await {
+        let stall = self.patience.stall;
+        match tokio::time::timeout(stall, request.send()).await {
             Ok(answer) => answer.map_err(|error| connection_error(&error)),
-            Err(_) => Err(DownloadError::Stalled(self.stall)),
+            Err(_) => Err(DownloadError::Stalled(stall)),
         }
     }
 
-    /// Whether an answer is the file: status, content type, first bytes.
-    async fn accept(&self, response: Response) -> Result<Download, DownloadError> {
+    /// Whether an answer is the file, or the piece of it that was asked for.
+    async fn accept(
+        &self,
+        response: Response,
+        piece: Piece,
+        version: &Version,
+    ) -> Result<Download, DownloadError> {
         let status = response.status();
-        let retry_after = retry_after(response.headers());
-        let content_type = header_text(response.headers(), CONTENT_TYPE);
-        let mut download =
-            Download { length: response.content_length(), response, head: None, stall: self.stall };
         match status {
-            StatusCode::OK => {}
+            StatusCode::OK => self.accept_whole(response).await,
+            StatusCode::PARTIAL_CONTENT => self.accept_piece(response, piece, version),
+            StatusCode::RANGE_NOT_SATISFIABLE => {
+                let range = ContentRange::read(response.headers());
+                Err(DownloadError::BeyondEnd { length: range.and_then(|range| range.length) })
+            }
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-                return Err(DownloadError::Expired(format!("status {}", status.as_u16())));
+                Err(DownloadError::Expired(format!("status {}", status.as_u16())))
             }
-            StatusCode::NOT_FOUND | StatusCode::GONE => return Err(DownloadError::NotFound),
-            _ => {
-                let reason = format!("Zoom answered {}", status.as_u16());
-                return Err(DownloadError::Refused { reason, retry_after });
-            }
+            StatusCode::NOT_FOUND | StatusCode::GONE => Err(DownloadError::NotFound),
+            _ => Err(DownloadError::Refused {
+                reason: format!("Zoom answered {}", status.as_u16()),
+                retry_after: retry_after_secs(response.headers()),
+            }),
         }
+    }
+
+    /// 200: status, content type and first bytes tell the file from what Zoom sends in its place.
+    async fn accept_whole(&self, response: Response) -> Result<Download, DownloadError> {
+        let content_type = header_text(response.headers(), CONTENT_TYPE).to_owned();
+        let length = response.content_length();
+        let mut download = self.download(response, 0, length, length);
         let head = download.peek().await?;
         if looks_like_html(&head) || (content_type.starts_with("text/html") && !head.is_empty()) {
             return Err(DownloadError::Expired("it sent its sign-in page".to_owned()));
@@ -181,6 +314,80 @@ impl Downloader {
             download.refuse_json_error().await?;
         }
         Ok(download)
+    }
+
+    /// 206: it says itself which piece of which file it is.
+    fn accept_piece(
+        &self,
+        response: Response,
+        piece: Piece,
+        version: &Version,
+    ) -> Result<Download, DownloadError> {
+        let Some(ContentRange { span: Some((from, to)), length }) = ContentRange::read(response.headers())
+        else {
+            return Err(DownloadError::NoRanges("it does not say which one it sends".to_owned()));
+        };
+        if from != piece.from || piece.to.is_some_and(|wanted| to > wanted) {
+            let reason = format!("bytes {from} to {to} in place of those from {}", piece.from);
+            return Err(DownloadError::NoRanges(reason));
+        }
+        if let (Some(then), Some(now)) = (version.length, length)
+            && then != now
+        {
+            return Err(DownloadError::Changed(format!("it had {then} bytes, and has {now}")));
+        }
+        let download = self.download(response, from, Some(to - from), length);
+        match (&version.etag, &download.etag) {
+            (Some(then), Some(now)) if then != now => {
+                Err(DownloadError::Changed("it has another entity tag".to_owned()))
+            }
+            _ => Ok(download),
+        }
+    }
+
+    fn download(
+        &self,
+        response: Response,
+        offset: u64,
+        length: Option<u64>,
+        file_length: Option<u64>,
+    ) -> Download {
+        let etag = header_text(response.headers(), ETAG).to_owned();
+        let is_strong = etag.len() > 2 && etag.starts_with('"');
+        Download {
+            offset,
+            length,
+            file_length,
+            etag: is_strong.then_some(etag),
+            response,
+            head: None,
+            patience: self.patience,
+            waited: Duration::ZERO,
+            came: 0,
+        }
+    }
+}
+
+/// `Content-Range` (RFC 9110, section 14.4).
+struct ContentRange {
+    /// First byte, and one behind the last; `None` where there is no such range.
+    span: Option<(u64, u64)>,
+    /// Length of the file, where it is said.
+    length: Option<u64>,
+}
+
+impl ContentRange {
+    fn read(headers: &HeaderMap) -> Option<Self> {
+        let text = header_text(headers, CONTENT_RANGE);
+        let (span, length) = text.strip_prefix("bytes ")?.split_once('/')?;
+        let span = match span.split_once('-') {
+            Some((first, last)) => {
+                let (from, to) = (first.parse().ok()?, last.parse::<u64>().ok()?.checked_add(1)?);
+                (from < to).then_some((from, to))
+            }
+            None => None,
+        };
+        Some(Self { span, length: length.trim().parse().ok() })
     }
 }
 
@@ -198,30 +405,49 @@ pub enum DownloaderError {
 /// A body that is being read.
 #[derive(Debug)]
 pub struct Download {
+    offset: u64,
     length: Option<u64>,
+    file_length: Option<u64>,
+    etag: Option<String>,
     response: Response,
     head: Option<Bytes>,
-    stall: Duration,
+    patience: Patience,
+    /// Time spent waiting for bytes, and how many came in it, since the floor rate was last looked at.
+    waited: Duration,
+    came: u64,
 }
 
 impl Download {
-    /// Length that the server declared, in bytes.
+    /// Where in the file it begins, in bytes: where it was asked to begin, or 0.
     #[must_use]
-    pub fn length(&self) -> Option<u64> {
-        self.length
+    pub fn offset(&self) -> u64 {
+        self.offset
     }
 
-    /// The first bytes of the body (up to 512, all of them when it is shorter), as seen before it was believed.
+    /// Whether this is a piece, so that others can be had too.
+    #[must_use]
+    pub fn is_piece(&self) -> bool {
+        self.response.status() == StatusCode::PARTIAL_CONTENT
+    }
+
+    /// Which file this is, as far as the server said.
+    #[must_use]
+    pub fn version(&self) -> Version {
+        Version { length: self.file_length, etag: self.etag.clone() }
+    }
+
+    /// The first bytes of the body (up to 512, all of them when it is shorter), as seen before it was believed;
+    /// nothing for a piece.
     #[must_use]
     pub fn head(&self) -> &[u8] {
         self.head.as_deref().unwrap_or_default()
     }
 
-    /// The next piece of the body; `None` at its end.
+    /// The next bytes of the body; `None` at its end.
     ///
     /// # Errors
     /// [`DownloadError::Interrupted`] when it breaks off, also when fewer bytes came than were declared;
-    /// [`DownloadError::Stalled`].
+    /// [`DownloadError::Stalled`], [`DownloadError::TooSlow`].
     pub async fn next(&mut self) -> Result<Option<Bytes>, DownloadError> {
         match self.head.take() {
             Some(head) if !head.is_empty() => Ok(Some(head)),
@@ -230,10 +456,28 @@ impl Download {
     }
 
     async fn read(&mut self) -> Result<Option<Bytes>, DownloadError> {
-        match tokio::time::timeout(self.stall, self.response.chunk()).await {
-            Ok(chunk) => chunk.map_err(|error| connection_error(&error)),
-            Err(_) => Err(DownloadError::Stalled(self.stall)),
+        let stall = self.patience.stall;
+        let asked = Instant::now();
+        let chunk = match tokio::time::timeout(stall, self.response.chunk()).await {
+            Ok(chunk) => chunk.map_err(|error| connection_error(&error))?,
+            Err(_) => return Err(DownloadError::Stalled(stall)),
+        };
+        self.waited += asked.elapsed();
+        self.came += chunk.as_ref().map_or(0, |chunk| chunk.len() as u64);
+        self.check_rate()?;
+        Ok(chunk)
+    }
+
+    /// Only the time that we waited for Zoom counts, not that in which Zoom waited for us.
+    fn check_rate(&mut self) -> Result<(), DownloadError> {
+        if self.waited < self.patience.stall {
+            return Ok(());
         }
+        let (bytes, time) = (std::mem::take(&mut self.came), std::mem::take(&mut self.waited));
+        if bytes < self.patience.floor.saturating_mul(time.as_secs()) {
+            return Err(DownloadError::TooSlow { bytes, time });
+        }
+        Ok(())
     }
 
     /// Reads until there are enough bytes to look at.
@@ -290,37 +534,17 @@ fn refused(reason: String) -> DownloadError {
 
 fn redirect_target(from: &Url, headers: &HeaderMap) -> Result<Url, DownloadError> {
     let location = header_text(headers, LOCATION);
-    from.join(&location)
+    from.join(location)
         .ok()
         .filter(|_| !location.is_empty())
         .ok_or_else(|| refused("a redirect without a usable target".to_owned()))
 }
 
-/// `Retry-After` in seconds. The form with a date is rare and ignored: the ordinary rest applies.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    header_text(headers, RETRY_AFTER).trim().parse().ok().map(Duration::from_secs)
-}
-
-fn header_text(headers: &HeaderMap, name: http::HeaderName) -> String {
-    headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned()
-}
-
-/// An error in words, without its URL: `reqwest` would print it with its query.
 fn connection_error(error: &reqwest::Error) -> DownloadError {
-    let mut words = Vec::new();
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        if let Some(refusal) = cause.downcast_ref::<PrivateAddress>() {
-            return DownloadError::NotAllowed(refusal.to_string());
-        }
-        words.push(cause.to_string());
-        source = cause.source();
+    match causes(error).find_map(|cause| cause.downcast_ref::<PrivateAddress>()) {
+        Some(refusal) => DownloadError::NotAllowed(refusal.to_string()),
+        None => DownloadError::Interrupted(connection_words(error)),
     }
-    let kind = if error.is_connect() { "cannot connect" } else { "broken off" };
-    DownloadError::Interrupted(match words.last() {
-        Some(cause) => format!("{kind} ({cause})"),
-        None => kind.to_owned(),
-    })
 }
 
 /// Resolves names to public addresses only, except for hosts that the configuration names as an origin.

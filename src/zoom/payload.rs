@@ -1,5 +1,6 @@
-//! What an event says. Everything Zoom sends is optional until proven otherwise: ids come as numbers or
-//! strings, keys twice, sizes not at all, and one odd file never spoils its siblings.
+//! What an event says, and what the API answers about a recording. Everything Zoom sends is optional until proven
+//! otherwise: ids come as numbers or strings, keys twice, sizes not at all, and one odd file never spoils its
+//! siblings.
 //!
 //! Shapes: Zoom's event references for Video SDK (`session.recording_completed` and kin) and Meetings
 //! (`recording.completed` and kin).
@@ -120,6 +121,32 @@ fn announcement(name: &str, value: &Value) -> Result<Announcement, String> {
     let token = ["/download_token", "/payload/download_token", "/payload/object/download_access_token"]
         .iter()
         .find_map(|pointer| text(value.pointer(pointer)));
+    let identity = RecordingIdentity { account_id, kind, instance_id };
+    Ok(described(identity, object, token.as_deref()))
+}
+
+/// Reads the API's answer about one recording, whose identity is the one that was asked about, whatever the answer
+/// says or leaves out. Returns what it announces, and the answer without secrets.
+///
+/// Shapes: Zoom's API references, "List session's recordings" (Video SDK) and "Get meeting recordings": what
+/// `payload.object` is in an event, with the token as `download_access_token`.
+///
+/// # Errors
+/// In words, without any of the answer, when it is about no recording.
+pub fn read_answer(asked: &RecordingIdentity, answer: Value) -> Result<(Announcement, Vec<u8>), String> {
+    let object = answer.as_object().ok_or("no JSON object")?;
+    let is_recording =
+        |key: &String| key.ends_with("_files") || ["session_id", "uuid"].contains(&key.as_str());
+    if !object.keys().any(is_recording) {
+        return Err("neither a recording nor files of one".to_owned());
+    }
+    let token = text(object.get("download_access_token"));
+    let announcement = described(asked.clone(), object, token.as_deref());
+    Ok((announcement, without_secrets(answer).to_string().into()))
+}
+
+/// What is said of a recording and of its files, which are every entry of every list whose name ends in `_files`.
+fn described(identity: RecordingIdentity, object: &Map<String, Value>, token: Option<&str>) -> Announcement {
     let mut files = Vec::new();
     let mut odd = Vec::new();
     for (collection, entries) in object.iter().filter(|(key, _)| key.ends_with("_files")) {
@@ -132,22 +159,22 @@ fn announcement(name: &str, value: &Value) -> Result<Announcement, String> {
             }
         };
         for (index, entry) in entries.iter().enumerate() {
-            match announced_file(collection, entry, token.as_deref()) {
+            match announced_file(collection, entry, token) {
                 Ok(file) => files.push(file),
                 Err(reason) => odd.push(format!("{collection}[{index}]: {reason}")),
             }
         }
     }
-    Ok(Announcement {
+    Announcement {
         recording: AnnouncedRecording {
-            identity: RecordingIdentity { account_id, kind, instance_id },
+            identity,
             topic: text(object.get("session_name")).or_else(|| text(object.get("topic"))),
             start_time: time(object.get("start_time")),
             metadata: recording_metadata(object),
         },
         files,
         odd,
-    })
+    }
 }
 
 fn recording_kind(name: &str, object: &Map<String, Value>) -> RecordingKind {

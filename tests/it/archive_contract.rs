@@ -1,8 +1,11 @@
 //! What every archive promises, on a directory and on an S3 store; then what only one of them can break.
 
+use std::io::{BufRead, BufReader};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
+use std::time::{Duration, SystemTime};
 
 use bytes::{Bytes, BytesMut};
 use futures_util::TryStreamExt;
@@ -89,7 +92,7 @@ impl Bench {
 }
 
 fn object(key: &str) -> NewObject {
-    NewObject { key: key.to_owned(), content_type: "video/mp4".to_owned() }
+    NewObject { key: key.to_owned(), content_type: "video/mp4".to_owned(), facts: Vec::new() }
 }
 
 fn proof(bytes: &[u8]) -> Proof {
@@ -128,10 +131,20 @@ async fn put(archive: &SharedArchive, key: &str, body: &Bytes) -> Result<StoredO
     archive.put(&object(key), body.clone(), &proof(body)).await
 }
 
+async fn put_part(
+    archive: &SharedArchive,
+    upload: &Upload,
+    number: u32,
+    body: Bytes,
+) -> Result<Part, ArchiveError> {
+    let crc64nvme = crc64nvme(&body);
+    archive.put_part(upload, PLAN, number, body, crc64nvme).await
+}
+
 async fn send_parts(archive: &SharedArchive, upload: &Upload, file: &Bytes) -> Vec<Part> {
     let mut parts = Vec::new();
     for number in 1..=3 {
-        parts.push(archive.put_part(upload, PLAN, number, piece(file, number)).await.unwrap());
+        parts.push(put_part(archive, upload, number, piece(file, number)).await.unwrap());
     }
     parts
 }
@@ -182,25 +195,23 @@ async fn of_many_puts_at_once_exactly_one_wins(bench: Bench) {
     assert_eq!(bench.raw(KEY).await.unwrap(), bodies[won[0]]);
 }
 
-async fn a_body_that_is_not_what_the_proof_says_is_not_stored(bench: Bench) {
+async fn a_body_that_is_not_as_long_as_the_proof_says_is_not_stored(bench: Bench) {
     let body = Bytes::from_static(b"what was received");
-    for other in [&b"what was received too"[..], b"what was RECEIVED"] {
-        let result = bench.archive.put(&object(KEY), body.clone(), &proof(other)).await;
-        assert!(matches!(result, Err(ArchiveError::Mismatch(_))), "{result:?}");
-    }
+    let result = bench.archive.put(&object(KEY), body, &proof(b"what was received too")).await;
+    assert!(matches!(result, Err(ArchiveError::Mismatch(_))), "{result:?}");
     assert_eq!(bench.raw(KEY).await, None);
 }
 
 async fn parts_come_at_the_same_time_and_in_any_order(bench: Bench) {
     let file = three_parts();
     let upload = bench.archive.begin(&object(KEY)).await.unwrap();
-    let send = |number| bench.archive.put_part(&upload, PLAN, number, piece(&file, number));
+    let send = |number| put_part(&bench.archive, &upload, number, piece(&file, number));
     let (third, first, second) = tokio::join!(send(3), send(1), send(2));
     assert_eq!(bench.archive.inspect(KEY).await.unwrap(), None);
     assert_eq!(bench.raw(KEY).await, None);
 
     let parts = [third.unwrap(), first.unwrap(), second.unwrap()];
-    assert_eq!(parts[1].crc64nvme, crc64nvme(&piece(&file, 1)));
+    assert_eq!(parts[1].crc64nvme, Some(crc64nvme(&piece(&file, 1))));
     let stored = bench.archive.complete(&upload, &parts, &proof(&file)).await.unwrap();
     assert_eq!(stored.bytes, file.len() as u64);
     assert_eq!(bench.archive.inspect(KEY).await.unwrap(), Some(stored));
@@ -211,14 +222,14 @@ async fn parts_come_at_the_same_time_and_in_any_order(bench: Bench) {
 async fn another_process_takes_up_an_upload_from_its_checkpoint(bench: Bench) {
     let file = three_parts();
     let upload = bench.archive.begin(&object(KEY)).await.unwrap();
-    let first = bench.archive.put_part(&upload, PLAN, 1, piece(&file, 1)).await.unwrap();
+    let first = put_part(&bench.archive, &upload, 1, piece(&file, 1)).await.unwrap();
     let checkpoint = serde_json::to_string(&(&upload, &first)).unwrap();
 
     let other = bench.reopened().await;
     let (upload, first): (Upload, Part) = serde_json::from_str(&checkpoint).unwrap();
     let mut parts = vec![first];
     for number in [2, 3] {
-        parts.push(other.put_part(&upload, PLAN, number, piece(&file, number)).await.unwrap());
+        parts.push(put_part(&other, &upload, number, piece(&file, number)).await.unwrap());
     }
     other.complete(&upload, &parts, &proof(&file)).await.unwrap();
     assert!(bench.raw(KEY).await.unwrap() == file);
@@ -227,11 +238,45 @@ async fn another_process_takes_up_an_upload_from_its_checkpoint(bench: Bench) {
 async fn a_part_sent_again_replaces_itself(bench: Bench) {
     let file = three_parts();
     let upload = bench.archive.begin(&object(KEY)).await.unwrap();
-    bench.archive.put_part(&upload, PLAN, 1, content(MIN_PART_BYTES as usize, 99)).await.unwrap();
-    bench.archive.put_part(&upload, PLAN, 3, content(5000, 98)).await.unwrap();
+    put_part(&bench.archive, &upload, 1, content(MIN_PART_BYTES as usize, 99)).await.unwrap();
+    put_part(&bench.archive, &upload, 3, content(5000, 98)).await.unwrap();
     let parts = send_parts(&bench.archive, &upload, &file).await;
     bench.archive.complete(&upload, &parts, &proof(&file)).await.unwrap();
     assert!(bench.raw(KEY).await.unwrap() == file);
+}
+
+async fn the_parts_of_an_upload_are_told_as_they_were_confirmed(bench: Bench) {
+    let file = three_parts();
+    let upload = bench.archive.begin(&object(KEY)).await.unwrap();
+    assert_eq!(bench.archive.parts(&upload, PLAN).await.unwrap(), []);
+    let third = put_part(&bench.archive, &upload, 3, piece(&file, 3)).await.unwrap();
+    let first = put_part(&bench.archive, &upload, 1, piece(&file, 1)).await.unwrap();
+    let other = bench.reopened().await;
+    assert_eq!(other.parts(&upload, PLAN).await.unwrap(), [first.clone(), third.clone()]);
+    let second = put_part(&bench.archive, &upload, 2, piece(&file, 2)).await.unwrap();
+    assert_eq!(other.parts(&upload, PLAN).await.unwrap(), [first, second, third]);
+}
+
+async fn a_part_sent_again_is_told_as_it_is_now(bench: Bench) {
+    let file = three_parts();
+    let upload = bench.archive.begin(&object(KEY)).await.unwrap();
+    put_part(&bench.archive, &upload, 1, content(MIN_PART_BYTES as usize, 99)).await.unwrap();
+    let now = put_part(&bench.archive, &upload, 1, piece(&file, 1)).await.unwrap();
+    assert_eq!(bench.archive.parts(&upload, PLAN).await.unwrap(), [now]);
+}
+
+async fn the_parts_of_an_upload_that_was_given_up_or_completed_are_not_known(bench: Bench) {
+    let file = three_parts();
+    let aborted = bench.archive.begin(&object(KEY)).await.unwrap();
+    put_part(&bench.archive, &aborted, 1, piece(&file, 1)).await.unwrap();
+    bench.archive.abort(&aborted).await.unwrap();
+    let completed = bench.archive.begin(&object(KEY)).await.unwrap();
+    let parts = send_parts(&bench.archive, &completed, &file).await;
+    bench.archive.complete(&completed, &parts, &proof(&file)).await.unwrap();
+    for upload in [aborted, completed] {
+        let result = bench.archive.parts(&upload, PLAN).await;
+        assert!(matches!(&result, Err(ArchiveError::NoSuchUpload(key)) if key == KEY), "{result:?}");
+    }
 }
 
 async fn parts_that_do_not_add_up_are_not_completed(bench: Bench) {
@@ -270,7 +315,7 @@ async fn a_part_that_is_none_of_the_plan_is_refused(bench: Bench) {
     let upload = bench.archive.begin(&object(KEY)).await.unwrap();
     let long = content(MIN_PART_BYTES as usize + 1, 1);
     for (number, body) in [(0, Bytes::new()), (10_001, Bytes::new()), (1, long)] {
-        let result = bench.archive.put_part(&upload, PLAN, number, body).await;
+        let result = put_part(&bench.archive, &upload, number, body).await;
         assert!(matches!(result, Err(ArchiveError::Refused(_))), "{result:?}");
     }
 }
@@ -307,7 +352,7 @@ async fn an_upload_given_up_leaves_nothing(bench: Bench) {
     bench.archive.abort(&upload).await.unwrap();
     assert_eq!(bench.unfinished(KEY).await, 0);
 
-    let part = bench.archive.put_part(&upload, PLAN, 1, piece(&file, 1)).await;
+    let part = put_part(&bench.archive, &upload, 1, piece(&file, 1)).await;
     assert!(matches!(&part, Err(ArchiveError::NoSuchUpload(key)) if key == KEY), "{part:?}");
     let completed = bench.archive.complete(&upload, &parts, &proof(&file)).await;
     assert!(matches!(completed, Err(ArchiveError::NoSuchUpload(_))), "{completed:?}");
@@ -326,10 +371,10 @@ async fn all_uploads_of_exactly_one_key_are_given_up(bench: Bench) {
     assert_eq!(other.abort_all(KEY).await.unwrap(), 3);
     assert_eq!(other.abort_all(KEY).await.unwrap(), 0);
     for upload in of_key {
-        let result = bench.archive.put_part(&upload, PLAN, 1, Bytes::from_static(b"late")).await;
+        let result = put_part(&bench.archive, &upload, 1, Bytes::from_static(b"late")).await;
         assert!(matches!(result, Err(ArchiveError::NoSuchUpload(_))), "{result:?}");
     }
-    bench.archive.put_part(&neighbour, PLAN, 1, Bytes::from_static(b"alive")).await.unwrap();
+    put_part(&bench.archive, &neighbour, 1, Bytes::from_static(b"alive")).await.unwrap();
 }
 
 async fn replacing_writes_over_what_is_there(bench: Bench) {
@@ -375,6 +420,88 @@ async fn a_ping_writes_nothing(bench: Bench) {
     }
 }
 
+/// Names to a child the archive that it writes to.
+const WRITER_PLACE: &str = "TEST_PLACE_OF_WRITER";
+
+/// Where a child finds the archive, in words of its environment.
+fn place_of(bench: &Bench) -> Vec<(&'static str, String)> {
+    match &bench.place {
+        Place::Directory(root) => vec![(WRITER_PLACE, format!("file://{}", root.path().display()))],
+        Place::S3 { server, bucket } => {
+            let access = server.access();
+            vec![
+                (WRITER_PLACE, format!("s3://{bucket}/{PREFIX}")),
+                ("AWS_ENDPOINT_URL_S3", access.endpoint.clone()),
+                ("AWS_REGION", access.region.clone()),
+                ("AWS_ACCESS_KEY_ID", access.access_key_id.clone()),
+                ("AWS_SECRET_ACCESS_KEY", access.secret_access_key.expose_secret().to_owned()),
+            ]
+        }
+    }
+}
+
+/// The child: sends parts 1 and 3 of a file, then part 2 over and over until it is killed; tells each that was
+/// confirmed.
+#[expect(clippy::print_stdout, reason = "its parent reads what it prints")]
+async fn write_until_killed(url: &str) {
+    let config = ArchiveConfig { key_template: String::new(), s3: default_config() };
+    let archive = zoom_archiver::archive::open(url, &config).await.unwrap();
+    let file = three_parts();
+    let upload = archive.begin(&object(KEY)).await.unwrap();
+    for number in [1, 3].into_iter().chain(std::iter::repeat(2)) {
+        let part = put_part(&archive, &upload, number, piece(&file, number)).await.unwrap();
+        println!("\n{}", serde_json::to_string(&(&upload, part)).unwrap());
+    }
+}
+
+/// Runs `sentence` once more, as a child that writes into this archive, and kills it when it has been confirmed
+/// parts 1 and 3 and is busy with part 2. What it was confirmed of these two.
+async fn killed_writer(bench: &Bench, sentence: &str) -> (Upload, Vec<Part>) {
+    let mut child = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "--nocapture", sentence])
+        .envs(place_of(bench))
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let told = BufReader::new(child.stdout.take().unwrap());
+    let until_killed = move || {
+        let lines = told.lines().map(|line| line.unwrap());
+        let confirmed = lines.filter_map(|line| serde_json::from_str::<(Upload, Part)>(&line).ok());
+        let confirmed: Vec<_> = confirmed.take(2).collect();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        confirmed
+    };
+    let confirmed = tokio::task::spawn_blocking(until_killed).await.unwrap();
+    assert_eq!(confirmed.len(), 2, "the writer lives until it is killed");
+    (confirmed[0].0.clone(), confirmed.into_iter().map(|(_, part)| part).collect())
+}
+
+async fn go_on_after_a_killed_writer(bench: Bench, sentence: &str) {
+    let file = three_parts();
+    let (upload, confirmed) = killed_writer(&bench, sentence).await;
+    let archive = bench.reopened().await;
+    let listed = archive.parts(&upload, PLAN).await.unwrap();
+    for part in &confirmed {
+        assert!(listed.contains(part), "{part:?} is missing in {listed:?}");
+    }
+
+    // From the list alone: what is as it should be stays, the rest is sent again.
+    let mut parts = Vec::new();
+    for number in 1..=3 {
+        let body = piece(&file, number);
+        let right = (number, body.len() as u64, Some(crc64nvme(&body)));
+        let kept = listed.iter().find(|part| (part.number, part.bytes, part.crc64nvme) == right);
+        parts.push(match kept {
+            Some(part) => part.clone(),
+            None => put_part(&archive, &upload, number, body).await.unwrap(),
+        });
+    }
+    archive.complete(&upload, &parts, &proof(&file)).await.unwrap();
+    assert!(bench.raw(KEY).await.unwrap() == file);
+    assert_eq!(bench.unfinished(KEY).await, 0);
+}
+
 /// Every file below a directory.
 fn files(root: &Path) -> Vec<String> {
     let mut found = Vec::new();
@@ -411,7 +538,7 @@ contract! {
     an_object_of_no_bytes_is_an_object
     a_second_put_is_refused_and_the_first_content_stands
     of_many_puts_at_once_exactly_one_wins
-    a_body_that_is_not_what_the_proof_says_is_not_stored
+    a_body_that_is_not_as_long_as_the_proof_says_is_not_stored
     parts_come_at_the_same_time_and_in_any_order
     another_process_takes_up_an_upload_from_its_checkpoint
     a_part_sent_again_replaces_itself
@@ -425,6 +552,9 @@ contract! {
     replacing_writes_over_what_is_there
     where_there_is_nothing_inspection_says_so_and_reading_is_refused
     odd_keys_name_one_object_each
+    the_parts_of_an_upload_are_told_as_they_were_confirmed
+    a_part_sent_again_is_told_as_it_is_now
+    the_parts_of_an_upload_that_was_given_up_or_completed_are_not_known
     a_ping_writes_nothing
 }
 
@@ -465,12 +595,73 @@ mod only_directory {
         for id in ["../victim".to_owned(), String::new(), format!("{}/../../victim", upload.id), of_other_key]
         {
             let forged = Upload { id, ..upload.clone() };
-            let part = bench.archive.put_part(&forged, PLAN, 1, Bytes::from_static(b"x")).await;
+            let part = put_part(&bench.archive, &forged, 1, Bytes::from_static(b"x")).await;
             assert!(matches!(part, Err(ArchiveError::Refused(_))), "{part:?}");
             let abort = bench.archive.abort(&forged).await;
             assert!(matches!(abort, Err(ArchiveError::Refused(_))), "{abort:?}");
+            let parts = bench.archive.parts(&forged, PLAN).await;
+            assert!(matches!(parts, Err(ArchiveError::Refused(_))), "{parts:?}");
+        }
+        for id in ["../victim", "", "victim"] {
+            let found = Upload { key: String::new(), id: id.to_owned(), checksum: None };
+            let abort = bench.archive.abort(&found).await;
+            assert!(matches!(abort, Err(ArchiveError::Refused(_))), "{abort:?}");
         }
         assert_eq!(std::fs::read(victim).unwrap(), b"untouched");
+    }
+
+    #[tokio::test]
+    async fn what_a_killed_writer_was_confirmed_is_gone_on_with() {
+        if let Ok(url) = std::env::var(WRITER_PLACE) {
+            return write_until_killed(&url).await;
+        }
+        let me = "archive_contract::only_directory::what_a_killed_writer_was_confirmed_is_gone_on_with";
+        go_on_after_a_killed_writer(Bench::directory().await, me).await;
+    }
+
+    #[tokio::test]
+    async fn a_part_that_was_half_written_is_told_by_another_checksum() {
+        let bench = Bench::directory().await;
+        let file = three_parts();
+        let upload = bench.archive.begin(&object(KEY)).await.unwrap();
+        let sent = send_parts(&bench.archive, &upload, &file).await;
+        let staged = root(&bench).join(".staging").join(&upload.id);
+        let staged = std::fs::OpenOptions::new().write(true).open(staged).unwrap();
+        staged.write_all_at(b"torn", MIN_PART_BYTES + 100).unwrap();
+        staged.set_len(2 * MIN_PART_BYTES + 10).unwrap();
+
+        let listed = bench.archive.parts(&upload, PLAN).await.unwrap();
+        assert_eq!(listed[0], sent[0]);
+        assert_eq!((listed[1].number, listed[1].bytes), (2, MIN_PART_BYTES));
+        assert_ne!(listed[1].crc64nvme, sent[1].crc64nvme);
+        assert_eq!((listed[2].number, listed[2].bytes), (3, 10));
+        assert_eq!(listed[2].crc64nvme, Some(crc64nvme(&piece(&file, 3)[..10])));
+    }
+
+    #[tokio::test]
+    async fn unfinished_files_are_found_by_age_and_can_be_given_up() {
+        let bench = Bench::directory().await;
+        let [old, young] =
+            [bench.archive.begin(&object(KEY)).await, bench.archive.begin(&object("young")).await]
+                .map(Result::unwrap);
+        let staging = root(&bench).join(".staging");
+        let hour = Duration::from_secs(3600);
+        let file = std::fs::File::open(staging.join(&old.id)).unwrap();
+        file.set_modified(SystemTime::now() - 2 * hour).unwrap();
+        std::fs::write(staging.join("README"), "not ours").unwrap();
+
+        let found = bench.archive.unfinished(hour).await.unwrap();
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert_eq!(found[0].upload.id, old.id);
+        assert!((2 * hour..3 * hour).contains(&found[0].age), "{found:?}");
+        assert_eq!(bench.archive.unfinished(Duration::ZERO).await.unwrap().len(), 2);
+
+        bench.archive.abort(&found[0].upload).await.unwrap();
+        assert_eq!(bench.archive.unfinished(hour).await.unwrap(), []);
+        let result = bench.archive.parts(&old, PLAN).await;
+        assert!(matches!(result, Err(ArchiveError::NoSuchUpload(_))), "{result:?}");
+        assert_eq!(bench.archive.parts(&young, PLAN).await.unwrap(), []);
+        assert!(staging.join("README").exists());
     }
 
     #[tokio::test]
@@ -480,8 +671,7 @@ mod only_directory {
         let upload = bench.archive.begin(&object(KEY)).await.unwrap();
         let mut parts = Vec::new();
         for (number, at) in [(1, 0), (2, 100), (3, 200)] {
-            parts
-                .push(bench.archive.put_part(&upload, PLAN, number, file.slice(at..at + 100)).await.unwrap());
+            parts.push(put_part(&bench.archive, &upload, number, file.slice(at..at + 100)).await.unwrap());
         }
         let result = bench.archive.complete(&upload, &parts, &proof(&file)).await;
         assert!(matches!(result, Err(ArchiveError::Mismatch(_))), "{result:?}");
@@ -516,7 +706,7 @@ mod only_directory {
 
         std::fs::remove_file(&root).unwrap();
         std::fs::rename(&away, &root).unwrap();
-        bench.archive.put_part(&upload, PLAN, 1, Bytes::from_static(b"back")).await.unwrap();
+        put_part(&bench.archive, &upload, 1, Bytes::from_static(b"back")).await.unwrap();
     }
 
     #[tokio::test]
@@ -548,7 +738,9 @@ async fn every_call_finds_it_away(archive: &SharedArchive, upload: &Upload) {
     let results = [
         ("put", put(archive, KEY, &body).await.map(drop)),
         ("begin", archive.begin(&object(KEY)).await.map(drop)),
-        ("put_part", archive.put_part(upload, PLAN, 1, body.clone()).await.map(drop)),
+        ("put_part", put_part(archive, upload, 1, body.clone()).await.map(drop)),
+        ("parts", archive.parts(upload, PLAN).await.map(drop)),
+        ("unfinished", archive.unfinished(Duration::ZERO).await.map(drop)),
         ("abort", archive.abort(upload).await),
         ("abort_all", archive.abort_all(KEY).await.map(drop)),
         ("replace", archive.replace(&object(KEY), body.clone()).await.map(drop)),
@@ -586,7 +778,7 @@ mod only_s3 {
         bench.archive.replace(&object("replaced"), Bytes::from_static(b"x")).await.unwrap();
         let upload = bench.archive.begin(&object("parts")).await.unwrap();
         let body = Bytes::from_static(b"x");
-        let part = bench.archive.put_part(&upload, PLAN, 1, body.clone()).await.unwrap();
+        let part = put_part(&bench.archive, &upload, 1, body.clone()).await.unwrap();
         bench.archive.complete(&upload, &[part], &proof(&body)).await.unwrap();
         let Place::S3 { server, bucket } = &bench.place else { panic!("not a store") };
         for key in ["put", "replaced", "parts"] {
@@ -607,6 +799,25 @@ mod only_s3 {
         let stored = put(&bench.archive, "small", &small).await.unwrap();
         let word = stored.checksum.unwrap().to_string();
         assert_eq!(word, format!("crc64nvme:{}", to_base64(crc64nvme(&small))));
+    }
+
+    #[tokio::test]
+    async fn a_small_object_that_the_store_confirms_takes_one_request() {
+        let ignoring = || Quirks { ignores_checksums: true, ..Quirks::default() };
+        let cases = [
+            ("confirmed", Quirks::default(), config(ChecksumMode::Auto, Switch::Auto), 1),
+            ("confirmed likewise", Quirks::default(), config(ChecksumMode::Sha256, Switch::Auto), 1),
+            ("looked for before", Quirks::default(), config(ChecksumMode::Auto, Switch::Off), 2),
+            ("looked at afterwards", Quirks::default(), config(ChecksumMode::None, Switch::Auto), 2),
+            ("not confirmed", ignoring(), config(ChecksumMode::Auto, Switch::Auto), 2),
+        ];
+        for (what, quirks, config, expected) in cases {
+            let bench = Bench::quirky(quirks, config).await;
+            let before = bench.server().count(|counts| &counts.requests);
+            let stored = put(&bench.archive, KEY, &content(20_000, 1)).await.unwrap();
+            assert_eq!(bench.server().count(|counts| &counts.requests) - before, expected, "{what}");
+            assert_eq!(bench.archive.inspect(KEY).await.unwrap(), Some(stored), "{what}");
+        }
     }
 
     #[tokio::test]
@@ -784,13 +995,116 @@ mod only_s3 {
 
     #[tokio::test]
     async fn unfinished_uploads_are_found_on_every_page() {
-        let bench =
-            Bench::quirky(Quirks { uploads_per_page: 2, ..Quirks::default() }, default_config()).await;
+        let bench = Bench::quirky(Quirks { per_page: 2, ..Quirks::default() }, default_config()).await;
         for _ in 0..5 {
             bench.archive.begin(&object(KEY)).await.unwrap();
         }
         assert_eq!(bench.archive.abort_all(KEY).await.unwrap(), 5);
         assert_eq!(bench.unfinished(KEY).await, 0);
+    }
+
+    #[tokio::test]
+    async fn what_a_killed_writer_was_confirmed_is_gone_on_with() {
+        if let Ok(url) = std::env::var(WRITER_PLACE) {
+            return write_until_killed(&url).await;
+        }
+        let me = "archive_contract::only_s3::what_a_killed_writer_was_confirmed_is_gone_on_with";
+        go_on_after_a_killed_writer(Bench::s3().await, me).await;
+    }
+
+    #[tokio::test]
+    async fn parts_without_checksum_are_reviewed_by_number_and_size() {
+        let bench = Bench::s3().await;
+        let file = three_parts();
+        let upload = bench.archive.begin(&object(KEY)).await.unwrap();
+        send_parts(&bench.archive, &upload, &file).await;
+        let right = proof(&file);
+        let without = |part: Part| Part { crc64nvme: None, ..part };
+        let parts: Vec<Part> =
+            bench.archive.parts(&upload, PLAN).await.unwrap().into_iter().map(without).collect();
+        let cases = [
+            ("a gap", &parts[1..], Proof { bytes: right.bytes - parts[0].bytes, ..right }),
+            ("a wrong sum", &parts[..], Proof { bytes: right.bytes + 1, ..right }),
+        ];
+        for (what, parts, proof) in cases {
+            let result = bench.archive.complete(&upload, parts, &proof).await;
+            assert!(matches!(result, Err(ArchiveError::Mismatch(_))), "{what}: {result:?}");
+            assert_eq!(bench.raw(KEY).await, None, "{what}");
+        }
+        bench.archive.complete(&upload, &parts, &right).await.unwrap();
+        assert!(bench.raw(KEY).await.unwrap() == file);
+    }
+
+    #[tokio::test]
+    async fn parts_whose_checksum_the_store_does_not_tell_are_told_without() {
+        let bench = Bench::on(
+            S3Server::in_process(Quirks::default()).await,
+            config(ChecksumMode::None, Switch::Auto),
+        )
+        .await;
+        let upload = bench.archive.begin(&object(KEY)).await.unwrap();
+        let sent = send_parts(&bench.archive, &upload, &three_parts()).await;
+        let without = |part: Part| Part { crc64nvme: None, ..part };
+        let expected: Vec<Part> = sent.into_iter().map(without).collect();
+        assert_eq!(bench.archive.parts(&upload, PLAN).await.unwrap(), expected);
+    }
+
+    #[tokio::test]
+    async fn parts_are_found_on_every_page() {
+        let bench = Bench::quirky(Quirks { per_page: 2, ..Quirks::default() }, default_config()).await;
+        let upload = bench.archive.begin(&object(KEY)).await.unwrap();
+        let sent = send_parts(&bench.archive, &upload, &three_parts()).await;
+        assert_eq!(bench.archive.parts(&upload, PLAN).await.unwrap(), sent);
+    }
+
+    #[tokio::test]
+    async fn the_store_refuses_what_is_not_what_the_proof_says() {
+        let bench = Bench::s3().await;
+        let body = Bytes::from_static(b"what was received");
+        let result = bench.archive.put(&object(KEY), body.clone(), &proof(b"what was RECEIVED")).await;
+        assert!(matches!(result, Err(ArchiveError::Mismatch(_))), "{result:?}");
+        assert_eq!(bench.raw(KEY).await, None);
+
+        let upload = bench.archive.begin(&object(KEY)).await.unwrap();
+        let result = bench.archive.put_part(&upload, PLAN, 1, body.clone(), crc64nvme(&body) ^ 1).await;
+        assert!(matches!(result, Err(ArchiveError::Mismatch(_))), "{result:?}");
+        assert_eq!(bench.archive.parts(&upload, PLAN).await.unwrap(), []);
+    }
+
+    #[tokio::test]
+    async fn unfinished_uploads_below_the_prefix_are_found_by_age_and_can_be_given_up() {
+        let quirks = Quirks { per_page: 2, ..Quirks::default() };
+        let bench = Bench::quirky(quirks, default_config()).await;
+        let Place::S3 { server, bucket } = &bench.place else { panic!("not a store") };
+        let elsewhere = server.archive(bucket, "zoom2/", &default_config()).await;
+        let foreign = elsewhere.begin(&object(KEY)).await.unwrap();
+        let mut begun = Vec::new();
+        for key in [KEY, KEY, "another/key", "b", "c"] {
+            begun.push(bench.archive.begin(&object(key)).await.unwrap());
+        }
+        assert_eq!(bench.archive.unfinished(Duration::from_secs(3600)).await.unwrap(), []);
+
+        let found = bench.reopened().await.unfinished(Duration::ZERO).await.unwrap();
+        let named = |upload: &Upload| (upload.key.clone(), upload.id.clone());
+        let (mut expected, mut told): (Vec<_>, Vec<_>) =
+            (begun.iter().map(named).collect(), found.iter().map(|found| named(&found.upload)).collect());
+        expected.sort();
+        told.sort();
+        assert_eq!(told, expected);
+
+        for found in found {
+            bench.archive.abort(&found.upload).await.unwrap();
+        }
+        assert_eq!(bench.archive.unfinished(Duration::ZERO).await.unwrap(), []);
+        assert_eq!(elsewhere.parts(&foreign, PLAN).await.unwrap(), []);
+    }
+
+    #[tokio::test]
+    async fn a_store_that_lists_no_uploads_is_known_to() {
+        let quirks = Quirks { lists_no_uploads: true, ..Quirks::default() };
+        let bench = Bench::quirky(quirks, impatient()).await;
+        let result = bench.archive.unfinished(Duration::ZERO).await;
+        assert!(matches!(result, Err(ArchiveError::Refused(_))), "{result:?}");
     }
 
     #[tokio::test]

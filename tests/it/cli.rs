@@ -173,7 +173,7 @@ async fn files_says_what_is_parked_and_why_and_retry_tries_it_again() {
     let id = file.id.to_string();
     let output = run(&["files", "retry", &id, "--data-dir", data], &[]).await;
     assert_eq!(output.status.code(), Some(1));
-    assert!(text(&output.stdout).contains("neither parked nor dead"));
+    assert!(text(&output.stdout).contains("not parked, dead or gone"));
     scene.close().await;
 }
 

@@ -1,5 +1,6 @@
 //! The one integration-test binary: sentences about behaviour, on real parts.
 
+mod access;
 mod archive_contract;
 mod chaos;
 mod cli;

@@ -6,6 +6,9 @@ use crate::support::database::{Database, config, on_each_database};
 use zoom_archiver::domain::file::FileState;
 use zoom_archiver::store::{self, Migrated, StoreError};
 
+/// The version of the schema that this program has.
+const NEWEST: i64 = 3;
+
 /// A literal of 16 bytes that end in `n`, as either database writes an id.
 fn id(database: &Database, n: u8) -> String {
     match database.kind() {
@@ -62,19 +65,21 @@ async fn every_step_is_taken_over_the_rows_of_the_one_before(database: Database)
     insert_rows_of_version_1(&database).await;
     database.migrate_to(2).await;
     insert_rows_of_version_2(&database).await;
-    assert_eq!(database.migrate().await.expect("nothing is left to do"), Migrated { from: 2, to: 2 });
+    assert_eq!(database.migrate().await.expect("the rest is taken"), Migrated { from: 2, to: NEWEST });
+    assert_eq!(database.migrate().await.expect("nothing is left"), Migrated { from: NEWEST, to: NEWEST });
 
     let store = database.open().await;
     let files = store.files(&[], None, 10).await.unwrap();
     assert_eq!(files[0].state, FileState::Pending);
-    let jobs = store.claim("worker", 10, Duration::from_secs(60)).await.unwrap();
+    let jobs = store.claim("worker", 10, Duration::from_secs(60), &[]).await.unwrap();
     assert_eq!(jobs[0].task.subject(), files[0].id.0);
+    assert_eq!(jobs[0].account.as_deref(), Some("account"), "the account of its recording");
 }
 
 async fn an_interrupted_migration_goes_on_where_it_stopped(database: Database) {
     database.migrate_to(1).await;
     insert_rows_of_version_1(&database).await;
-    assert_eq!(database.migrate().await.expect("the rest is taken"), Migrated { from: 1, to: 2 });
+    assert_eq!(database.migrate().await.expect("the rest is taken"), Migrated { from: 1, to: NEWEST });
     assert_eq!(database.open().await.files(&[], None, 10).await.unwrap().len(), 1);
 }
 
@@ -88,14 +93,15 @@ async fn two_migrators_at_once_take_each_step_once(database: Database) {
     let migrated = migrators.join_all().await;
     let worked: Vec<_> = migrated.iter().filter(|migrated| migrated.from == 0).collect();
     assert_eq!(worked.len(), 1, "{migrated:?}");
-    assert!(migrated.iter().all(|migrated| migrated.to == 2), "{migrated:?}");
-    assert_eq!(database.number("SELECT count(*) FROM _sqlx_migrations").await, 2);
+    assert!(migrated.iter().all(|migrated| migrated.to == NEWEST), "{migrated:?}");
+    assert_eq!(database.number("SELECT count(*) FROM _sqlx_migrations").await, NEWEST);
 }
 
 async fn a_schema_from_the_future_is_left_alone(database: Database) {
     database.migrate().await.expect("the schema is migrated");
-    database.execute("UPDATE _sqlx_migrations SET version = 7 WHERE version = 2").await.unwrap();
-    let refused = database.migrate().await.expect_err("this version does not know step 7");
+    let future = format!("UPDATE _sqlx_migrations SET version = 77 WHERE version = {NEWEST}");
+    database.execute(&future).await.unwrap();
+    let refused = database.migrate().await.expect_err("this version does not know step 77");
     assert!(matches!(refused, StoreError::Migration(_)), "{refused:?}");
 }
 

@@ -18,6 +18,7 @@ use zoom_archiver::domain::recording::{
 use zoom_archiver::store::{self, Recorded, SharedStore, StoreError, Swept, TransferWork};
 
 use crate::support::database::{Database, config, on_each_database};
+use crate::support::service::{PATIENCE, eventually};
 
 const LEASE: Duration = Duration::from_secs(600);
 const AN_HOUR: Duration = Duration::from_secs(3600);
@@ -34,9 +35,13 @@ fn map(value: Value) -> Map<String, Value> {
 }
 
 fn session(id: &str) -> AnnouncedRecording {
+    session_of("account", id)
+}
+
+fn session_of(account: &str, id: &str) -> AnnouncedRecording {
     AnnouncedRecording {
         identity: RecordingIdentity {
-            account_id: "account".into(),
+            account_id: account.into(),
             kind: RecordingKind::VideoSdk,
             instance_id: id.into(),
         },
@@ -111,7 +116,7 @@ async fn access(store: &SharedStore, file: FileId) -> (Option<String>, Option<St
 }
 
 async fn claim(store: &SharedStore, limit: u32) -> Vec<Job> {
-    store.claim("worker", limit, LEASE).await.expect("a claim is answered")
+    store.claim("worker", limit, LEASE, &[]).await.expect("a claim is answered")
 }
 
 async fn claim_one(store: &SharedStore) -> Job {
@@ -138,6 +143,10 @@ fn dead() -> Settlement {
 
 fn done(next: Vec<(Task, Duration)>) -> Settlement {
     Settlement::Done(Box::new(Completion { archived: None, next }))
+}
+
+fn gone(next: Vec<(Task, Duration)>) -> Settlement {
+    Settlement::Gone { reason: "Zoom does not know it".into(), next }
 }
 
 fn archived_as(key: &str) -> ArchivedFile {
@@ -188,6 +197,14 @@ async fn archive_one(store: &SharedStore, session_id: &str, rest: Duration) -> R
     recording
 }
 
+/// A file that is gone, and nothing to do.
+async fn gone_file(store: &SharedStore) -> FileId {
+    record(store, announce(session("s"), vec![file("a")])).await;
+    let job = claim_one(store).await;
+    settle(store, &job, gone(vec![])).await;
+    transferred(&job)
+}
+
 /// A manifest that waits and is due, and nothing else to do.
 async fn due_manifest(store: &SharedStore) -> Task {
     Task::Manifest(archive_one(store, "first", Duration::ZERO).await)
@@ -197,7 +214,7 @@ async fn due_manifest(store: &SharedStore) -> Task {
 async fn ask_for(store: &SharedStore, name: &str, task: Task) {
     record(store, announce(session(name), vec![file(name)])).await;
     let job = store
-        .claim("worker", 10, LEASE)
+        .claim("worker", 10, LEASE, &[])
         .await
         .expect("a claim is answered")
         .into_iter()
@@ -470,6 +487,59 @@ async fn what_is_parked_or_dead_goes_again_when_a_person_says_so_and_nothing_els
     assert!(!store.retry(FileId::new()).await.unwrap(), "nobody knows it");
 }
 
+async fn a_gone_file_goes_again_when_a_person_says_so(database: Database) {
+    let store = database.store().await;
+    let known = gone_file(&store).await;
+    assert!(store.retry(known).await.unwrap());
+    let woken = only_file(&store).await;
+    assert_eq!((woken.state, woken.reason), (FileState::Pending, None));
+    let job = claim_one(&store).await;
+    assert_eq!((transferred(&job), job.attempts), (known, 0));
+    assert!(!store.retry(known).await.unwrap(), "it runs");
+    settle(&store, &job, archive(known, vec![])).await;
+    assert!(!store.retry(known).await.unwrap(), "it is archived");
+}
+
+async fn a_gone_file_is_woken_by_a_url_and_by_nothing_less(database: Database) {
+    let store = database.store().await;
+    let known = gone_file(&store).await;
+    let mut token_alone = without_access("a");
+    token_alone.download_token = Some("fresh".to_owned().into());
+    token_alone.announced_bytes = Some(1234);
+    for poor in [without_access("a"), token_alone] {
+        let recorded = record(&store, announce(session("s"), vec![poor])).await;
+        assert_eq!(recorded, Recorded { new_files: 0, known_files: 1, woken: 0 });
+        assert_eq!(only_file(&store).await.state, FileState::Gone);
+        assert_eq!(access(&store, known).await, (None, None));
+    }
+
+    let fresh = announce(session("s"), vec![with_access("a", "https://zoom.us/fresh", "fresh")]);
+    assert_eq!(record(&store, fresh).await.woken, 1);
+    let woken = only_file(&store).await;
+    assert_eq!((woken.state, woken.reason, woken.announced_bytes), (FileState::Pending, None, Some(1000)));
+    assert_eq!(
+        access(&store, known).await,
+        (Some("https://zoom.us/fresh".to_owned()), Some("fresh".to_owned()))
+    );
+    let job = claim_one(&store).await;
+    assert_eq!((transferred(&job), job.attempts, &job.checkpoint), (known, 0, &None));
+    settle(&store, &job, archive(known, vec![])).await;
+    assert_eq!(only_file(&store).await.state, FileState::Archived);
+}
+
+async fn a_file_that_is_announced_anew_while_it_is_found_gone_is_not_gone(database: Database) {
+    let store = database.store().await;
+    record(&store, announce(session("s"), vec![file("a")])).await;
+    let job = claim_one(&store).await;
+    record(&store, announce(session("s"), vec![with_access("a", "https://zoom.us/fresh", "fresh")])).await;
+    settle(&store, &job, gone(vec![])).await;
+    assert_eq!(only_file(&store).await.state, FileState::Pending);
+    let again = claim_one(&store).await;
+    assert_eq!(access(&store, transferred(&again)).await.1.as_deref(), Some("fresh"));
+    settle(&store, &again, gone(vec![])).await;
+    assert_eq!(only_file(&store).await.state, FileState::Gone, "the wish was for one run");
+}
+
 async fn a_dead_transfer_stays_dead_but_its_file_is_refreshed(database: Database) {
     let store = database.store().await;
     record(&store, announce(session("s"), vec![file("a")])).await;
@@ -558,13 +628,14 @@ async fn recording_and_settling_at_once_wakes_or_finishes_every_file(database: D
     tasks.spawn(async move {
         record(&recorder, announce(session("s"), fresh)).await;
     });
-    for _ in 0..4 {
+    for worker in 0..4 {
         let store = store.clone();
         tasks.spawn(async move {
             while let Some(job) = claim(&store, 1).await.pop() {
                 let file = transferred(&job);
                 if access(&store, file).await.1.as_deref() == Some("stale") {
-                    settle(&store, &job, park(WaitsFor::Token)).await;
+                    let ending = if worker % 2 == 0 { park(WaitsFor::Token) } else { gone(vec![]) };
+                    settle(&store, &job, ending).await;
                 } else {
                     settle(&store, &job, archive(file, vec![])).await;
                 }
@@ -572,11 +643,12 @@ async fn recording_and_settling_at_once_wakes_or_finishes_every_file(database: D
         });
     }
     tasks.join_all().await;
-    // Whoever read the stale token was told of the fresh one, before or after it parked.
+    // Whoever read the stale token was told of the fresh one, before or after it parked or found the file gone.
     while let Some(job) = claim(&store, 1).await.pop() {
         settle(&store, &job, archive(transferred(&job), vec![])).await;
     }
     assert_eq!(jobs(&store).await, stand(&[("transfer", JobState::Done, 12)]));
+    assert!(all_files(&store).await.iter().all(|file| file.state == FileState::Archived));
 }
 
 async fn a_caller_that_goes_away_leaves_nothing_half_done(database: Database) {
@@ -653,6 +725,59 @@ async fn due_jobs_are_claimed_oldest_first(database: Database) {
     assert!(claim(&store, 2).await.is_empty());
 }
 
+async fn a_transfer_knows_its_account_and_a_manifest_has_none(database: Database) {
+    let store = database.store().await;
+    record(&store, announce(session_of("its\0account", "s"), vec![file("a")])).await;
+    let job = claim_one(&store).await;
+    assert_eq!(job.account.as_deref(), Some("its\u{FFFD}account"));
+    let recording = work(&store, transferred(&job)).await.recording.id;
+    settle(&store, &job, archive(transferred(&job), vec![(Task::Manifest(recording), Duration::ZERO)])).await;
+    assert_eq!(claim_one(&store).await.account, None);
+}
+
+async fn a_claim_passes_the_accounts_that_are_full(database: Database) {
+    let store = database.store().await;
+    due_manifest(&store).await;
+    // Oldest first: a0 a1, b0 b1, c0 c1, a2 a3, b2 b3, c2 c3.
+    for pair in [0, 2] {
+        for account in ["a", "b", "c"] {
+            for number in [pair, pair + 1] {
+                let name = format!("{account}{number}");
+                record(&store, announce(session_of(account, &name), vec![file(&name)])).await;
+            }
+        }
+    }
+    let claim = |limit, full: &[&str]| {
+        let (store, full) = (store.clone(), full.iter().map(ToString::to_string).collect::<Vec<_>>());
+        async move {
+            let mut names = Vec::new();
+            for job in store.claim("worker", limit, LEASE, &full).await.unwrap() {
+                names.push(match job.task {
+                    Task::Transfer(file) => work(&store, file).await.file.identity.name,
+                    Task::Manifest(_) => "manifest".to_owned(),
+                });
+            }
+            names
+        }
+    };
+    assert_eq!(claim(4, &["a", "nobody"]).await, ["manifest", "b0", "b1", "c0"]);
+    assert_eq!(claim(3, &["b", "c"]).await, ["a0", "a1", "a2"]);
+    assert_eq!(claim(10, &["a", "b", "c"]).await, [""; 0]);
+    assert_eq!(claim(10, &["a"]).await, ["c1", "b2", "b3", "c2", "c3"]);
+    assert_eq!(claim(10, &[]).await, ["a3"]);
+}
+
+async fn a_claim_past_full_accounts_takes_nothing_that_rests(database: Database) {
+    let store = database.store().await;
+    for name in ["a", "b"] {
+        record(&store, announce(session_of(name, name), vec![file(name)])).await;
+    }
+    settle(&store, &claim(&store, 1).await[0], wait(AN_HOUR, Cost::Nothing)).await;
+    let full = ["elsewhere".to_owned()];
+    let jobs = store.claim("worker", 10, LEASE, &full).await.unwrap();
+    assert_eq!(jobs.iter().map(|job| job.account.as_deref()).collect::<Vec<_>>(), [Some("b")]);
+}
+
 async fn no_job_is_handed_to_two_claimers(database: Database) {
     const JOBS: usize = 200;
     let store = database.store().await;
@@ -662,10 +787,13 @@ async fn no_job_is_handed_to_two_claimers(database: Database) {
     let mut claimers = tokio::task::JoinSet::new();
     for claimer in 0..8_u32 {
         let store = if claimer % 2 == 0 { store.clone() } else { other.clone() };
+        // Half of them look past accounts that are full, which none of the jobs is of.
+        let full = if claimer % 4 < 2 { vec!["another".to_owned()] } else { vec![] };
         claimers.spawn(async move {
             let mut mine = Vec::new();
             loop {
-                let jobs = store.claim(&format!("worker {claimer}"), 1 + claimer, LEASE).await.unwrap();
+                let jobs =
+                    store.claim(&format!("worker {claimer}"), 1 + claimer, LEASE, &full).await.unwrap();
                 if jobs.is_empty() && store.depth().await.unwrap().iter().all(|d| d.oldest_due.is_none()) {
                     return mine;
                 }
@@ -681,7 +809,7 @@ async fn no_job_is_handed_to_two_claimers(database: Database) {
 async fn a_lease_that_is_lost_writes_nothing(database: Database) {
     let store = database.store().await;
     record(&store, announce(session("s"), vec![file("a")])).await;
-    let stale = store.claim("slow", 1, Duration::ZERO).await.unwrap().remove(0);
+    let stale = store.claim("slow", 1, Duration::ZERO, &[]).await.unwrap().remove(0);
     assert_eq!(store.sweep(99).await.unwrap(), Swept { returned: 1, parked: 0 });
 
     for holder in ["nobody", "another"] {
@@ -689,8 +817,9 @@ async fn a_lease_that_is_lost_writes_nothing(database: Database) {
         assert!(lost(store.extend(lease, LEASE).await, lease), "{holder} holds it");
         assert!(lost(store.checkpoint(lease, &json!("stale")).await, lease), "{holder} holds it");
         let next = vec![(Task::Manifest(RecordingId::new()), Duration::ZERO)];
-        let settlement = archive(transferred(&stale), next);
+        let settlement = archive(transferred(&stale), next.clone());
         assert!(lost(store.settle(lease, settlement).await, lease), "{holder} holds it");
+        assert!(lost(store.settle(lease, gone(next)).await, lease), "{holder} holds it");
         assert!(lost(store.settle(lease, dead()).await, lease), "{holder} holds it");
         if holder == "nobody" {
             let held = claim_one(&store).await;
@@ -731,7 +860,7 @@ async fn an_expired_lease_returns_its_job_with_the_checkpoint(database: Database
 async fn a_short_lease_runs_out_by_the_databases_clock(database: Database) {
     let store = database.store().await;
     record(&store, announce(session("s"), vec![file("a")])).await;
-    let job = store.claim("worker", 1, Duration::from_millis(200)).await.unwrap().remove(0);
+    let job = store.claim("worker", 1, Duration::from_millis(200), &[]).await.unwrap().remove(0);
     let swept = tokio::time::timeout(Duration::from_secs(20), async {
         loop {
             let swept = store.sweep(99).await.unwrap();
@@ -748,7 +877,7 @@ async fn a_job_that_loses_too_many_leases_in_a_row_is_parked_for_a_person(databa
     let store = database.store().await;
     record(&store, announce(session("s"), vec![file("a")])).await;
     let lose_one = || async {
-        let job = store.claim("dying", 1, Duration::ZERO).await.unwrap().remove(0);
+        let job = store.claim("dying", 1, Duration::ZERO, &[]).await.unwrap().remove(0);
         (job, store.sweep(3).await.unwrap())
     };
     let returned = Swept { returned: 1, parked: 0 };
@@ -807,17 +936,38 @@ async fn what_was_said_last_stands_when_a_rest_gives_no_reason(database: Databas
     assert_eq!(only_file(&store).await.reason.as_deref(), Some("connection reset"));
 }
 
-async fn a_checkpoint_replaces_the_one_before_and_forgets_snoozes(database: Database) {
+async fn a_checkpoint_replaces_the_one_before_and_forgets_what_went_wrong(database: Database) {
     let store = database.store().await;
     record(&store, announce(session("s"), vec![file("a")])).await;
-    settle(&store, &claim_one(&store).await, wait(Duration::ZERO, Cost::Snooze)).await;
+    for cost in [Cost::Snooze, Cost::Attempt, Cost::Attempt] {
+        settle(&store, &claim_one(&store).await, wait(Duration::ZERO, cost)).await;
+    }
     let job = claim_one(&store).await;
+    assert_eq!((job.snoozes, job.attempts), (1, 2));
     store.checkpoint(&job.lease, &json!({"a": 1})).await.unwrap();
     store.checkpoint(&job.lease, &json!({"b": "\0"})).await.unwrap();
     settle(&store, &job, wait(Duration::ZERO, Cost::Attempt)).await;
     let job = claim_one(&store).await;
     assert_eq!((job.snoozes, job.attempts), (0, 1));
     assert_eq!(job.checkpoint, Some(json!({"b": "\u{FFFD}"})));
+}
+
+async fn a_note_replaces_the_checkpoint_and_forgets_nothing(database: Database) {
+    let store = database.store().await;
+    record(&store, announce(session("s"), vec![file("a")])).await;
+    for cost in [Cost::Snooze, Cost::Attempt] {
+        settle(&store, &claim_one(&store).await, wait(Duration::ZERO, cost)).await;
+    }
+    let first = store.claim("dying", 1, Duration::ZERO, &[]).await.unwrap().remove(0);
+    store.note(&first.lease, &json!({"a": 1})).await.unwrap();
+    assert_eq!(store.sweep(2).await.unwrap(), Swept { returned: 1, parked: 0 });
+    let job = store.claim("dying", 1, Duration::ZERO, &[]).await.unwrap().remove(0);
+    assert_eq!((job.snoozes, job.attempts, &job.checkpoint), (1, 1, &Some(json!({"a": 1}))));
+    store.note(&job.lease, &json!({"b": "\0"})).await.unwrap();
+    assert_eq!(store.sweep(2).await.unwrap(), Swept { returned: 0, parked: 1 }, "the second in a row");
+    assert!(lost(store.note(&job.lease, &json!(1)).await, &job.lease));
+    assert!(store.retry(transferred(&job)).await.unwrap());
+    assert_eq!(claim_one(&store).await.checkpoint, Some(json!({"b": "\u{FFFD}"})));
 }
 
 async fn a_dead_transfer_says_why_on_its_file(database: Database) {
@@ -828,6 +978,26 @@ async fn a_dead_transfer_says_why_on_its_file(database: Database) {
     assert_eq!((file.state, file.reason.as_deref()), (FileState::Dead, Some("too many attempts")));
     assert_eq!(jobs(&store).await, stand(&[("transfer", JobState::Dead, 1)]));
     assert_eq!(database.number("SELECT attempts FROM jobs").await, 1, "dying costs an attempt");
+}
+
+async fn a_gone_file_says_why_and_has_no_secrets_and_its_manifest_follows(database: Database) {
+    let store = database.store().await;
+    record(&store, announce(session("s"), vec![file("a")])).await;
+    let job = claim_one(&store).await;
+    store.checkpoint(&job.lease, &json!({"parts": [1]})).await.unwrap();
+    let known = work(&store, transferred(&job)).await;
+    let manifest = Task::Manifest(known.recording.id);
+    settle(&store, &job, gone(vec![(manifest, Duration::ZERO)])).await;
+
+    let file = only_file(&store).await;
+    assert_eq!((file.state, file.reason.as_deref()), (FileState::Gone, Some("Zoom does not know it")));
+    assert_eq!(access(&store, file.id).await, (None, None));
+    assert_eq!(
+        jobs(&store).await,
+        stand(&[("manifest", JobState::Waiting, 1), ("transfer", JobState::Done, 1)])
+    );
+    assert_eq!(database.number("SELECT count(*) FROM jobs WHERE checkpoint IS NOT NULL").await, 0);
+    assert_eq!(claim_one(&store).await.task, manifest);
 }
 
 async fn an_archived_file_has_its_proof_and_no_secrets(database: Database) {
@@ -1089,16 +1259,16 @@ async fn it_says_which_database_it_is(database: Database) {
 
 async fn another_schema_is_refused_by_number(database: Database) {
     let unopened = store::open(database.url(), &config()).await.err().expect("there is no schema");
-    assert!(matches!(unopened, StoreError::Schema { found: 0, needed: 2 }), "{unopened:?}");
+    assert!(matches!(unopened, StoreError::Schema { found: 0, needed: 3 }), "{unopened:?}");
     database.migrate_to(1).await;
     let unopened = store::open(database.url(), &config()).await.err().expect("the schema is too old");
-    assert!(matches!(unopened, StoreError::Schema { found: 1, needed: 2 }), "{unopened:?}");
+    assert!(matches!(unopened, StoreError::Schema { found: 1, needed: 3 }), "{unopened:?}");
 
     let store = database.store().await;
     store.ping().await.expect("the schema is this version's");
-    database.execute("UPDATE _sqlx_migrations SET version = 7 WHERE version = 2").await.unwrap();
+    database.execute("UPDATE _sqlx_migrations SET version = 7 WHERE version = 3").await.unwrap();
     let outdated = store.ping().await.unwrap_err();
-    assert!(matches!(outdated, StoreError::Schema { found: 7, needed: 2 }), "{outdated:?}");
+    assert!(matches!(outdated, StoreError::Schema { found: 7, needed: 3 }), "{outdated:?}");
 }
 
 async fn a_closed_store_is_unavailable(database: Database) {
@@ -1107,7 +1277,7 @@ async fn a_closed_store_is_unavailable(database: Database) {
     let is_unavailable = |error: StoreError| matches!(error, StoreError::Unavailable(_));
     assert!(is_unavailable(store.ping().await.unwrap_err()));
     assert!(is_unavailable(store.record(&announce(session("s"), vec![])).await.unwrap_err()));
-    assert!(is_unavailable(store.claim("worker", 1, LEASE).await.unwrap_err()));
+    assert!(is_unavailable(store.claim("worker", 1, LEASE, &[]).await.unwrap_err()));
 }
 
 async fn two_stores_on_one_database_work_together(database: Database) {
@@ -1120,6 +1290,45 @@ async fn two_stores_on_one_database_work_together(database: Database) {
     }
     claim(&worker, 100).await;
     assert_eq!(jobs(&receiver).await, stand(&[("transfer", JobState::Running, 20)]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_waits_for_a_full_account_is_not_walked_through_at_each_claim() {
+    const WAITING: i64 = 100_000;
+    let Some(database) = Database::postgres().await else { return };
+    let store = database.store().await;
+    let fill = format!(
+        "INSERT INTO jobs (id, kind, subject, account, state, run_at)
+         SELECT gen_random_uuid(), 'transfer', gen_random_uuid(), 'full', 'waiting', now() - interval '1 hour'
+         FROM generate_series(1, {WAITING})"
+    );
+    database.execute(&fill).await.expect("much waits");
+    for number in 0..20 {
+        let name = format!("f{number}");
+        record(&store, announce(session_of(&format!("account {}", number % 5), &name), vec![file(&name)]))
+            .await;
+    }
+    let full = ["full".to_owned()];
+    let mut claimed = 0;
+    while claimed < 20 {
+        let jobs = store.claim("worker", 3, LEASE, &full).await.unwrap();
+        assert!(!jobs.is_empty(), "only {claimed} were found");
+        claimed += jobs.len();
+    }
+    assert!(store.claim("worker", 3, LEASE, &full).await.unwrap().is_empty());
+    // A connection says what it has read when it ends.
+    store.close().await;
+    let read =
+        "SELECT COALESCE(sum(idx_tup_read), 0)::bigint FROM pg_stat_user_indexes WHERE relname = 'jobs'";
+    let scanned =
+        "SELECT COALESCE(sum(seq_tup_read), 0)::bigint FROM pg_stat_user_tables WHERE relname = 'jobs'";
+    let read = eventually("the claims are counted", || async {
+        let read = database.number(read).await;
+        (read > 0).then_some(read)
+    })
+    .await;
+    assert!(read < WAITING / 20, "{read} index entries were read");
+    assert_eq!(database.number(scanned).await, 0);
 }
 
 #[tokio::test]
@@ -1162,11 +1371,7 @@ async fn a_transfer_that_parks_at_the_very_moment_of_a_fresh_token_is_woken() {
     let recorder = store.clone();
     let recorded =
         tokio::spawn(async move { record(&recorder, announce(session("s"), vec![file("a")])).await });
-    let blocked = "SELECT count(*) FROM pg_stat_activity
-        WHERE datname = current_database() AND wait_event_type = 'Lock'";
-    while database.number(blocked).await == 0 {
-        assert!(!recorded.is_finished(), "the event did not wait for the job's row");
-    }
+    until_somebody_waits_for_a_lock(&database).await;
     let file = "UPDATE files SET state = 'parked', reason = 'expired'";
     parking.execute(file).await.expect("the file is parked");
     parking.commit().await.expect("the parking commits");
@@ -1175,6 +1380,40 @@ async fn a_transfer_that_parks_at_the_very_moment_of_a_fresh_token_is_woken() {
     let woken = only_file(&store).await;
     assert_eq!((woken.state, woken.reason), (FileState::Pending, None));
     assert_eq!(jobs(&store).await, stand(&[("transfer", JobState::Waiting, 1)]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_that_is_found_gone_at_the_very_moment_of_a_fresh_url_is_woken() {
+    let Some(database) = Database::postgres().await else { return };
+    let store = database.store().await;
+    record(&store, announce(session("s"), vec![file("a")])).await;
+    claim_one(&store).await;
+
+    let mut losing = database.postgres_pool().begin().await.expect("a transaction begins");
+    let job =
+        "UPDATE jobs SET state = 'done', finished_at = now(), lease_owner = NULL, lease_expires_at = NULL";
+    losing.execute(job).await.expect("the job is done");
+    let recorder = store.clone();
+    let fresh = announce(session("s"), vec![with_access("a", "https://zoom.us/fresh", "fresh")]);
+    let recorded = tokio::spawn(async move { record(&recorder, fresh).await });
+    until_somebody_waits_for_a_lock(&database).await;
+    let file = "UPDATE files SET state = 'gone', reason = 'gone', download_url = NULL, download_token = NULL";
+    losing.execute(file).await.expect("the file is gone");
+    losing.commit().await.expect("the loss commits");
+
+    assert_eq!(recorded.await.expect("the event is recorded").woken, 1);
+    let woken = only_file(&store).await;
+    assert_eq!((woken.state, woken.reason), (FileState::Pending, None));
+    assert_eq!(access(&store, woken.id).await.0.as_deref(), Some("https://zoom.us/fresh"));
+    assert_eq!(jobs(&store).await, stand(&[("transfer", JobState::Waiting, 1)]));
+}
+
+/// Waits until a statement stands before a row that somebody else has locked.
+async fn until_somebody_waits_for_a_lock(database: &Database) {
+    let blocked = "SELECT count(*) FROM pg_stat_activity
+        WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    let asked = async { while database.number(blocked).await == 0 {} };
+    tokio::time::timeout(PATIENCE, asked).await.expect("nobody waits for the row");
 }
 
 #[tokio::test]
@@ -1208,6 +1447,9 @@ on_each_database! {
     a_transfer_that_is_parked_for_a_token_is_woken_by_a_fresh_one,
     a_transfer_that_is_parked_for_a_person_is_not_woken_by_an_event,
     what_is_parked_or_dead_goes_again_when_a_person_says_so_and_nothing_else_does,
+    a_gone_file_goes_again_when_a_person_says_so,
+    a_gone_file_is_woken_by_a_url_and_by_nothing_less,
+    a_file_that_is_announced_anew_while_it_is_found_gone_is_not_gone,
     a_dead_transfer_stays_dead_but_its_file_is_refreshed,
     a_token_that_comes_while_the_transfer_runs_is_not_slept_through,
     the_same_recording_from_sixteen_at_once_is_recorded_once,
@@ -1216,6 +1458,9 @@ on_each_database! {
     a_caller_that_goes_away_leaves_nothing_half_done,
     a_verb_that_is_dropped_does_not_spoil_its_connection,
     due_jobs_are_claimed_oldest_first,
+    a_transfer_knows_its_account_and_a_manifest_has_none,
+    a_claim_passes_the_accounts_that_are_full,
+    a_claim_past_full_accounts_takes_nothing_that_rests,
     no_job_is_handed_to_two_claimers,
     a_lease_that_is_lost_writes_nothing,
     a_settled_job_cannot_be_settled_again,
@@ -1225,8 +1470,10 @@ on_each_database! {
     a_rest_lasts_as_long_as_it_says_and_costs_what_it_says,
     a_rest_for_ever_is_taken_as_very_long,
     what_was_said_last_stands_when_a_rest_gives_no_reason,
-    a_checkpoint_replaces_the_one_before_and_forgets_snoozes,
+    a_checkpoint_replaces_the_one_before_and_forgets_what_went_wrong,
+    a_note_replaces_the_checkpoint_and_forgets_nothing,
     a_dead_transfer_says_why_on_its_file,
+    a_gone_file_says_why_and_has_no_secrets_and_its_manifest_follows,
     an_archived_file_has_its_proof_and_no_secrets,
     an_archived_file_takes_no_secret_again,
     a_transfer_that_archived_its_file_is_done_whatever_came_meanwhile,

@@ -6,17 +6,17 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use serde_json::json;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use zoom_archiver::config::worker::WorkerConfig;
 use zoom_archiver::config::{Config, load};
 use zoom_archiver::domain::file::{FileRow, FileState};
-use zoom_archiver::domain::job::{Job, JobState, Outcome, WaitsFor};
+use zoom_archiver::domain::job::{Job, JobState, Outcome, Task, WaitsFor};
 use zoom_archiver::store::{self, SharedStore};
 use zoom_archiver::worker::{Board, JobContext, Pool, Runner};
 
-use crate::support::announce::session;
+use crate::support::announce::{session, session_of};
 use crate::support::service::eventually;
 
 struct Bench {
@@ -76,7 +76,7 @@ impl Bench {
 
     async fn claim_one(&self) -> Job {
         eventually("a job is due", || async {
-            self.store.claim("next", 1, Duration::from_secs(60)).await.unwrap().pop()
+            self.store.claim("next", 1, Duration::from_secs(60), &[]).await.unwrap().pop()
         })
         .await
     }
@@ -122,6 +122,62 @@ async fn a_job_is_tried_again_until_its_attempts_are_spent_and_then_it_is_dead_w
     let file = bench.file().await;
     assert_eq!(file.state, FileState::Dead);
     assert!(file.reason.unwrap().contains("failure 4"));
+}
+
+#[tokio::test]
+async fn a_job_that_fails_again_and_again_but_moves_on_each_time_does_not_die() {
+    let mut bench = Bench::new().await;
+    bench.config.max_attempts = 2;
+    bench.store.record(&session("s", 1)).await.unwrap();
+    let (worker, stop) = bench.work(move |job, context| async move {
+        let parts = job.checkpoint.as_ref().map_or(0, |checkpoint| checkpoint["parts"].as_u64().unwrap());
+        if parts == 80 {
+            let reason = format!("{} attempts", job.attempts);
+            return Outcome::Park { waits_for: WaitsFor::Person, reason };
+        }
+        context.checkpoint(&json!({"parts": parts + 1})).await.unwrap();
+        Outcome::Retry { reason: "cut".to_owned(), after: None }
+    });
+    bench.until(JobState::Parked, 1).await;
+    stop.cancel();
+    worker.await.unwrap();
+    assert_eq!(bench.file().await.reason.unwrap(), "1 attempts");
+}
+
+#[tokio::test]
+async fn a_job_that_only_remembers_things_dies_of_its_failures() {
+    let mut bench = Bench::new().await;
+    bench.config.max_attempts = 3;
+    bench.store.record(&session("s", 1)).await.unwrap();
+    let (worker, stop) = bench.work(move |job, context| async move {
+        context.note(&json!({"seen": job.attempts})).await.unwrap();
+        Outcome::Retry { reason: format!("failure {}", job.attempts), after: None }
+    });
+    bench.until(JobState::Dead, 1).await;
+    stop.cancel();
+    worker.await.unwrap();
+    assert!(bench.file().await.reason.unwrap().contains("failure 2"));
+}
+
+#[tokio::test]
+async fn a_file_that_zoom_has_no_more_is_gone_and_what_follows_is_done_too() {
+    let bench = Bench::new().await;
+    bench.store.record(&session("s", 1)).await.unwrap();
+    let recording = bench.file().await.recording_id;
+    let (worker, stop) = bench.work(move |job, _| async move {
+        match job.task {
+            Task::Transfer(_) => Outcome::Gone {
+                reason: "404, and the API agrees".to_owned(),
+                next: vec![(Task::Manifest(recording), Duration::ZERO)],
+            },
+            Task::Manifest(_) => Outcome::Done(Box::default()),
+        }
+    });
+    bench.until(JobState::Done, 2).await;
+    stop.cancel();
+    worker.await.unwrap();
+    let file = bench.file().await;
+    assert_eq!((file.state, file.reason.as_deref()), (FileState::Gone, Some("404, and the API agrees")));
 }
 
 #[tokio::test]
@@ -203,4 +259,38 @@ async fn no_more_jobs_run_at_once_than_configured() {
     stop.cancel();
     worker.await.unwrap();
     assert!(seen.lock().unwrap().1 <= 3);
+}
+
+#[tokio::test]
+async fn an_account_with_much_to_do_leaves_room_for_the_others() {
+    let mut bench = Bench::new().await;
+    (bench.config.concurrency, bench.config.concurrency_per_account) = (4, 2);
+    bench.store.record(&session_of("busy", "s", 12)).await.unwrap();
+    bench.store.record(&session_of("other", "s", 6)).await.unwrap();
+    let (others, _) = watch::channel(0);
+    let running = Arc::new(Mutex::new((0_u32, 0_u32)));
+    let seen = Arc::clone(&running);
+    let (worker, stop) = bench.work(move |job, _| {
+        let (others, running) = (others.clone(), Arc::clone(&running));
+        async move {
+            assert_eq!(job.lease.token, 1, "no job is claimed and put back");
+            if job.account.as_deref() == Some("other") {
+                others.send_modify(|done| *done += 1);
+            } else {
+                {
+                    let mut now = running.lock().unwrap();
+                    now.0 += 1;
+                    now.1 = now.1.max(now.0);
+                }
+                // Announced before them, and still at it when all the others are done.
+                others.subscribe().wait_for(|done| *done == 6).await.unwrap();
+                running.lock().unwrap().0 -= 1;
+            }
+            Outcome::Park { waits_for: WaitsFor::Person, reason: "seen".to_owned() }
+        }
+    });
+    bench.until(JobState::Parked, 18).await;
+    stop.cancel();
+    worker.await.unwrap();
+    assert_eq!(seen.lock().unwrap().1, 2);
 }

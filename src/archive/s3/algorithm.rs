@@ -73,7 +73,15 @@ impl Algorithm {
         BASE64.encode(&self.raw(bytes))
     }
 
-    /// The checksum of a whole object put at once.
+    /// The checksum of a part, of which the CRC-64/NVME is known.
+    pub(super) fn of_part(self, body: &[u8], crc64nvme: u64) -> String {
+        match self {
+            Self::Crc64Nvme => checksum::to_base64(crc64nvme),
+            Self::Crc32C | Self::Sha256 => self.value(body),
+        }
+    }
+
+    /// The checksum of a whole object put at once, of which the proof is known.
     pub(super) fn of_whole(self, body: &[u8], proof: &Proof) -> String {
         match self {
             Self::Crc64Nvme => checksum::to_base64(proof.crc64nvme),
@@ -82,12 +90,12 @@ impl Algorithm {
         }
     }
 
-    /// The checksum that a store gives an object of these parts: `base64-count`. `None` when one of them is no
-    /// base64.
-    pub(super) fn composite(self, parts: &[String]) -> Option<String> {
+    /// The checksum that a store gives an object of these parts: `base64-count`. `None` when one of them is not
+    /// known or no base64.
+    pub(super) fn composite(self, parts: &[Option<String>]) -> Option<String> {
         let mut raw = Vec::new();
         for part in parts {
-            raw.extend(BASE64.decode(part.as_bytes()).ok()?);
+            raw.extend(BASE64.decode(part.as_ref()?.as_bytes()).ok()?);
         }
         Some(format!("{}-{}", self.value(&raw), parts.len()))
     }
@@ -160,9 +168,10 @@ mod tests {
 
     #[test]
     fn a_composite_is_the_checksum_of_checksums_and_their_number() {
-        let parts = [Algorithm::Sha256.value(b"a"), Algorithm::Sha256.value(b"b")];
+        let parts = [b"a", b"b"].map(|part| Some(Algorithm::Sha256.value(part)));
         let raw: Vec<u8> = [Sha256::digest(b"a"), Sha256::digest(b"b")].concat();
         assert_eq!(Algorithm::Sha256.composite(&parts), Some(format!("{}-2", Algorithm::Sha256.value(&raw))));
-        assert_eq!(Algorithm::Sha256.composite(&["?".to_owned()]), None);
+        assert_eq!(Algorithm::Sha256.composite(&[Some("?".to_owned())]), None);
+        assert_eq!(Algorithm::Sha256.composite(&[None]), None);
     }
 }

@@ -1,7 +1,8 @@
 //! An archive in any S3-compatible store. The only room that knows the AWS SDK.
 //!
-//! The store is the judge: it gets our checksum with every write and refuses what it received differently, and
-//! it is asked afterwards what it holds. Where it lacks what we ask for (checksums, conditional writes) and the
+//! The store is the judge: it gets our checksum with every write and refuses what it received differently. An
+//! answer that repeats the checksum is its word; after any other, and after each completion, it is asked what it
+//! holds. Where it lacks what we ask for (checksums, conditional writes) and the
 //! configuration says `auto`, we do without, say so once, and remember.
 //!
 //! - `client`: the SDK's client, and where it finds the store
@@ -32,7 +33,7 @@ pub use self::client::Access;
 use self::failure::Failure;
 use super::location::S3Location;
 use super::review::review_part;
-use super::{Archive, ArchiveError, NewObject, ObjectStream, Part, StoredObject, Upload};
+use super::{Archive, ArchiveError, NewObject, ObjectStream, Part, StoredObject, Unfinished, Upload};
 use crate::config::archive::S3Config;
 use crate::domain::file::Proof;
 use crate::domain::part::PartPlan;
@@ -120,9 +121,14 @@ impl Archive for S3Archive {
         plan: PartPlan,
         number: u32,
         body: Bytes,
+        crc64nvme: u64,
     ) -> Result<Part, ArchiveError> {
         review_part(plan, number, &body)?;
-        self.upload_part(upload, number, body).await
+        self.upload_part(upload, number, body, crc64nvme).await
+    }
+
+    async fn parts(&self, upload: &Upload, _plan: PartPlan) -> Result<Vec<Part>, ArchiveError> {
+        self.list_parts(upload).await
     }
 
     async fn complete(
@@ -140,6 +146,10 @@ impl Archive for S3Archive {
 
     async fn abort_all(&self, key: &str) -> Result<u64, ArchiveError> {
         self.abort_uploads(key).await
+    }
+
+    async fn unfinished(&self, older_than: Duration) -> Result<Vec<Unfinished>, ArchiveError> {
+        self.unfinished_uploads(older_than).await
     }
 
     async fn replace(&self, object: &NewObject, body: Bytes) -> Result<StoredObject, ArchiveError> {

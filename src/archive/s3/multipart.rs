@@ -1,15 +1,19 @@
 //! Objects of several parts: begun, filled, completed, given up.
 
+use std::collections::HashMap;
+use std::time::Duration;
+
 use aws_sdk_s3::operation::complete_multipart_upload::CompleteMultipartUploadOutput;
 use aws_sdk_s3::operation::list_multipart_uploads::ListMultipartUploadsOutput;
 use aws_sdk_s3::operation::upload_part::UploadPartOutput;
 use aws_sdk_s3::primitives::ByteStream;
-use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
+use aws_sdk_s3::types::{self, CompletedMultipartUpload, CompletedPart};
 use bytes::Bytes;
+use chrono::DateTime;
 use md5::{Digest, Md5};
 
 use super::super::review::review;
-use super::super::{ArchiveError, NewObject, Part, StoredObject, Upload};
+use super::super::{ArchiveError, MOST_UNFINISHED, NewObject, Part, StoredObject, Unfinished, Upload, age};
 use super::ability::Asked;
 use super::algorithm::{Algorithm, said, with_checksum};
 use super::failure::Failure;
@@ -53,15 +57,18 @@ impl S3Archive {
         upload: &Upload,
         number: u32,
         body: Bytes,
+        crc64nvme: u64,
     ) -> Result<Part, ArchiveError> {
-        let crc64nvme = checksum::crc64nvme(&body);
         let first = Asked { checksum: declared(upload)?, condition: false };
-        let send = |asked: Asked| self.send_part(upload, number, body.clone(), asked.checksum);
+        let send = |asked: Asked| {
+            let checksum = asked.checksum.map(|algorithm| (algorithm, algorithm.of_part(&body, crc64nvme)));
+            self.send_part(upload, number, body.clone(), checksum)
+        };
         let (sent, _) = self.negotiate("write a part of", &upload.key, first, send).await?;
         let etag = sent.e_tag().ok_or_else(|| {
             ArchiveError::Unavailable(format!("bucket {}: the store took a part without a tag", self.bucket))
         })?;
-        Ok(Part { number, bytes: body.len() as u64, etag: etag.to_owned(), crc64nvme })
+        Ok(Part { number, bytes: body.len() as u64, etag: quoted(etag), crc64nvme: Some(crc64nvme) })
     }
 
     async fn send_part(
@@ -69,10 +76,9 @@ impl S3Archive {
         upload: &Upload,
         number: u32,
         body: Bytes,
-        algorithm: Option<Algorithm>,
+        checksum: Option<(Algorithm, String)>,
     ) -> Result<UploadPartOutput, Failure> {
         let bytes = body.len() as u64;
-        let checksum = algorithm.map(|algorithm| (algorithm, algorithm.value(&body)));
         let request = self
             .client
             .upload_part()
@@ -120,7 +126,7 @@ impl S3Archive {
         &self,
         upload: &Upload,
         parts: &[&Part],
-        checksums: &[String],
+        checksums: &[Option<String>],
         proof: &Proof,
     ) -> Result<StoredObject, ArchiveError> {
         let first = Asked { checksum: declared(upload)?, ..self.abilities.ask() };
@@ -138,12 +144,12 @@ impl S3Archive {
         &self,
         upload: &Upload,
         parts: &[&Part],
-        checksums: &[String],
+        checksums: &[Option<String>],
         proof: &Proof,
         asked: Asked,
     ) -> Result<CompleteMultipartUploadOutput, Failure> {
         let named = parts.iter().enumerate().map(|(index, part)| {
-            let checksum = asked.checksum.zip(checksums.get(index).cloned());
+            let checksum = asked.checksum.zip(checksums.get(index).cloned().flatten());
             let named = CompletedPart::builder().part_number(part.number.cast_signed()).e_tag(&part.etag);
             with_checksum!(named, checksum).build()
         });
@@ -167,19 +173,55 @@ impl S3Archive {
             .map_err(Failure::from)
     }
 
-    /// The checksum of each part, to be repeated at completion. Those that a [`Part`] does not carry are asked
-    /// of the store, which compared them when the part came.
+    /// The checksum of each part, to be repeated at completion. Those that a [`Part`] does not carry are asked of
+    /// the store, which compared them when the part came. What it does not tell is left out where it makes the
+    /// checksum of the whole without: Amazon S3 takes that, MinIO does not.
     async fn part_checksums(
         &self,
         upload: &Upload,
         algorithm: Option<Algorithm>,
         parts: &[&Part],
-    ) -> Result<Vec<String>, ArchiveError> {
+    ) -> Result<Vec<Option<String>>, ArchiveError> {
         let Some(algorithm) = algorithm else { return Ok(Vec::new()) };
-        if algorithm == Algorithm::Crc64Nvme {
-            return Ok(parts.iter().map(|part| checksum::to_base64(part.crc64nvme)).collect());
+        let over_whole = algorithm == Algorithm::Crc64Nvme;
+        let carried: Vec<Option<String>> =
+            parts.iter().map(|part| part.crc64nvme.filter(|_| over_whole).map(checksum::to_base64)).collect();
+        if carried.iter().all(Option::is_some) {
+            return Ok(carried);
         }
-        let mut checksums = Vec::with_capacity(parts.len());
+        let listed = self.each_part(upload, |part| {
+            Some((part.part_number()?.cast_unsigned(), said!(part).get(algorithm)?.to_owned()))
+        });
+        let kept: HashMap<u32, String> = listed.await?.into_iter().flatten().collect();
+        let told =
+            |(part, carried): (&&Part, Option<String>)| carried.or_else(|| kept.get(&part.number).cloned());
+        let checksums: Vec<Option<String>> = parts.iter().zip(carried).map(told).collect();
+        match checksums.iter().position(Option::is_none) {
+            Some(index) if !over_whole => Err(ArchiveError::Mismatch(format!(
+                "{}: the store keeps no {} of part {}",
+                upload.key,
+                algorithm.name(),
+                parts[index].number
+            ))),
+            _ => Ok(checksums),
+        }
+    }
+
+    /// The parts that an upload holds.
+    pub(super) async fn list_parts(&self, upload: &Upload) -> Result<Vec<Part>, ArchiveError> {
+        let listed = self.each_part(upload, listed_part).await?;
+        let mut parts: Vec<Part> = listed.into_iter().flatten().collect();
+        parts.sort_unstable_by_key(|part| part.number);
+        Ok(parts)
+    }
+
+    /// What `take` takes from each part that the store lists, on all pages.
+    async fn each_part<T>(
+        &self,
+        upload: &Upload,
+        take: impl Fn(&types::Part) -> T,
+    ) -> Result<Vec<T>, ArchiveError> {
+        let mut taken = Vec::new();
         let mut pages = self
             .client
             .list_parts()
@@ -190,19 +232,9 @@ impl S3Archive {
             .send();
         while let Some(page) = pages.next().await {
             let page = page.map_err(|error| self.decide("list the parts of", &upload.key, &error.into()))?;
-            checksums
-                .extend(page.parts().iter().filter_map(|part| said!(part).get(algorithm).map(str::to_owned)));
+            taken.extend(page.parts().iter().map(&take));
         }
-        if checksums.len() != parts.len() {
-            return Err(ArchiveError::Mismatch(format!(
-                "{}: the store keeps a {} of {} parts, the file has {}",
-                upload.key,
-                algorithm.name(),
-                checksums.len(),
-                parts.len()
-            )));
-        }
-        Ok(checksums)
+        Ok(taken)
     }
 
     /// Whether the store still knows an upload.
@@ -246,22 +278,52 @@ impl S3Archive {
     /// Gives up every unfinished upload under exactly this key.
     pub(super) async fn abort_uploads(&self, key: &str) -> Result<u64, ArchiveError> {
         let full_key = self.full_key(key);
-        let mut ids = Vec::new();
-        let mut markers = (None, None);
-        loop {
-            let page = self.list_uploads(key, markers).await?;
-            let ours = page.uploads().iter().filter(|upload| upload.key() == Some(full_key.as_str()));
-            ids.extend(ours.filter_map(|upload| upload.upload_id()).map(str::to_owned));
-            let next = page.next_key_marker().map(str::to_owned);
-            if page.is_truncated() != Some(true) || next.is_none() {
-                break;
-            }
-            markers = (next, page.next_upload_id_marker().map(str::to_owned));
-        }
+        let id_of = |upload: &types::MultipartUpload| {
+            upload.upload_id().filter(|_| upload.key() == Some(full_key.as_str())).map(str::to_owned)
+        };
+        let ids = self.each_upload(key, usize::MAX, id_of).await?;
         for id in &ids {
             self.abort_upload(key, id).await?;
         }
         Ok(ids.len() as u64)
+    }
+
+    /// Unfinished uploads below our prefix that began at least this long ago.
+    pub(super) async fn unfinished_uploads(
+        &self,
+        older_than: Duration,
+    ) -> Result<Vec<Unfinished>, ArchiveError> {
+        let old = |upload: &types::MultipartUpload| {
+            let began = DateTime::from_timestamp_millis(upload.initiated()?.to_millis().ok()?)?;
+            let age = Some(age(began)).filter(|age| *age >= older_than)?;
+            let key = upload.key()?.strip_prefix(&self.prefix)?.to_owned();
+            // Whoever found it does not go on with it.
+            let upload = Upload { key, id: upload.upload_id()?.to_owned(), checksum: None };
+            Some(Unfinished { upload, age })
+        };
+        self.each_upload("", MOST_UNFINISHED, old).await
+    }
+
+    /// What `take` takes from the unfinished uploads whose keys begin with this one, on all pages, until there are
+    /// `most`.
+    async fn each_upload<T>(
+        &self,
+        key: &str,
+        most: usize,
+        take: impl Fn(&types::MultipartUpload) -> Option<T>,
+    ) -> Result<Vec<T>, ArchiveError> {
+        let mut taken = Vec::new();
+        let mut markers = (None, None);
+        loop {
+            let page = self.list_uploads(key, markers).await?;
+            taken.extend(page.uploads().iter().filter_map(&take));
+            let next = page.next_key_marker().map(str::to_owned);
+            if page.is_truncated() != Some(true) || next.is_none() || taken.len() >= most {
+                taken.truncate(most);
+                return Ok(taken);
+            }
+            markers = (next, page.next_upload_id_marker().map(str::to_owned));
+        }
     }
 
     /// One page of unfinished uploads whose keys begin with this one. MinIO lists those of a whole key only.
@@ -280,6 +342,21 @@ impl S3Archive {
             .await
             .map_err(|error| self.decide("list unfinished uploads of", key, &error.into()))
     }
+}
+
+/// A part as the store lists it; `None` for one without number, size or tag.
+fn listed_part(part: &types::Part) -> Option<Part> {
+    Some(Part {
+        number: u32::try_from(part.part_number()?).ok()?,
+        bytes: u64::try_from(part.size()?).ok()?,
+        etag: quoted(part.e_tag()?),
+        crc64nvme: part.checksum_crc64_nvme().and_then(checksum::from_base64),
+    })
+}
+
+/// An entity tag in quotation marks, as HTTP has it: some stores leave them out in lists or in headers.
+fn quoted(etag: &str) -> String {
+    format!("\"{}\"", etag.trim_matches('"'))
 }
 
 /// The algorithm that an upload declared when it began, perhaps in another process.

@@ -48,6 +48,16 @@ impl Found {
     }
 }
 
+/// An object as the answer to its writing describes it.
+fn stored(written: &PutObjectOutput, bytes: u64) -> StoredObject {
+    StoredObject {
+        bytes,
+        checksum: said!(written).word(),
+        etag: written.e_tag().map(str::to_owned),
+        version_id: written.version_id().map(str::to_owned),
+    }
+}
+
 impl S3Archive {
     /// Stores a whole object where there is none.
     pub(super) async fn put_object(
@@ -57,11 +67,23 @@ impl S3Archive {
         proof: &Proof,
     ) -> Result<StoredObject, ArchiveError> {
         review_body(&body, proof)?;
-        let send = |asked| self.send_object(object, body.clone(), asked);
-        let (written, asked) = self.create("write", &object.key, self.abilities.ask(), send).await?;
-        let checksum = asked.checksum.map(|algorithm| (algorithm, algorithm.of_whole(&body, proof)));
-        drop(body);
-        self.review_written(&object.key, &Expected { proof, checksum, version: written.version_id() }).await
+        let send = |asked: Asked| {
+            let checksum = asked.checksum.map(|algorithm| (algorithm, algorithm.of_whole(&body, proof)));
+            let sent = self.send_object(object, body.clone(), checksum.clone(), asked.condition);
+            async move { Ok((sent.await?, checksum)) }
+        };
+        let first = self.abilities.ask();
+        let ((written, checksum), _) = self.create("write", &object.key, first, send).await?;
+        match checksum {
+            // The store has compared what it received with what we sent, and says so: nothing is left to ask.
+            Some((algorithm, value)) if said!(written).get(algorithm) == Some(value.as_str()) => {
+                Ok(stored(&written, proof.bytes))
+            }
+            checksum => {
+                let expected = Expected { proof, checksum, version: written.version_id() };
+                self.review_written(&object.key, &expected).await
+            }
+        }
     }
 
     /// Writes an object over whatever is there.
@@ -72,31 +94,29 @@ impl S3Archive {
     ) -> Result<StoredObject, ArchiveError> {
         let bytes = body.len() as u64;
         let first = Asked { condition: false, ..self.abilities.ask() };
-        let send = |asked| self.send_object(object, body.clone(), asked);
+        let send = |asked: Asked| {
+            let checksum = asked.checksum.map(|algorithm| (algorithm, algorithm.value(&body)));
+            self.send_object(object, body.clone(), checksum, asked.condition)
+        };
         let (written, _) = self.negotiate("replace", &object.key, first, send).await?;
-        Ok(StoredObject {
-            bytes,
-            checksum: said!(written).word(),
-            etag: written.e_tag().map(str::to_owned),
-            version_id: written.version_id().map(str::to_owned),
-        })
+        Ok(stored(&written, bytes))
     }
 
     async fn send_object(
         &self,
         object: &NewObject,
         body: Bytes,
-        asked: Asked,
+        checksum: Option<(Algorithm, String)>,
+        condition: bool,
     ) -> Result<PutObjectOutput, Failure> {
         let bytes = body.len() as u64;
-        let checksum = asked.checksum.map(|algorithm| (algorithm, algorithm.value(&body)));
         let request = self
             .client
             .put_object()
             .bucket(&self.bucket)
             .key(self.full_key(&object.key))
             .content_type(&object.content_type)
-            .set_if_none_match(asked.condition.then(|| "*".to_owned()))
+            .set_if_none_match(condition.then(|| "*".to_owned()))
             .body(ByteStream::from(body));
         with_checksum!(request, checksum)
             .customize()

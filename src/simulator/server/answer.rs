@@ -26,7 +26,7 @@ const PASS: &str = "pass";
 /// What Zoom would call a token in the query.
 const TOKEN_PARAMETERS: [&str; 2] = ["access_token", "download_token"];
 
-const SIGN_IN_PAGE: &str = "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
+pub(super) const SIGN_IN_PAGE: &str = "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
     <title>Sign In - Fake Zoom</title></head>\n<body><form action=\"/signin\" method=\"post\">\
     <label>Email <input name=\"email\"></label><label>Password <input name=\"password\" type=\"password\">\
     </label><button>Sign In</button></form></body></html>\n";
@@ -261,13 +261,13 @@ fn note(context: &Context, key: &str, headers: &HeaderMap, answer: Answer) -> Re
     answer.response
 }
 
-fn note_token_in_query(context: &Context, query: &HashMap<String, String>, headers: &HeaderMap) {
+pub(super) fn note_token_in_query(context: &Context, query: &HashMap<String, String>, headers: &HeaderMap) {
     if TOKEN_PARAMETERS.iter().any(|name| query.contains_key(*name)) {
         context.library.note_violation(Violation::TokenInQuery { host: host(headers) });
     }
 }
 
-fn bearer(headers: &HeaderMap) -> Option<&str> {
+pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
     text(headers, AUTHORIZATION)?.strip_prefix("Bearer ")
 }
 
@@ -275,7 +275,7 @@ fn host(headers: &HeaderMap) -> String {
     text(headers, HOST).unwrap_or_default().to_owned()
 }
 
-fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
+pub(super) fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
     headers.get(name)?.to_str().ok()
 }
 

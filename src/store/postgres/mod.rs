@@ -22,6 +22,7 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{Connection, PgConnection, PgPool};
 
 use super::migrations::{self, Migrated};
+use super::settled::Headway;
 use super::unbroken::unbroken;
 use super::{Depth, Recorded, Store, StoreError, Swept, TransferWork};
 use crate::config::store::StoreConfig;
@@ -87,8 +88,14 @@ impl Store for PostgresStore {
         unbroken(bounded(async move { record::record(&pool, &event).await })).await
     }
 
-    async fn claim(&self, owner: &str, limit: u32, lease: Duration) -> Result<Vec<Job>, StoreError> {
-        bounded(queue::claim(&self.pool, owner, limit, lease)).await
+    async fn claim(
+        &self,
+        owner: &str,
+        limit: u32,
+        lease: Duration,
+        full: &[String],
+    ) -> Result<Vec<Job>, StoreError> {
+        bounded(queue::claim(&self.pool, owner, limit, lease, full)).await
     }
 
     async fn extend(&self, lease: &Lease, length: Duration) -> Result<(), StoreError> {
@@ -96,7 +103,11 @@ impl Store for PostgresStore {
     }
 
     async fn checkpoint(&self, lease: &Lease, checkpoint: &Value) -> Result<(), StoreError> {
-        bounded(queue::checkpoint(&self.pool, lease, checkpoint)).await
+        bounded(queue::checkpoint(&self.pool, lease, checkpoint, Headway::Made)).await
+    }
+
+    async fn note(&self, lease: &Lease, checkpoint: &Value) -> Result<(), StoreError> {
+        bounded(queue::checkpoint(&self.pool, lease, checkpoint, Headway::None)).await
     }
 
     async fn settle(&self, lease: &Lease, settlement: Settlement) -> Result<(), StoreError> {

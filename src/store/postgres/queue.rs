@@ -10,10 +10,14 @@ use uuid::Uuid;
 
 use super::super::announcement::clean_json;
 use super::super::rows::{JobRecord, claimed, millis};
-use super::super::settled::{LOST_TOO_OFTEN, Settled};
+use super::super::settled::{Headway, LOST_TOO_OFTEN, Settled};
 use super::super::{StoreError, Swept};
 use crate::domain::ids::FileId;
 use crate::domain::job::{Job, Lease, Settlement};
+
+/// Candidates that a claim past full accounts looks at beyond what it wants: room for claimers at the same moment,
+/// whose rows it skips.
+const ROOM: u32 = 8;
 
 /// Claims due jobs.
 pub(super) async fn claim(
@@ -21,27 +25,80 @@ pub(super) async fn claim(
     owner: &str,
     limit: u32,
     lease: Duration,
+    full: &[String],
 ) -> Result<Vec<Job>, StoreError> {
-    let jobs: Vec<JobRecord> = sqlx::query_as(
+    let claim = sqlx::query_as(if full.is_empty() { CLAIM } else { CLAIM_PAST_FULL_ACCOUNTS })
+        .bind(i64::from(limit))
+        .bind(owner)
+        .bind(millis(lease));
+    let claim = if full.is_empty() { claim } else { claim.bind(full).bind(i64::from(limit + ROOM)) };
+    let jobs: Vec<JobRecord> = claim.fetch_all(pool).await?;
+    claimed(jobs)
+}
+
+/// What a claim writes and returns, once `due` holds the rows.
+macro_rules! claim_due {
+    () => {
         "
+UPDATE jobs SET state = 'running', lease_owner = $2, lease_token = lease_token + 1,
+    lease_expires_at = now() + $3 * interval '1 millisecond', updated_at = now()
+FROM due WHERE jobs.id = due.id
+RETURNING jobs.id, kind, subject, account, run_at, attempts, snoozes, lease_token, checkpoint"
+    };
+}
+
+const CLAIM: &str = concat!(
+    "
 WITH due AS MATERIALIZED (
     SELECT id FROM jobs WHERE state = 'waiting' AND run_at <= now()
     ORDER BY run_at, id
     LIMIT $1
     FOR UPDATE SKIP LOCKED
-)
-UPDATE jobs SET state = 'running', lease_owner = $2, lease_token = lease_token + 1,
-    lease_expires_at = now() + $3 * interval '1 millisecond', updated_at = now()
-FROM due WHERE jobs.id = due.id
-RETURNING jobs.id, kind, subject, run_at, attempts, snoozes, lease_token, checkpoint",
-    )
-    .bind(i64::from(limit))
-    .bind(owner)
-    .bind(millis(lease))
-    .fetch_all(pool)
-    .await?;
-    claimed(jobs)
-}
+)",
+    claim_due!()
+);
+
+/// Never walks through what waits for the full accounts, however much that is. `head` is the first waiting job of
+/// each account, found by jumping from account to account in the index, one descent each. The oldest `$5` due jobs
+/// of all belong to no more accounts than that, those whose heads are oldest; their first `$5` are merged. Ordering
+/// by the account too, which is one and the same, keeps the planner on the index.
+///
+/// Measured with 100 000 due jobs of a full account ahead of 23 others: 2 ms, where a filter takes 200; with a
+/// thousand accounts more, some 60 ms.
+const CLAIM_PAST_FULL_ACCOUNTS: &str = concat!(
+    "
+WITH RECURSIVE head AS (
+    (SELECT account, run_at, id FROM jobs WHERE state = 'waiting' AND account IS NOT NULL
+     ORDER BY account, run_at, id LIMIT 1)
+    UNION ALL
+    SELECT next.account, next.run_at, next.id FROM head CROSS JOIN LATERAL (
+        SELECT account, run_at, id FROM jobs WHERE state = 'waiting' AND account > head.account
+        ORDER BY account, run_at, id LIMIT 1
+    ) next
+),
+open AS (
+    SELECT account FROM head WHERE run_at <= now() AND account <> ALL($4)
+    ORDER BY run_at, id LIMIT $5
+),
+candidate AS MATERIALIZED (
+    SELECT oldest.id, oldest.run_at FROM open CROSS JOIN LATERAL (
+        SELECT id, run_at FROM jobs WHERE state = 'waiting' AND account = open.account AND run_at <= now()
+        ORDER BY account, run_at, id LIMIT $5
+    ) oldest
+    UNION ALL
+    (SELECT id, run_at FROM jobs WHERE state = 'waiting' AND account IS NULL AND run_at <= now()
+     ORDER BY account, run_at, id LIMIT $5)
+    ORDER BY run_at, id LIMIT $5
+),
+due AS MATERIALIZED (
+    SELECT jobs.id FROM candidate JOIN jobs ON jobs.id = candidate.id
+    WHERE jobs.state = 'waiting' AND jobs.run_at <= now()
+    ORDER BY jobs.run_at, jobs.id
+    LIMIT $1
+    FOR UPDATE OF jobs SKIP LOCKED
+)",
+    claim_due!()
+);
 
 /// Extends a lease. Writes no column that is in an index.
 pub(super) async fn extend(pool: &PgPool, lease: &Lease, length: Duration) -> Result<(), StoreError> {
@@ -58,14 +115,22 @@ pub(super) async fn extend(pool: &PgPool, lease: &Lease, length: Duration) -> Re
 }
 
 /// Writes a checkpoint. Writes no column that is in an index.
-pub(super) async fn checkpoint(pool: &PgPool, lease: &Lease, checkpoint: &Value) -> Result<(), StoreError> {
+pub(super) async fn checkpoint(
+    pool: &PgPool,
+    lease: &Lease,
+    checkpoint: &Value,
+    headway: Headway,
+) -> Result<(), StoreError> {
     let result = sqlx::query(
-        "UPDATE jobs SET checkpoint = $3, snoozes = 0, lost_leases = 0, updated_at = now()
+        "UPDATE jobs SET checkpoint = $3, attempts = CASE WHEN $4 THEN 0 ELSE attempts END,
+            snoozes = CASE WHEN $4 THEN 0 ELSE snoozes END,
+            lost_leases = CASE WHEN $4 THEN 0 ELSE lost_leases END, updated_at = now()
          WHERE id = $1 AND lease_token = $2 AND state = 'running'",
     )
     .bind(lease.job.0)
     .bind(lease.token)
     .bind(Json(clean_json(checkpoint)))
+    .bind(headway == Headway::Made)
     .execute(pool)
     .await?;
     held(lease, &result)
@@ -104,6 +169,7 @@ pub(super) async fn settle(pool: &PgPool, lease: &Lease, settlement: Settlement)
         .bind(settled.next.iter().map(|(task, _)| task.kind()).collect::<Vec<_>>())
         .bind(settled.next.iter().map(|(task, _)| task.subject()).collect::<Vec<_>>())
         .bind(settled.next.iter().map(|(_, rest_ms)| *rest_ms).collect::<Vec<_>>())
+        .bind(&settled.gone)
         .fetch_one(pool)
         .await?;
     if jobs == 1 { Ok(()) } else { Err(StoreError::LeaseLost(lease.job)) }
@@ -142,6 +208,13 @@ file AS (
     FROM job
     WHERE job.kind = 'transfer' AND files.id = job.subject AND job.state IN ('waiting', 'parked', 'dead')
         AND files.state NOT IN ('archived', 'skipped', 'gone')
+),
+gone AS (
+    UPDATE files SET state = 'gone', reason = $24, download_url = NULL, download_token = NULL,
+        updated_at = now()
+    FROM job
+    WHERE $24 IS NOT NULL AND job.kind = 'transfer' AND files.id = job.subject AND job.state = 'done'
+        AND files.state NOT IN ('archived', 'skipped')
 ),
 archived AS (
     UPDATE files SET state = 'archived', reason = NULL, object_key = $12, bytes = $13, sha256 = $14,
@@ -210,18 +283,24 @@ SELECT count(*) FILTER (WHERE NOT parks), count(*) FILTER (WHERE parks) FROM job
     Ok(Swept { returned: u64::try_from(returned).unwrap_or(0), parked: u64::try_from(parked).unwrap_or(0) })
 }
 
-/// Wakes a parked or dead transfer, and its file.
+/// Wakes a parked or dead transfer, or that of a gone file, and the file.
 pub(super) async fn retry(pool: &PgPool, file: FileId) -> Result<bool, StoreError> {
     let result = sqlx::query(
         "
-WITH job AS (
+WITH held AS MATERIALIZED (
+    SELECT job.id FROM jobs job JOIN files file ON file.id = job.subject
+    WHERE job.kind = 'transfer' AND job.subject = $1
+        AND (job.state IN ('parked', 'dead') OR job.state = 'done' AND file.state = 'gone')
+    FOR UPDATE OF job, file
+),
+job AS (
     UPDATE jobs SET state = 'waiting', run_at = now(), attempts = 0, snoozes = 0, lost_leases = 0,
         waits_for = NULL, reason = NULL, finished_at = NULL, updated_at = now()
-    WHERE kind = 'transfer' AND subject = $1 AND state IN ('parked', 'dead')
+    FROM held WHERE jobs.id = held.id
     RETURNING subject
 )
 UPDATE files SET state = 'pending', reason = NULL, updated_at = now()
-FROM job WHERE files.id = job.subject AND files.state IN ('parked', 'dead')",
+FROM job WHERE files.id = job.subject AND files.state IN ('parked', 'dead', 'gone')",
     )
     .bind(file.0)
     .execute(pool)

@@ -1,11 +1,11 @@
 //! Making an event durable, and choosing the place of a file.
 
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 use sqlx::PgPool;
 use sqlx::types::Json;
 use uuid::Uuid;
 
-use super::super::announcement::{NO_URL, Rows, clean};
+use super::super::announcement::{NO_URL, NewFile, Rows, clean};
 use super::super::moment::Moment;
 use super::super::{Recorded, StoreError, error};
 use crate::domain::event::{Event, EventContent};
@@ -27,7 +27,8 @@ pub(super) async fn record(pool: &PgPool, event: &Event) -> Result<Recorded, Sto
 
 /// Two statements. The first makes everything durable. The second wakes transfers of known files; it needs a
 /// snapshot taken after the first one's locks, or it would miss a transfer that was parked (or a file that was
-/// announced) a moment before. Where it is not reached, the event is not answered, and Zoom repeats it.
+/// announced, or is gone) a moment before. Where it is not reached, the event is not answered, and Zoom repeats
+/// it.
 async fn record_rows(pool: &PgPool, event: &Event, rows: &Rows) -> Result<Recorded, StoreError> {
     let (all, mut new_files, mut try_number) = (rows.files.len(), 0, 1);
     loop {
@@ -54,8 +55,13 @@ async fn announce_and_wake(
     let written = announce(pool, event, rows).await?;
     // A second try finds what the first one wrote: it was new all the same.
     *new_files = (*new_files).max(written.iter().filter(|file| file.is_new).count());
-    let refreshed: Vec<Uuid> =
-        written.into_iter().filter(|file| file.brings_access && !file.is_new).map(|file| file.id).collect();
+    let announced = |file: &Written| rows.files.iter().find(|announced| announced.id.0 == file.announced_as);
+    let refreshed: Vec<(Uuid, &NewFile)> = written
+        .iter()
+        .filter(|file| !file.is_new)
+        .filter_map(|file| Some((file.id, announced(file)?)))
+        .filter(|(_, announced)| announced.brings_access())
+        .collect();
     if refreshed.is_empty() { Ok(0) } else { wake(pool, &refreshed).await }
 }
 
@@ -78,8 +84,9 @@ async fn keep_raw(pool: &PgPool, event: &Event, reason: &str) -> Result<(), Stor
 #[derive(sqlx::FromRow)]
 struct Written {
     id: Uuid,
+    /// The id that it would have got, had it been new.
+    announced_as: Uuid,
     is_new: bool,
-    brings_access: bool,
 }
 
 async fn announce(pool: &PgPool, event: &Event, rows: &Rows) -> Result<Vec<Written>, sqlx::Error> {
@@ -108,24 +115,14 @@ async fn announce(pool: &PgPool, event: &Event, rows: &Rows) -> Result<Vec<Writt
         .bind(files.iter().map(|file| file.recording_start).collect::<Vec<_>>())
         .bind(files.iter().map(|file| file.announced_bytes).collect::<Vec<_>>())
         .bind(files.iter().map(|file| Json(&file.metadata)).collect::<Vec<_>>())
-        .bind(
-            files
-                .iter()
-                .map(|file| file.download_url.as_ref().map(|url| url.expose_secret()))
-                .collect::<Vec<_>>(),
-        )
-        .bind(
-            files
-                .iter()
-                .map(|file| file.download_token.as_ref().map(|token| token.expose_secret()))
-                .collect::<Vec<_>>(),
-        )
+        .bind(exposed(files.iter().map(|file| file.download_url.as_ref())))
+        .bind(exposed(files.iter().map(|file| file.download_token.as_ref())))
         .fetch_all(pool)
         .await
 }
 
 /// Event, recording, files and the jobs of new files. An event that is recorded already stays as it is; so the
-/// statement can be repeated.
+/// statement can be repeated. A gone file gets no URL here: it gets it when it is woken.
 const ANNOUNCE: &str = "
 WITH recording AS (
     INSERT INTO recordings AS known
@@ -168,59 +165,83 @@ file AS (
         recording_start = COALESCE(EXCLUDED.recording_start, known.recording_start),
         announced_bytes = COALESCE(EXCLUDED.announced_bytes, known.announced_bytes),
         metadata = known.metadata || EXCLUDED.metadata,
-        download_url = COALESCE(EXCLUDED.download_url, known.download_url),
-        download_token = COALESCE(EXCLUDED.download_token, known.download_token),
+        download_url = CASE WHEN known.state <> 'gone' THEN COALESCE(EXCLUDED.download_url, known.download_url) END,
+        download_token =
+            CASE WHEN known.state <> 'gone' THEN COALESCE(EXCLUDED.download_token, known.download_token) END,
         updated_at = now()
-    WHERE known.state NOT IN ('archived', 'skipped', 'gone')
+    WHERE known.state NOT IN ('archived', 'skipped')
     RETURNING id, collection, name, recording_type
 ),
 job AS (
-    INSERT INTO jobs (id, kind, subject, state, run_at, waits_for, reason)
-    SELECT a.job_id, 'transfer', a.id,
+    INSERT INTO jobs (id, kind, subject, account, state, run_at, waits_for, reason)
+    SELECT a.job_id, 'transfer', a.id, $7,
         CASE WHEN a.download_url IS NULL THEN 'parked' ELSE 'waiting' END,
         now(),
         CASE WHEN a.download_url IS NULL THEN 'token' END,
         CASE WHEN a.download_url IS NULL THEN $13 END
     FROM announced a JOIN file ON file.id = a.id
 )
-SELECT file.id, file.id = a.id AS is_new,
-    a.download_url IS NOT NULL OR a.download_token IS NOT NULL AS brings_access
+SELECT file.id, a.id AS announced_as, file.id = a.id AS is_new
 FROM file JOIN announced a USING (collection, name, recording_type)
 ";
 
-/// Wakes the parked transfers of files that got fresh access, and tells the running ones. A transfer may be
-/// parking at this very moment: its row then still runs, and its file is still pending, in our snapshot.
-async fn wake(pool: &PgPool, files: &[Uuid]) -> Result<u64, sqlx::Error> {
+/// Wakes the parked transfers of files that got fresh access, and those of gone files, and tells the running
+/// ones. A transfer may be parking, or finding its file gone, at this very moment: its row then still runs, and
+/// its file is still pending, in our snapshot. What was announced is brought along once more: a file that has
+/// just gone has forgotten it.
+async fn wake(pool: &PgPool, files: &[(Uuid, &NewFile)]) -> Result<u64, sqlx::Error> {
     let woken: i64 = sqlx::query_scalar(
         "
-WITH held AS MATERIALIZED (
-    SELECT job.id, job.state, job.waits_for
-    FROM jobs job JOIN files file ON file.id = job.subject
-    WHERE job.kind = 'transfer' AND job.subject = ANY($1) AND job.state IN ('parked', 'running')
-        AND file.download_url IS NOT NULL
+WITH fresh AS (
+    SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[]) AS fresh (file, download_url, download_token)
+),
+held AS MATERIALIZED (
+    SELECT job.id, job.state, job.waits_for, file.state AS file_state, fresh.download_url, fresh.download_token
+    FROM fresh
+        JOIN jobs job ON job.kind = 'transfer' AND job.subject = fresh.file
+        JOIN files file ON file.id = fresh.file
+    WHERE job.state IN ('parked', 'running', 'done')
+        AND (file.download_url IS NOT NULL OR fresh.download_url IS NOT NULL)
     ORDER BY job.id
-    FOR UPDATE OF job
+    FOR UPDATE OF job, file
 ),
 running AS (
     UPDATE jobs SET wanted_again = jobs.state = 'running', updated_at = now()
     FROM held WHERE jobs.id = held.id AND held.state = 'running'
 ),
 woken AS (
-    UPDATE jobs SET state = 'waiting', run_at = now(), snoozes = 0, waits_for = NULL, reason = NULL,
-        wanted_again = false, lease_owner = NULL, lease_expires_at = NULL, updated_at = now()
-    FROM held WHERE jobs.id = held.id AND held.state = 'parked' AND held.waits_for = 'token'
-    RETURNING subject
+    UPDATE jobs SET state = 'waiting', run_at = now(),
+        attempts = CASE held.state WHEN 'done' THEN 0 ELSE attempts END,
+        lost_leases = CASE held.state WHEN 'done' THEN 0 ELSE lost_leases END,
+        snoozes = 0, waits_for = NULL, reason = NULL, wanted_again = false, lease_owner = NULL,
+        lease_expires_at = NULL, finished_at = NULL, updated_at = now()
+    FROM held
+    WHERE jobs.id = held.id AND (
+        held.state = 'parked' AND held.waits_for = 'token'
+        OR held.state = 'done' AND held.file_state = 'gone' AND held.download_url IS NOT NULL
+    )
+    RETURNING subject, held.download_url, held.download_token
 ),
 file AS (
-    UPDATE files SET state = 'pending', reason = NULL, updated_at = now()
-    FROM woken WHERE files.id = woken.subject AND files.state IN ('pending', 'parked')
+    UPDATE files SET state = 'pending', reason = NULL,
+        download_url = CASE files.state WHEN 'gone' THEN woken.download_url ELSE files.download_url END,
+        download_token = CASE files.state WHEN 'gone' THEN woken.download_token ELSE files.download_token END,
+        updated_at = now()
+    FROM woken WHERE files.id = woken.subject AND files.state IN ('pending', 'parked', 'gone')
 )
 SELECT count(*) FROM woken",
     )
-    .bind(files)
+    .bind(files.iter().map(|(id, _)| *id).collect::<Vec<_>>())
+    .bind(exposed(files.iter().map(|(_, file)| file.download_url.as_ref())))
+    .bind(exposed(files.iter().map(|(_, file)| file.download_token.as_ref())))
     .fetch_one(pool)
     .await?;
     Ok(u64::try_from(woken).unwrap_or(0))
+}
+
+/// A column of secrets, as it is bound.
+fn exposed<'a>(secrets: impl Iterator<Item = Option<&'a SecretString>>) -> Vec<Option<&'a str>> {
+    secrets.map(|secret| secret.map(ExposeSecret::expose_secret)).collect()
 }
 
 /// Chooses the place of a file. The recording's row is locked first: files that are placed at once agree on

@@ -20,6 +20,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, S
 use sqlx::{ConnectOptions, Connection, SqliteConnection, SqlitePool};
 
 use super::migrations::{self, Migrated};
+use super::settled::Headway;
 use super::unbroken::unbroken;
 use super::{Depth, Recorded, Store, StoreError, Swept, TransferWork};
 use crate::config::store::StoreConfig;
@@ -135,10 +136,16 @@ impl Store for SqliteStore {
         self.write(|transaction| Box::pin(async move { record::record(transaction, &event).await })).await
     }
 
-    async fn claim(&self, owner: &str, limit: u32, lease: Duration) -> Result<Vec<Job>, StoreError> {
-        let owner = owner.to_owned();
+    async fn claim(
+        &self,
+        owner: &str,
+        limit: u32,
+        lease: Duration,
+        full: &[String],
+    ) -> Result<Vec<Job>, StoreError> {
+        let (owner, full) = (owner.to_owned(), full.to_vec());
         self.write(move |transaction| {
-            Box::pin(async move { queue::claim(transaction, &owner, limit, lease).await })
+            Box::pin(async move { queue::claim(transaction, &owner, limit, lease, &full).await })
         })
         .await
     }
@@ -154,7 +161,15 @@ impl Store for SqliteStore {
     async fn checkpoint(&self, lease: &Lease, checkpoint: &Value) -> Result<(), StoreError> {
         let (lease, checkpoint) = (lease.clone(), checkpoint.clone());
         self.write(move |transaction| {
-            Box::pin(async move { queue::checkpoint(transaction, &lease, &checkpoint).await })
+            Box::pin(async move { queue::checkpoint(transaction, &lease, &checkpoint, Headway::Made).await })
+        })
+        .await
+    }
+
+    async fn note(&self, lease: &Lease, checkpoint: &Value) -> Result<(), StoreError> {
+        let (lease, checkpoint) = (lease.clone(), checkpoint.clone());
+        self.write(move |transaction| {
+            Box::pin(async move { queue::checkpoint(transaction, &lease, &checkpoint, Headway::None).await })
         })
         .await
     }

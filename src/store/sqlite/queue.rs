@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::super::announcement::clean_json;
 use super::super::rows::{JobRecord, claimed, millis};
-use super::super::settled::{LOST_TOO_OFTEN, Settled};
+use super::super::settled::{Headway, LOST_TOO_OFTEN, Settled};
 use super::super::{StoreError, Swept};
 use super::now;
 use crate::domain::file::ArchivedFile;
@@ -23,24 +23,68 @@ pub(super) async fn claim(
     owner: &str,
     limit: u32,
     lease: Duration,
+    full: &[String],
 ) -> Result<Vec<Job>, StoreError> {
     let now = now(db).await?;
-    let jobs: Vec<JobRecord> = sqlx::query_as(
-        "UPDATE jobs SET state = 'running', lease_owner = $2, lease_token = lease_token + 1,
-            lease_expires_at = $3 + $4, updated_at = $3
-         WHERE id IN (
-            SELECT id FROM jobs WHERE state = 'waiting' AND run_at <= $3 ORDER BY run_at, id LIMIT $1
-         )
-         RETURNING id, kind, subject, run_at, attempts, snoozes, lease_token, checkpoint",
-    )
-    .bind(i64::from(limit))
-    .bind(owner)
-    .bind(now)
-    .bind(millis(lease))
-    .fetch_all(db)
-    .await?;
+    let mut jobs: Vec<JobRecord> = Vec::new();
+    if full.is_empty() {
+        let claim = sqlx::query_as(CLAIM).bind(owner).bind(now).bind(millis(lease));
+        jobs = claim.bind(i64::from(limit)).fetch_all(db).await?;
+    } else {
+        while jobs.len() < limit as usize {
+            let claim =
+                sqlx::query_as(CLAIM_ONE_PAST_FULL_ACCOUNTS).bind(owner).bind(now).bind(millis(lease));
+            match claim.bind(Json(full)).fetch_optional(&mut *db).await? {
+                Some(job) => jobs.push(job),
+                None => break,
+            }
+        }
+    }
     claimed(jobs)
 }
+
+/// What a claim writes, before it names the rows.
+macro_rules! claim_where {
+    ($which:literal) => {
+        concat!(
+            "UPDATE jobs SET state = 'running', lease_owner = $1, lease_token = lease_token + 1,
+                lease_expires_at = $2 + $3, updated_at = $2
+             WHERE ",
+            $which,
+            " RETURNING id, kind, subject, account, run_at, attempts, snoozes, lease_token, checkpoint"
+        )
+    };
+}
+
+const CLAIM: &str = claim_where!(
+    "id IN (SELECT id FROM jobs WHERE state = 'waiting' AND run_at <= $2 ORDER BY run_at, id LIMIT $4)"
+);
+
+/// Never walks through what waits for the full accounts, however much that is: jumps from account to account in
+/// the index, looks at the first due job of each, and takes the oldest of these.
+const CLAIM_ONE_PAST_FULL_ACCOUNTS: &str = claim_where!(
+    "id = (
+        WITH RECURSIVE open (account) AS (
+            SELECT min(account) FROM jobs WHERE state = 'waiting'
+            UNION ALL
+            SELECT (SELECT min(next.account) FROM jobs next
+                    WHERE next.state = 'waiting' AND next.account > open.account)
+            FROM open WHERE open.account IS NOT NULL
+        ),
+        head (id) AS (
+            SELECT (SELECT first.id FROM jobs first
+                    WHERE first.state = 'waiting' AND first.account = open.account AND first.run_at <= $2
+                    ORDER BY first.run_at, first.id LIMIT 1)
+            FROM open WHERE open.account NOT IN (SELECT value FROM json_each($4))
+            UNION ALL
+            SELECT id FROM (
+                SELECT id FROM jobs WHERE state = 'waiting' AND account IS NULL AND run_at <= $2
+                ORDER BY run_at, id LIMIT 1
+            )
+        )
+        SELECT head.id FROM head JOIN jobs due ON due.id = head.id ORDER BY due.run_at, due.id LIMIT 1
+    )"
+);
 
 /// Extends a lease.
 pub(super) async fn extend(
@@ -67,16 +111,19 @@ pub(super) async fn checkpoint(
     db: &mut SqliteConnection,
     lease: &Lease,
     checkpoint: &Value,
+    headway: Headway,
 ) -> Result<(), StoreError> {
     let now = now(db).await?;
     let result = sqlx::query(
-        "UPDATE jobs SET checkpoint = $4, snoozes = 0, lost_leases = 0, updated_at = $3
+        "UPDATE jobs SET checkpoint = $4, attempts = iif($5, 0, attempts), snoozes = iif($5, 0, snoozes),
+            lost_leases = iif($5, 0, lost_leases), updated_at = $3
          WHERE id = $1 AND lease_token = $2 AND state = 'running'",
     )
     .bind(lease.job.0)
     .bind(lease.token)
     .bind(now)
     .bind(Json(clean_json(checkpoint)))
+    .bind(headway == Headway::Made)
     .execute(db)
     .await?;
     held(lease, &result)
@@ -109,6 +156,9 @@ pub(super) async fn settle(
     let task = Task::from_row(&kind, subject)?;
     if let Task::Transfer(file) = task {
         settle_file(db, file, state, settled.reason.as_deref(), now).await?;
+        if let Some(reason) = settled.gone.as_deref().filter(|_| !again) {
+            lose_file(db, file, reason, now).await?;
+        }
     }
     if let Some((id, file)) = &settled.archived {
         archive_file(db, *id, file, now).await?;
@@ -177,6 +227,26 @@ async fn settle_file(
     )
     .bind(file.0)
     .bind(transfer.as_str())
+    .bind(reason)
+    .bind(now)
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Writes that a file is gone at Zoom.
+async fn lose_file(
+    db: &mut SqliteConnection,
+    file: FileId,
+    reason: &str,
+    now: i64,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "UPDATE files SET state = 'gone', reason = $2, download_url = NULL, download_token = NULL,
+            updated_at = $3
+         WHERE id = $1 AND state NOT IN ('archived', 'skipped')",
+    )
+    .bind(file.0)
     .bind(reason)
     .bind(now)
     .execute(db)
@@ -285,13 +355,16 @@ pub(super) async fn sweep(db: &mut SqliteConnection, max_lost_leases: u32) -> Re
     Ok(swept)
 }
 
-/// Wakes a parked or dead transfer, and its file.
+/// Wakes a parked or dead transfer, or that of a gone file, and the file.
 pub(super) async fn retry(db: &mut SqliteConnection, file: FileId) -> Result<bool, StoreError> {
     let now = now(db).await?;
     let woken = sqlx::query(
         "UPDATE jobs SET state = 'waiting', run_at = $2, attempts = 0, snoozes = 0, lost_leases = 0,
             waits_for = NULL, reason = NULL, finished_at = NULL, updated_at = $2
-         WHERE kind = 'transfer' AND subject = $1 AND state IN ('parked', 'dead')",
+         WHERE kind = 'transfer' AND subject = $1 AND (
+            state IN ('parked', 'dead')
+            OR state = 'done' AND EXISTS (SELECT 1 FROM files WHERE id = $1 AND state = 'gone')
+         )",
     )
     .bind(file.0)
     .bind(now)
@@ -302,7 +375,7 @@ pub(super) async fn retry(db: &mut SqliteConnection, file: FileId) -> Result<boo
     }
     sqlx::query(
         "UPDATE files SET state = 'pending', reason = NULL, updated_at = $2
-         WHERE id = $1 AND state IN ('parked', 'dead')",
+         WHERE id = $1 AND state IN ('parked', 'dead', 'gone')",
     )
     .bind(file.0)
     .bind(now)

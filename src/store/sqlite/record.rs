@@ -26,6 +26,7 @@ pub(super) async fn record(db: &mut SqliteConnection, event: &Event) -> Result<R
 
 async fn record_rows(db: &mut SqliteConnection, event: &Event, rows: Rows) -> Result<Recorded, StoreError> {
     let now = now(db).await?;
+    let account = rows.recording.identity.account_id.clone();
     let recording = keep_recording(db, event, rows.recording).await?;
     keep_event(db, event, Some(recording), None, &rows.odd).await?;
     let mut recorded = Recorded::default();
@@ -38,7 +39,7 @@ async fn record_rows(db: &mut SqliteConnection, event: &Event, rows: Rows) -> Re
             None => {
                 recorded.new_files += 1;
                 add_file(db, event, recording, &file, now).await?;
-                add_transfer(db, &file, now).await?;
+                add_transfer(db, &file, &account, now).await?;
             }
         }
     }
@@ -114,8 +115,9 @@ async fn keep_recording(
 struct KnownFile {
     id: Uuid,
     metadata: Json<Map<String, Value>>,
-    /// Whether it is archived, skipped or gone.
+    /// Whether it is archived or skipped.
     needs_nothing: bool,
+    gone: bool,
 }
 
 async fn known_file(
@@ -124,7 +126,8 @@ async fn known_file(
     file: &NewFile,
 ) -> Result<Option<KnownFile>, StoreError> {
     let known = sqlx::query_as(
-        "SELECT id, metadata, state IN ('archived', 'skipped', 'gone') AS needs_nothing FROM files
+        "SELECT id, metadata, state IN ('archived', 'skipped') AS needs_nothing, state = 'gone' AS gone
+         FROM files
          WHERE recording_id = $1 AND collection = $2 AND name = $3 AND recording_type = $4",
     )
     .bind(recording)
@@ -172,11 +175,16 @@ async fn add_file(
     Ok(())
 }
 
-async fn add_transfer(db: &mut SqliteConnection, file: &NewFile, now: i64) -> Result<(), StoreError> {
+async fn add_transfer(
+    db: &mut SqliteConnection,
+    file: &NewFile,
+    account: &str,
+    now: i64,
+) -> Result<(), StoreError> {
     let parked = file.download_url.is_none();
     sqlx::query(
-        "INSERT INTO jobs (id, kind, subject, state, run_at, waits_for, reason, created_at, updated_at)
-         VALUES ($1, 'transfer', $2, $3, $4, $5, $6, $4, $4)",
+        "INSERT INTO jobs (id, kind, subject, account, state, run_at, waits_for, reason, created_at, updated_at)
+         VALUES ($1, 'transfer', $2, $7, $3, $4, $5, $6, $4, $4)",
     )
     .bind(file.job.0)
     .bind(file.id.0)
@@ -184,6 +192,7 @@ async fn add_transfer(db: &mut SqliteConnection, file: &NewFile, now: i64) -> Re
     .bind(now)
     .bind(parked.then_some("token"))
     .bind(parked.then_some(NO_URL))
+    .bind(account)
     .execute(db)
     .await?;
     Ok(())
@@ -199,6 +208,8 @@ async fn refresh(
     if known.needs_nothing {
         return Ok(0);
     }
+    // A gone file takes a token only with a URL, which wakes it.
+    let takes_access = !known.gone || file.download_url.is_some();
     let has_url: bool = sqlx::query_scalar(
         "UPDATE files SET
             file_type = COALESCE(NULLIF($2, ''), file_type),
@@ -208,6 +219,8 @@ async fn refresh(
             metadata = $6,
             download_url = COALESCE($7, download_url),
             download_token = COALESCE($8, download_token),
+            state = iif(state = 'gone' AND $7 IS NOT NULL, 'pending', state),
+            reason = iif(state = 'gone' AND $7 IS NOT NULL, NULL, reason),
             updated_at = $9
          WHERE id = $1
          RETURNING download_url IS NOT NULL",
@@ -219,15 +232,16 @@ async fn refresh(
     .bind(file.announced_bytes)
     .bind(Json(merged(known.metadata.0, file.metadata.clone())))
     .bind(file.download_url.as_ref().map(|url| url.expose_secret()))
-    .bind(file.download_token.as_ref().map(|token| token.expose_secret()))
+    .bind(file.download_token.as_ref().filter(|_| takes_access).map(|token| token.expose_secret()))
     .bind(now)
     .fetch_one(&mut *db)
     .await?;
-    if has_url && file.brings_access() { wake(db, known.id, now).await } else { Ok(0) }
+    if has_url && file.brings_access() { wake(db, known.id, known.gone, now).await } else { Ok(0) }
 }
 
-/// Wakes the transfer of a file that got fresh access when it is parked for that, and tells a running one.
-async fn wake(db: &mut SqliteConnection, file: Uuid, now: i64) -> Result<u64, StoreError> {
+/// Wakes the transfer of a file that got fresh access when it is parked for that, or done because the file was
+/// gone, and tells a running one.
+async fn wake(db: &mut SqliteConnection, file: Uuid, was_gone: bool, now: i64) -> Result<u64, StoreError> {
     sqlx::query(
         "UPDATE jobs SET wanted_again = true, updated_at = $2
          WHERE kind = 'transfer' AND subject = $1 AND state = 'running'",
@@ -237,12 +251,15 @@ async fn wake(db: &mut SqliteConnection, file: Uuid, now: i64) -> Result<u64, St
     .execute(&mut *db)
     .await?;
     let woken = sqlx::query(
-        "UPDATE jobs SET state = 'waiting', run_at = $2, snoozes = 0, waits_for = NULL, reason = NULL,
-            updated_at = $2
-         WHERE kind = 'transfer' AND subject = $1 AND state = 'parked' AND waits_for = 'token'",
+        "UPDATE jobs SET state = 'waiting', run_at = $2, attempts = iif(state = 'done', 0, attempts),
+            lost_leases = iif(state = 'done', 0, lost_leases), snoozes = 0, waits_for = NULL, reason = NULL,
+            finished_at = NULL, updated_at = $2
+         WHERE kind = 'transfer' AND subject = $1
+            AND (state = 'parked' AND waits_for = 'token' OR state = 'done' AND $3)",
     )
     .bind(file)
     .bind(now)
+    .bind(was_gone)
     .execute(&mut *db)
     .await?
     .rows_affected();

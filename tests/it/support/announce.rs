@@ -22,6 +22,11 @@ pub(crate) fn event(body: &str) -> Event {
 
 /// A session with `files` files that nobody serves.
 pub(crate) fn session(id: &str, files: usize) -> Event {
+    session_of("acc", id, files)
+}
+
+/// A session of some account with `files` files that nobody serves.
+pub(crate) fn session_of(account: &str, id: &str, files: usize) -> Event {
     let file = |number: usize| {
         json!({
             "id": format!("file-{number}"), "file_type": "MP4", "file_extension": "MP4", "file_size": 3,
@@ -33,7 +38,7 @@ pub(crate) fn session(id: &str, files: usize) -> Event {
         &json!({
             "event": "session.recording_completed",
             "download_token": "token",
-            "payload": {"account_id": "acc", "object": {
+            "payload": {"account_id": account, "object": {
                 "session_id": id, "session_name": "Weekly",
                 "recording_files": (0..files).map(file).collect::<Vec<_>>(),
             }},

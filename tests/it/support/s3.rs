@@ -8,10 +8,12 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::SystemTime;
 
 use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region};
 use bytes::{Bytes, BytesMut};
 use futures_util::TryStreamExt;
+use hyper::service::{Service, service_fn};
 use md5::{Digest, Md5};
 use s3s::auth::SimpleAuth;
 use s3s::dto::*;
@@ -71,7 +73,8 @@ impl S3Server {
 
     /// A server of its own, in this process.
     pub(crate) async fn in_process(quirks: Quirks) -> Self {
-        let memory = Memory { kept: Arc::default(), quirks: Arc::new(quirks) };
+        let quirks = Arc::new(quirks);
+        let memory = Memory { kept: Arc::default(), quirks: quirks.clone() };
         let mut service = S3ServiceBuilder::new(memory.clone());
         service.set_auth(SimpleAuth::from_single(IN_PROCESS_KEY, IN_PROCESS_SECRET));
         let service = service.build();
@@ -80,7 +83,11 @@ impl S3Server {
         let serving = tokio::spawn(async move {
             let mut connections = tokio::task::JoinSet::new();
             while let Ok((socket, _)) = listener.accept().await {
-                let service = service.clone();
+                let (service, quirks) = (service.clone(), quirks.clone());
+                let service = service_fn(move |request| {
+                    quirks.counts.requests.fetch_add(1, Ordering::SeqCst);
+                    Service::call(&service, request)
+                });
                 connections.spawn(async move {
                     let io = hyper_util::rt::TokioIo::new(socket);
                     let _ = hyper::server::conn::http1::Builder::new().serve_connection(io, service).await;
@@ -192,6 +199,8 @@ impl Drop for S3Server {
 /// Requests that were answered.
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
+    /// All of them.
+    pub(crate) requests: AtomicUsize,
     /// `PutObject`, also rejected ones.
     pub(crate) puts: AtomicUsize,
     /// `HeadObject`.
@@ -221,8 +230,8 @@ pub(crate) struct Quirks {
     pub(crate) conflicts: AtomicU32,
     /// Answers every request with this code.
     pub(crate) answers: Option<S3ErrorCode>,
-    /// Uploads on one page of a listing; 0 for no limit.
-    pub(crate) uploads_per_page: usize,
+    /// Uploads or parts on one page of a listing; 0 for no limit.
+    pub(crate) per_page: usize,
     /// Answers 501 to listings of uploads.
     pub(crate) lists_no_uploads: bool,
     /// What was asked.
@@ -256,6 +265,7 @@ struct Stored {
 
 struct Unfinished {
     key: String,
+    began: SystemTime,
     content_type: Option<String>,
     algorithm: Option<String>,
     parts: BTreeMap<i32, Stored>,
@@ -387,6 +397,20 @@ impl Memory {
         body.into()
     }
 
+    /// Whether a completion names the checksums of a part as they are. Of one that is kept over the whole object,
+    /// those of the parts may be left out.
+    fn agrees(&self, named: &Sums, part: &Stored, upload: &Unfinished) -> bool {
+        let over_whole = upload.algorithm.as_deref() == Some("CRC64NVME");
+        *named == part.sums || (over_whole && !named.any())
+    }
+
+    fn per_page(&self) -> usize {
+        match self.quirks.per_page {
+            0 => usize::MAX,
+            limit => limit,
+        }
+    }
+
     fn kept_sums(&self, sums: Sums) -> Sums {
         if self.quirks.ignores_checksums { Sums::default() } else { sums }
     }
@@ -507,6 +531,7 @@ impl S3 for Memory {
         let id = Uuid::now_v7().to_string();
         let begun = Unfinished {
             key: input.key,
+            began: SystemTime::now(),
             content_type: input.content_type,
             algorithm: input.checksum_algorithm.map(|name| name.as_str().to_owned()),
             parts: BTreeMap::new(),
@@ -541,7 +566,11 @@ impl S3 for Memory {
     async fn list_parts(&self, req: S3Request<ListPartsInput>) -> S3Result<S3Response<ListPartsOutput>> {
         self.with(&req.input.bucket, |bucket| {
             let upload = bucket.uploads.get(&req.input.upload_id).ok_or_else(|| s3_error!(NoSuchUpload))?;
-            let listed = upload.parts.iter().map(|(number, part)| Part {
+            let after = req.input.part_number_marker.unwrap_or_default();
+            let page: Vec<_> = upload.parts.range(after + 1..).take(self.per_page()).collect();
+            let last = page.last().map(|(number, _)| **number);
+            let more = last.filter(|last| upload.parts.range(last + 1..).next().is_some());
+            let listed = page.into_iter().map(|(number, part)| Part {
                 part_number: Some(*number),
                 size: Some(part.body.len() as i64),
                 e_tag: Some(ETag::Strong(part.etag.clone())),
@@ -550,8 +579,12 @@ impl S3 for Memory {
                 checksum_sha256: part.sums.sha256.clone(),
                 ..Part::default()
             });
-            let output = ListPartsOutput { parts: Some(listed.collect()), ..ListPartsOutput::default() };
-            Ok(S3Response::new(output))
+            Ok(S3Response::new(ListPartsOutput {
+                is_truncated: Some(more.is_some()),
+                next_part_number_marker: more,
+                parts: Some(listed.collect()),
+                ..ListPartsOutput::default()
+            }))
         })
     }
 
@@ -582,7 +615,7 @@ impl S3 for Memory {
                     let part = upload.parts.get(&named.part_number.unwrap_or_default());
                     let same = |part: &&Stored| {
                         named.e_tag.as_ref().map(ETag::value) == Some(part.etag.as_str())
-                            && (self.quirks.ignores_checksums || sums!(named) == part.sums)
+                            && (self.quirks.ignores_checksums || self.agrees(&sums!(named), part, upload))
                     };
                     part.filter(same).ok_or_else(|| s3_error!(InvalidPart, "not the part that was sent"))
                 })
@@ -633,31 +666,28 @@ impl S3 for Memory {
         let input = req.input;
         let prefix = input.prefix.unwrap_or_default();
         let after = (input.key_marker.unwrap_or_default(), input.upload_id_marker.unwrap_or_default());
-        let limit = match self.quirks.uploads_per_page {
-            0 => usize::MAX,
-            limit => limit,
-        };
         self.with(&input.bucket, |bucket| {
-            let mut all: Vec<(&String, &String)> = bucket
+            let mut all: Vec<(&String, &String, SystemTime)> = bucket
                 .uploads
                 .iter()
-                .map(|(id, upload)| (&upload.key, id))
-                .filter(|(key, id)| {
+                .map(|(id, upload)| (&upload.key, id, upload.began))
+                .filter(|(key, id, _)| {
                     key.starts_with(&prefix) && (key.as_str(), id.as_str()) > (&after.0, &after.1)
                 })
                 .collect();
             all.sort();
-            let page = &all[..all.len().min(limit)];
-            let uploads = page.iter().map(|(key, id)| MultipartUpload {
+            let page = &all[..all.len().min(self.per_page())];
+            let uploads = page.iter().map(|(key, id, began)| MultipartUpload {
                 key: Some((*key).clone()),
                 upload_id: Some((*id).clone()),
+                initiated: Some((*began).into()),
                 ..MultipartUpload::default()
             });
             let last = page.last().filter(|_| page.len() < all.len());
             Ok(S3Response::new(ListMultipartUploadsOutput {
                 is_truncated: Some(last.is_some()),
-                next_key_marker: last.map(|(key, _)| (*key).clone()),
-                next_upload_id_marker: last.map(|(_, id)| (*id).clone()),
+                next_key_marker: last.map(|(key, ..)| (*key).clone()),
+                next_upload_id_marker: last.map(|(_, id, _)| (*id).clone()),
                 uploads: Some(uploads.collect()),
                 ..ListMultipartUploadsOutput::default()
             }))

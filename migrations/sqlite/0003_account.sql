@@ -1,0 +1,13 @@
+-- Whose transfers they are, so that no worker need take more of one Zoom account at once than it should.
+
+-- The account of a transfer's recording; NULL for jobs that ask nothing of Zoom.
+ALTER TABLE jobs ADD COLUMN account TEXT;
+
+UPDATE jobs SET account = (
+    SELECT recordings.account_id FROM files JOIN recordings ON recordings.id = files.recording_id
+    WHERE files.id = jobs.subject
+)
+WHERE kind = 'transfer';
+
+-- The claim past accounts that are full: due jobs of one account, oldest first.
+CREATE INDEX jobs_waiting_of_account ON jobs (account, run_at, id) WHERE state = 'waiting';

@@ -1,0 +1,138 @@
+//! Where a file is and what opens it. A token that has expired is a pause, not an end: Zoom's API gives a fresh one,
+//! and where it cannot be asked the file is parked until an event brings one.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use tracing::info;
+
+use super::super::Jobs;
+use crate::domain::event::{Event, EventContent};
+use crate::domain::file::FileRow;
+use crate::domain::job::{Outcome, Task, WaitsFor};
+use crate::store::TransferWork;
+use crate::worker::JobContext;
+use crate::zoom::api::ApiError;
+use crate::zoom::download::{DownloadError, Remote};
+use crate::zoom::token;
+
+/// When to ask again for a file that Zoom still works on.
+const PROCESSING_REST: Duration = Duration::from_secs(120);
+
+/// The way to a file.
+pub(super) struct Access {
+    pub(super) remote: Arc<Remote>,
+}
+
+/// The way that was announced.
+///
+/// # Errors
+/// [`DownloadError::NoUrl`], and [`DownloadError::Expired`] when the token says itself that it will not last.
+pub(super) fn open(jobs: &Jobs, work: &TransferWork) -> Result<Access, DownloadError> {
+    let url = work.download_url.clone().ok_or(DownloadError::NoUrl)?;
+    let expires_at = work.download_token.as_ref().and_then(token::expires_at);
+    let margin = TimeDelta::from_std(jobs.config.token_margin()).unwrap_or_default();
+    if let Some(expires_at) = expires_at.filter(|at| *at <= jobs.clock.now() + margin) {
+        return Err(DownloadError::Expired(format!("its token lasts until {}", expires_at.to_rfc3339())));
+    }
+    Ok(Access { remote: Arc::new(Remote::new(url, work.download_token.clone())) })
+}
+
+/// Whether Zoom's API may help.
+pub(super) fn may_help(error: &DownloadError) -> bool {
+    matches!(error, DownloadError::Expired(_) | DownloadError::NoUrl | DownloadError::NotFound)
+}
+
+/// Asks Zoom's API where the file is now, after `error`. The answer is recorded like an event: it refreshes the
+/// siblings too, and brings files that no event announced.
+///
+/// # Errors
+/// What follows for the job when the API has no better access, or cannot be asked.
+pub(super) async fn refresh(
+    jobs: &Jobs,
+    context: &JobContext,
+    work: &TransferWork,
+    error: DownloadError,
+) -> Result<TransferWork, Outcome> {
+    let identity = &work.recording.identity;
+    if !jobs.api.knows(identity.kind) {
+        return Err(without_api(jobs, work, error));
+    }
+    context.alive();
+    let event = match jobs.api.recording(identity).await {
+        Ok(event) => event,
+        Err(ApiError::NotFound(words)) => return Err(gone(jobs, work, &words)),
+        Err(refused) => return Err(refused.into()),
+    };
+    let listing = listed(&event, &work.file);
+    jobs.store.record(&event).await?;
+    match listing {
+        Listing::Processing => {
+            let reason = "Zoom still works on the file".to_owned();
+            return Err(Outcome::Snooze { reason });
+        }
+        // The recording's fresh token may open what the list leaves out, unless there is no such thing.
+        Listing::Missing if matches!(error, DownloadError::NotFound) => {
+            return Err(gone(jobs, work, "the recording is there, the file is not"));
+        }
+        Listing::Missing | Listing::Ready => {}
+    }
+    info!(file.id = %work.file.id, reason = %error, "fresh access from Zoom's API");
+    metrics::counter!("zoom_archiver_access_refreshed_total").increment(1);
+    let fresh = jobs.store.transfer_work(work.file.id).await?;
+    fresh.ok_or_else(|| Outcome::Dead { reason: "the file is not known any more".to_owned() })
+}
+
+/// What an answer of the API says of one file.
+enum Listing {
+    Ready,
+    Processing,
+    Missing,
+}
+
+fn listed(event: &Event, file: &FileRow) -> Listing {
+    let EventContent::Announcement(announcement) = &event.content else { return Listing::Missing };
+    let Some(found) = announcement.files.iter().find(|other| other.identity == file.identity) else {
+        return Listing::Missing;
+    };
+    match found.metadata.get("status").and_then(|status| status.as_str()) {
+        Some("processing") => Listing::Processing,
+        _ => Listing::Ready,
+    }
+}
+
+/// Without credentials for the API: 404 may pass, everything else waits for Zoom's next event.
+fn without_api(jobs: &Jobs, work: &TransferWork, error: DownloadError) -> Outcome {
+    if matches!(error, DownloadError::NotFound) {
+        return error.into();
+    }
+    let reason = format!(
+        "{error}; {}; {}",
+        ApiError::NoCredentials(work.recording.identity.kind),
+        time_left(jobs, work)
+    );
+    Outcome::Park { waits_for: WaitsFor::Token, reason }
+}
+
+/// How long Zoom keeps the file, as far as it said (`auto_delete_date`, Zoom API reference, "Get meeting
+/// recordings").
+fn time_left(jobs: &Jobs, work: &TransferWork) -> String {
+    let date = work.recording.metadata.get("auto_delete_date").and_then(|date| date.as_str());
+    let Some(date) = date.and_then(|date| date.parse::<chrono::NaiveDate>().ok()) else {
+        return "Zoom did not say how long it keeps the file".to_owned();
+    };
+    let days = (date - jobs.clock.now().date_naive()).num_days();
+    match days {
+        days if days < 0 => format!("Zoom meant to delete the file on {date}"),
+        days => format!("Zoom deletes the file on {date}, in {days} days"),
+    }
+}
+
+/// The API agrees that there is no such file.
+fn gone(jobs: &Jobs, work: &TransferWork, words: &str) -> Outcome {
+    Outcome::Gone {
+        reason: format!("Zoom has the file no more: {words}"),
+        next: vec![(Task::Manifest(work.recording.id), jobs.config.manifest_delay())],
+    }
+}

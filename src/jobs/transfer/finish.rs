@@ -1,0 +1,127 @@
+//! The end of a transfer: what is doubtful about a file, an object that is there already, and what is recorded.
+
+use sha2::{Digest, Sha256};
+use tracing::info;
+
+use super::super::Jobs;
+use super::Ended;
+use super::checkpoint::{Measured, TransferCheckpoint};
+use crate::archive::StoredObject;
+use crate::domain::file::{ArchivedFile, FileRow, Proof, Sha256Digest};
+use crate::domain::job::{Completion, Outcome, Task, WaitsFor};
+use crate::store::TransferWork;
+use crate::worker::JobContext;
+
+/// Where Zoom gives the SHA-256 of a file: `encryption_fingerprint` of archive files (Zoom API reference, "List
+/// archived files").
+const ANNOUNCED_SHA256: &str = "encryption_fingerprint";
+
+/// A size other than the announced one is noted, and the file asked for once more; seen again, it is believed, and
+/// the file will be marked.
+pub(super) async fn check_size(
+    context: &JobContext,
+    announced: Option<u64>,
+    bytes: u64,
+    checkpoint: &mut TransferCheckpoint,
+) -> Result<(), Ended> {
+    let Some(announced) = announced.filter(|announced| *announced != bytes) else {
+        return Ok(());
+    };
+    if checkpoint.odd_size == Some(bytes) {
+        return Ok(());
+    }
+    checkpoint.odd_size = Some(bytes);
+    context.note(&checkpoint.to_value()).await?;
+    let reason = format!("Zoom announced {announced} bytes and delivers {bytes}; asking once more");
+    Err(Outcome::Retry { reason, after: None }.into())
+}
+
+/// What speaks against the content of a file, if anything: it has not the shape of its type, or not the digest
+/// that Zoom announced.
+pub(super) fn doubt(file: &FileRow, measured: &Measured) -> Option<String> {
+    let announced = file.metadata.get(ANNOUNCED_SHA256).and_then(|value| value.as_str());
+    let announced = announced.and_then(|text| text.to_ascii_lowercase().parse::<Sha256Digest>().ok());
+    if announced.is_some_and(|announced| announced != measured.proof().sha256) {
+        return Some("its SHA-256 is not the one that Zoom announced".to_owned());
+    }
+    measured.suspicion()
+}
+
+/// There is an object under our key already: an earlier run may have completed it without living to say so. It is
+/// ours when it holds the very same bytes; anything else is for a person to judge.
+pub(super) async fn adopt(
+    jobs: &Jobs,
+    context: &JobContext,
+    key: &str,
+    proof: &Proof,
+) -> Result<StoredObject, Outcome> {
+    let foreign = |what: &str| Outcome::Park {
+        waits_for: WaitsFor::Person,
+        reason: format!(
+            "another object lies under {key} ({what}); it is left untouched: move it away, then retry"
+        ),
+    };
+    let Some(there) = jobs.archive.inspect(key).await? else {
+        let reason = format!("the object under {key} has come and gone");
+        return Err(Outcome::Retry { reason, after: None });
+    };
+    if there.bytes != proof.bytes {
+        return Err(foreign(&format!("{} bytes, not {}", there.bytes, proof.bytes)));
+    }
+    if digest_of(jobs, context, key).await? != proof.sha256 {
+        return Err(foreign("another SHA-256"));
+    }
+    info!(object.key = key, "the object was there already, with the very same bytes");
+    Ok(there)
+}
+
+async fn digest_of(jobs: &Jobs, context: &JobContext, key: &str) -> Result<Sha256Digest, Outcome> {
+    use futures_util::TryStreamExt;
+    let mut content = jobs.archive.read(key).await?;
+    let mut hasher = Sha256::new();
+    while let Some(chunk) = content.try_next().await? {
+        hasher.update(&chunk);
+        context.alive();
+    }
+    Ok(Sha256Digest(hasher.finalize().into()))
+}
+
+/// What is recorded of a file that is in the archive.
+pub(super) fn archived(
+    work: &TransferWork,
+    object_key: String,
+    content_type: String,
+    proof: &Proof,
+    stored: StoredObject,
+    checkpoint: &TransferCheckpoint,
+) -> ArchivedFile {
+    let size = work
+        .file
+        .announced_bytes
+        .filter(|announced| *announced != proof.bytes)
+        .map(|announced| format!("Zoom announced {announced} bytes and delivered {}", proof.bytes));
+    let suspect = checkpoint.doubt.as_ref().map(|doubt| format!("suspect: {doubt}"));
+    if let Some(suspect) = &suspect {
+        metrics::counter!("zoom_archiver_suspect_files_total").increment(1);
+        tracing::warn!(file.id = %work.file.id, suspect, "archived, but worth a look");
+    }
+    let marks: Vec<String> = [size, suspect].into_iter().flatten().collect();
+    ArchivedFile {
+        object_key,
+        bytes: proof.bytes,
+        sha256: proof.sha256,
+        content_type,
+        store_checksum: stored.checksum,
+        etag: stored.etag,
+        version_id: stored.version_id,
+        mark: (!marks.is_empty()).then(|| marks.join("; ")),
+    }
+}
+
+/// The transfer is done; the recording's manifest follows.
+pub(super) fn done(jobs: &Jobs, work: &TransferWork, archived: Option<ArchivedFile>) -> Outcome {
+    Outcome::Done(Box::new(Completion {
+        archived: archived.map(|archived| (work.file.id, archived)),
+        next: vec![(Task::Manifest(work.recording.id), jobs.config.manifest_delay())],
+    }))
+}

@@ -1,0 +1,516 @@
+//! Carries one file into the archive: opens it at Zoom, fetches it part by part, hashes on the way, sends the
+//! parts while others are fetched, reviews, and makes the object appear.
+//!
+//! A run that is interrupted leaves a checkpoint, and the next one, on whatever machine, goes on from there.
+//!
+//! - `access`: where the file is and what opens it; a fresh token from Zoom's API when the old one has expired
+//! - `resume`: what an earlier run has left
+//! - `lane`: fetches parts, by one stream or by several ranges at once
+//! - `pipeline`: the parts on their way
+//! - `finish`: doubts, the object, the row
+//! - `checkpoint`: what is left for the next run
+
+mod access;
+mod checkpoint;
+mod finish;
+mod lane;
+mod pipeline;
+mod resume;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tracing::info;
+
+use self::access::Access;
+use self::checkpoint::{Begun, Measured, TransferCheckpoint};
+use self::lane::{FetchError, Fetched, Lane, Source};
+use self::pipeline::{Pipeline, Ready};
+use self::resume::Left;
+use super::Jobs;
+use super::buffers::{Buffer, Buffers};
+use crate::archive::{ArchiveError, NewObject, Part, StoredObject};
+use crate::config::transfer::TransferConfig;
+use crate::domain::file::{FileState, Proof};
+use crate::domain::ids::FileId;
+use crate::domain::job::{Job, Outcome, WaitsFor};
+use crate::domain::key::KeyInput;
+use crate::domain::media::content_type;
+use crate::domain::part::{MAX_PARTS, PartPlan};
+use crate::store::{StoreError, TransferWork};
+use crate::worker::JobContext;
+use crate::zoom::download::{Download, DownloadError, Piece, Version};
+
+/// Times that one run lets Zoom send the file from its start again.
+const MAX_RESTARTS: usize = 3;
+
+/// Runs a transfer.
+pub async fn run(jobs: &Jobs, file: FileId, job: &Job, context: &JobContext) -> Outcome {
+    tokio::select! {
+        biased;
+        () = context.stopped() => Outcome::Stopped,
+        outcome = carry(jobs, file, job, context) => outcome.unwrap_or_else(|early| early),
+    }
+}
+
+/// Why a run ends before the file is in the archive.
+#[derive(Debug)]
+enum Ended {
+    /// Something at Zoom; a fresh token may help.
+    Zoom(DownloadError),
+    /// Zoom sends the file from its start, and this is the answer: it is read instead.
+    FromStart(Box<Download>),
+    /// The archive does not know the upload any more, or holds something else than was sent: another one must
+    /// begin.
+    UploadLost(String),
+    /// Anything else, decided already.
+    Otherwise(Outcome),
+}
+
+impl From<DownloadError> for Ended {
+    fn from(error: DownloadError) -> Self {
+        Self::Zoom(error)
+    }
+}
+
+impl From<FetchError> for Ended {
+    fn from(error: FetchError) -> Self {
+        match error {
+            FetchError::Zoom(error) => Self::Zoom(error),
+            FetchError::FromStart(download) => Self::FromStart(download),
+        }
+    }
+}
+
+impl From<ArchiveError> for Ended {
+    fn from(error: ArchiveError) -> Self {
+        match error {
+            ArchiveError::NoSuchUpload(_) => Self::UploadLost(error.to_string()),
+            other => Self::Otherwise(other.into()),
+        }
+    }
+}
+
+impl From<StoreError> for Ended {
+    fn from(error: StoreError) -> Self {
+        Self::Otherwise(error.into())
+    }
+}
+
+impl From<Outcome> for Ended {
+    fn from(outcome: Outcome) -> Self {
+        Self::Otherwise(outcome)
+    }
+}
+
+/// The transfer, once more with fresh access when the first try shows that the old one has expired. Whatever ends
+/// it early is an `Err`.
+async fn carry(jobs: &Jobs, file: FileId, job: &Job, context: &JobContext) -> Result<Outcome, Outcome> {
+    let Some(mut work) = jobs.store.transfer_work(file).await? else {
+        return Err(Outcome::Dead { reason: "the file is not known any more".to_owned() });
+    };
+    if work.file.state == FileState::Archived {
+        return Ok(finish::done(jobs, &work, None));
+    }
+    let key = place(jobs, &work).await?;
+    let mut checkpoint = TransferCheckpoint::read(job.checkpoint.as_ref());
+    let mut is_fresh = false;
+    loop {
+        let mut transfer =
+            Transfer { jobs, context, job, key: &key, work: &work, checkpoint: &mut checkpoint };
+        let ended = match access::open(jobs, &work) {
+            Ok(access) => match transfer.run(access).await {
+                Ok((proof, stored, content_type)) => {
+                    let archived = finish::archived(&work, key, content_type, &proof, stored, &checkpoint);
+                    info!(
+                        file.id = %file, object.key = archived.object_key, file.bytes = proof.bytes,
+                        file.sha256 = %proof.sha256, "archived"
+                    );
+                    metrics::counter!("zoom_archiver_archived_bytes_total").increment(proof.bytes);
+                    return Ok(finish::done(jobs, &work, Some(archived)));
+                }
+                Err(ended) => ended,
+            },
+            Err(expired) => Ended::Zoom(expired),
+        };
+        match ended {
+            Ended::Zoom(error) if !is_fresh && access::may_help(&error) => {
+                work = access::refresh(jobs, context, &work, error).await?;
+                is_fresh = true;
+            }
+            // Not parked: what would wake it has just come, and did not help.
+            Ended::Zoom(error @ (DownloadError::Expired(_) | DownloadError::NoUrl)) if is_fresh => {
+                let reason = format!("{error}, although it has just given one");
+                return Err(Outcome::Retry { reason, after: None });
+            }
+            Ended::Zoom(error) => return Err(error.into()),
+            Ended::UploadLost(reason) => return Err(transfer.start_over(reason).await?),
+            // `run` has dealt with it.
+            Ended::FromStart(_) => return Err(Outcome::Retry { reason: "the file begins again".to_owned(), after: None }),
+            Ended::Otherwise(outcome) => return Err(outcome),
+        }
+    }
+}
+
+/// The key of the file's object: chosen once, then kept.
+async fn place(jobs: &Jobs, work: &TransferWork) -> Result<String, Outcome> {
+    if let Some(key) = &work.file.object_key {
+        return Ok(key.clone());
+    }
+    let fallback = work.recording.start_time.unwrap_or(work.recording.announced_at);
+    let recording_began = work.recording_began.unwrap_or(fallback);
+    let input = KeyInput {
+        recording: &work.recording.identity,
+        topic: work.recording.topic.as_deref(),
+        recording_began,
+        file: &work.file.identity,
+        file_type: &work.file.file_type,
+        extension: &work.file.extension,
+        file_began: work.file.recording_start.unwrap_or(recording_began),
+    };
+    let folder = jobs.template.folder(&input);
+    let name = jobs.template.file_name(&input);
+    Ok(jobs.store.place(work.file.id, &folder, &name).await?)
+}
+
+/// One try at one file.
+struct Transfer<'a> {
+    jobs: &'a Jobs,
+    context: &'a JobContext,
+    job: &'a Job,
+    key: &'a str,
+    work: &'a TransferWork,
+    checkpoint: &'a mut TransferCheckpoint,
+}
+
+/// What a try ends with: the proof, the object as the archive describes it, and its media type.
+type Carried = (Proof, StoredObject, String);
+
+impl Transfer<'_> {
+    /// Goes on with what is left, from where Zoom lets it: from the start where Zoom insists on that.
+    async fn run(&mut self, access: Access) -> Result<Carried, Ended> {
+        let mut opened = None;
+        for _ in 0..=MAX_RESTARTS {
+            match self.go(&access, opened.take()).await {
+                Err(Ended::FromStart(download)) => {
+                    info!(object.key = self.key, "Zoom sends the file from its start again");
+                    opened = Some(*download);
+                }
+                ended => return ended,
+            }
+        }
+        Err(DownloadError::NoRanges("it began again and again".to_owned()).into())
+    }
+
+    async fn go(&mut self, access: &Access, opened: Option<Download>) -> Result<Carried, Ended> {
+        let left = resume::look(self.jobs, self.job, self.key, self.checkpoint).await?;
+        let (begun, held) = match left {
+            Left::Nothing => (None, BTreeMap::new()),
+            Left::Upload(begun, held) if begun.measured.whole => {
+                return self.complete(begun, held.into_values().collect()).await;
+            }
+            Left::Upload(begun, held) => (Some(begun), held),
+            Left::Whole(begun) => match self.recognise(&begun).await? {
+                Some(carried) => return Ok(carried),
+                None => (None, BTreeMap::new()),
+            },
+        };
+        // Memory before the connection: one that waits for it would be cut by the other side.
+        let announced = self.work.file.announced_bytes;
+        let wanted = match &begun {
+            Some(begun) => begun.plan.part_bytes,
+            None => first_part_bytes(announced, &self.jobs.config),
+        };
+        let buffer = take_buffer(&self.jobs.buffers, self.context, wanted).await;
+        let download = match opened {
+            Some(download) => download,
+            None => self.open(access, begun.as_ref(), wanted).await?,
+        };
+        match begun {
+            Some(begun) => self.go_on(access, begun, held, buffer, download).await,
+            None => self.start(access, buffer, download).await,
+        }
+    }
+
+    /// Opens the file where it is to go on, or its first piece.
+    async fn open(
+        &self,
+        access: &Access,
+        begun: Option<&Begun>,
+        part_bytes: u64,
+    ) -> Result<Download, Ended> {
+        let (from, version) = match begun {
+            Some(begun) => (begun.measured.bytes, begun.version.clone()),
+            None => (0, Version::default()),
+        };
+        let length = version.length.or(self.work.file.announced_bytes);
+        let several = self.jobs.config.ranges_in_flight > 1
+            && length.is_some_and(|length| length.saturating_sub(from) > part_bytes);
+        let piece = Piece { from, to: several.then_some(from + part_bytes) };
+        let downloader = &self.jobs.downloader;
+        match downloader.open(&access.remote, piece, &version).await {
+            Err(DownloadError::NoRanges(_) | DownloadError::Changed(_) | DownloadError::BeyondEnd { .. })
+                if piece != Piece::WHOLE =>
+            {
+                Ok(downloader.open(&access.remote, Piece::WHOLE, &Version::default()).await?)
+            }
+            opened => Ok(opened?),
+        }
+    }
+
+    /// A file of which nothing is in the archive yet.
+    async fn start(&mut self, access: &Access, buffer: Buffer, first: Download) -> Result<Carried, Ended> {
+        let version = first.version();
+        let announced = self.work.file.announced_bytes;
+        let (expected, plan) = plan(version.length, announced, &self.jobs.config)?;
+        self.context.expect(expected.unwrap_or(0));
+        if let Some(length) = version.length {
+            finish::check_size(self.context, announced, length, self.checkpoint).await?;
+        }
+        let object = self.object(first.head());
+        let mut lanes = self.lanes(access, first, version.clone());
+        let wanted = version.length.map_or(plan.part_bytes, |bytes| bytes.min(plan.part_bytes));
+        let buffer = fitting(self.jobs, self.context, buffer, wanted).await;
+        let (first_lane, _) = lanes.split_last_mut().expect("there is one lane at least");
+        let fetched = first_lane.fetch(buffer, 0).await?;
+        if fetched.last {
+            return self.put(object, &fetched).await;
+        }
+        let upload = self.jobs.archive.begin(&object).await?;
+        let begun = Begun::new(upload, plan, version, &self.work.file.extension, object.content_type);
+        self.checkpoint.upload = Some(begun.clone());
+        self.context.note(&self.checkpoint.to_value()).await?;
+        self.carry_parts(begun, BTreeMap::new(), lanes, Ready::Part(fetched)).await
+    }
+
+    /// A file that is in the archive in part.
+    async fn go_on(
+        &mut self,
+        access: &Access,
+        mut begun: Begun,
+        held: BTreeMap<u32, Part>,
+        buffer: Buffer,
+        first: Download,
+    ) -> Result<Carried, Ended> {
+        let version = first.version();
+        self.context.expect(version.length.unwrap_or(0));
+        if first.offset() == 0 {
+            begun.rewind(version);
+        } else {
+            begun.version.length = version.length.or(begun.version.length);
+            self.context.advance(begun.measured.bytes);
+        }
+        let does_not_fit = |length: u64| length.div_ceil(begun.plan.part_bytes) > MAX_PARTS;
+        if begun.version.length.is_some_and(does_not_fit) {
+            return Err(Ended::UploadLost("the file has grown beyond the parts it was planned in".to_owned()));
+        }
+        if let Some(length) = begun.version.length {
+            finish::check_size(self.context, self.work.file.announced_bytes, length, self.checkpoint).await?;
+        }
+        let lanes = self.lanes(access, first, begun.version.clone());
+        self.carry_parts(begun, held, lanes, Ready::Buffer(buffer)).await
+    }
+
+    async fn carry_parts(
+        &mut self,
+        begun: Begun,
+        held: BTreeMap<u32, Part>,
+        lanes: Vec<Lane>,
+        ready: Ready,
+    ) -> Result<Carried, Ended> {
+        let pipeline = Pipeline::new(self.jobs, self.context, self.checkpoint, begun, held, lanes);
+        let (begun, parts) = pipeline.run(ready).await?;
+        self.complete(begun, parts).await
+    }
+
+    /// The lanes that fetch this file; the last one goes on with `first`.
+    fn lanes(&self, access: &Access, first: Download, version: Version) -> Vec<Lane> {
+        let several = self.jobs.config.ranges_in_flight;
+        let by_part = several > 1 && first.is_piece() && version.length.is_some();
+        let source = Arc::new(Source {
+            downloader: self.jobs.downloader.clone(),
+            remote: Arc::clone(&access.remote),
+            version,
+            by_part,
+            throttle: self.jobs.throttle.clone(),
+            context: self.context.clone(),
+        });
+        let more = if by_part { several - 1 } else { 0 };
+        let mut lanes: Vec<Lane> = (0..more).map(|_| Lane::new(Arc::clone(&source), None)).collect();
+        lanes.push(Lane::new(source, Some(first)));
+        lanes
+    }
+
+    /// A file of one part goes in one request.
+    async fn put(&mut self, object: NewObject, fetched: &Fetched) -> Result<Carried, Ended> {
+        let content = fetched.content.bytes();
+        let mut measured = Measured::new(&self.work.file.extension);
+        measured.add(&content, fetched.crc64nvme, true);
+        self.judge(&measured).await?;
+        let proof = measured.proof();
+        self.context.confirm_lease().await?;
+        let stored = match self.jobs.archive.put(&object, content, &proof).await {
+            Err(ArchiveError::Exists(_)) => {
+                finish::adopt(self.jobs, self.context, &object.key, &proof).await?
+            }
+            stored => stored?,
+        };
+        Ok((proof, stored, object.content_type))
+    }
+
+    /// All parts are in the archive: the object appears.
+    async fn complete(&mut self, begun: Begun, parts: Vec<Part>) -> Result<Carried, Ended> {
+        self.judge(&begun.measured).await?;
+        let proof = begun.measured.proof();
+        // What follows cannot be undone by whoever holds the job after us.
+        self.context.confirm_lease().await?;
+        let stored = match self.jobs.archive.complete(&begun.upload, &parts, &proof).await {
+            Ok(stored) => stored,
+            Err(ArchiveError::Exists(_)) => {
+                let stored = finish::adopt(self.jobs, self.context, self.key, &proof).await?;
+                self.jobs.archive.abort(&begun.upload).await?;
+                stored
+            }
+            Err(error @ ArchiveError::Mismatch(_)) => {
+                self.jobs.archive.abort(&begun.upload).await?;
+                return Err(Ended::UploadLost(error.to_string()));
+            }
+            Err(error) => return Err(error.into()),
+        };
+        Ok((proof, stored, begun.content_type))
+    }
+
+    /// An upload that was whole has gone: perhaps its object is there.
+    async fn recognise(&mut self, begun: &Begun) -> Result<Option<Carried>, Ended> {
+        if self.jobs.archive.inspect(self.key).await?.is_none() {
+            return Ok(None);
+        }
+        let proof = begun.measured.proof();
+        let stored = finish::adopt(self.jobs, self.context, self.key, &proof).await?;
+        Ok(Some((proof, stored, begun.content_type.clone())))
+    }
+
+    /// Whether what has been fetched is fit to be archived.
+    async fn judge(&mut self, measured: &Measured) -> Result<(), Ended> {
+        finish::check_size(self.context, self.work.file.announced_bytes, measured.bytes, self.checkpoint).await?;
+        let Some(doubt) = finish::doubt(&self.work.file, measured) else {
+            self.checkpoint.doubt = None;
+            return Ok(());
+        };
+        if self.checkpoint.doubt.as_ref() == Some(&doubt) {
+            return Ok(());
+        }
+        self.checkpoint.doubt = Some(doubt.clone());
+        if let Some(begun) = self.checkpoint.upload.take() {
+            self.jobs.archive.abort(&begun.upload).await?;
+        }
+        self.context.note(&self.checkpoint.to_value()).await?;
+        let reason = format!("{doubt}; asking for the file once more");
+        Err(Outcome::Retry { reason, after: None }.into())
+    }
+
+    /// The upload is of no use any more: the next run begins another one.
+    async fn start_over(&mut self, reason: String) -> Result<Outcome, Outcome> {
+        self.checkpoint.upload = None;
+        self.context.note(&self.checkpoint.to_value()).await?;
+        Ok(Outcome::Retry { reason: format!("{reason}; the file starts over"), after: None })
+    }
+
+    fn object(&self, first_bytes: &[u8]) -> NewObject {
+        let file = &self.work.file;
+        NewObject {
+            key: self.key.to_owned(),
+            content_type: content_type(&file.extension, first_bytes).to_owned(),
+            facts: facts(self.work),
+        }
+    }
+}
+
+/// What is known of a file, for the object's own metadata.
+fn facts(work: &TransferWork) -> Vec<(String, String)> {
+    let identity = &work.recording.identity;
+    [
+        ("account", Some(identity.account_id.clone())),
+        ("kind", Some(identity.kind.to_string())),
+        ("instance", Some(identity.instance_id.clone())),
+        ("topic", work.recording.topic.clone()),
+        ("start", work.file.recording_start.or(work.recording.start_time).map(|time| time.to_rfc3339())),
+        ("file", Some(work.file.identity.name.clone())),
+        ("type", Some(work.file.identity.recording_type.clone())),
+    ]
+    .into_iter()
+    .filter_map(|(name, value)| Some((name.to_owned(), value.filter(|value| !value.is_empty())?)))
+    .collect()
+}
+
+/// The length to expect, and parts that fit into our memory. A length that is merely announced and that no such
+/// parts can hold counts as none: one odd number must not make us ask for memory that no machine has.
+fn plan(
+    declared: Option<u64>,
+    announced: Option<u64>,
+    config: &TransferConfig,
+) -> Result<(Option<u64>, PartPlan), Outcome> {
+    let of = |bytes| PartPlan::new(bytes, config.part_bytes);
+    let fits = |plan: &PartPlan| plan.part_bytes <= config.memory_bytes;
+    let expected = declared.or(announced.filter(|bytes| fits(&of(Some(*bytes)))));
+    let plan = of(expected);
+    if fits(&plan) {
+        return Ok((expected, plan));
+    }
+    let reason = format!(
+        "a file of {} bytes needs parts of {} bytes: set transfer.memory_bytes to as much or more, then retry",
+        expected.unwrap_or(0),
+        plan.part_bytes
+    );
+    Err(Outcome::Park { waits_for: WaitsFor::Person, reason })
+}
+
+/// Length of a file's first part, as far as it can be told beforehand: a file that is shorter than a part needs no
+/// more than its own length.
+fn first_part_bytes(announced: Option<u64>, config: &TransferConfig) -> u64 {
+    let part = PartPlan::new(announced, config.part_bytes).part_bytes;
+    let part = if part <= config.memory_bytes { part } else { config.part_bytes };
+    announced.map_or(part, |bytes| bytes.min(part))
+}
+
+/// The buffer, when it has the length that turned out to be needed, else another one.
+async fn fitting(jobs: &Jobs, context: &JobContext, buffer: Buffer, bytes: u64) -> Buffer {
+    if buffer.limit() as u64 == bytes {
+        return buffer;
+    }
+    drop(buffer);
+    take_buffer(&jobs.buffers, context, bytes).await
+}
+
+async fn take_buffer(buffers: &Buffers, context: &JobContext, bytes: u64) -> Buffer {
+    let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+    buffers.take(bytes, || context.alive()).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: u64 = 1024 * 1024;
+
+    fn config() -> TransferConfig {
+        let config = crate::config::load::load(None, &crate::config::load::Environment::new());
+        TransferConfig { part_bytes: 8 * MIB, memory_bytes: 48 * MIB, ..config.unwrap().transfer }
+    }
+
+    #[test]
+    fn an_announced_length_that_no_memory_holds_counts_as_none() {
+        let (expected, plan) = plan(None, Some(i64::MAX.unsigned_abs()), &config()).unwrap();
+        assert_eq!((expected, plan), (None, PartPlan::new(None, 8 * MIB)));
+        assert_eq!(first_part_bytes(Some(i64::MAX.unsigned_abs()), &config()), 8 * MIB);
+    }
+
+    #[test]
+    fn a_file_whose_parts_do_not_fit_into_memory_is_parked_with_what_to_do() {
+        let Err(Outcome::Park { waits_for, reason }) = plan(Some(u64::MAX - 2), Some(3), &config()) else {
+            panic!("it was planned")
+        };
+        assert_eq!(waits_for, WaitsFor::Person);
+        assert!(reason.contains("transfer.memory_bytes"), "{reason}");
+    }
+}

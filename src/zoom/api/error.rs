@@ -1,0 +1,43 @@
+//! Why Zoom's API gave no answer, and what follows from that.
+
+use std::time::Duration;
+
+use crate::domain::recording::RecordingKind;
+
+/// Why there is no answer. The variant is the decision; no text holds a token, a secret or a recording's URL.
+#[derive(Debug, thiserror::Error)]
+pub enum ApiError {
+    /// This installation has no credentials for the product: only Zoom's next event can help.
+    #[error(
+        "there are no credentials for Zoom's API: set {}",
+        match .0 {
+            RecordingKind::VideoSdk => "ZOOM_VIDEO_SDK_API_KEY and ZOOM_VIDEO_SDK_API_SECRET",
+            RecordingKind::Meeting | RecordingKind::Webinar =>
+                "ZOOM_ACCOUNT_ID, ZOOM_CLIENT_ID and ZOOM_CLIENT_SECRET",
+        }
+    )]
+    NoCredentials(RecordingKind),
+    /// Zoom says that there is no such recording: it is deleted, or in the trash.
+    #[error("Zoom has no such recording ({0})")]
+    NotFound(String),
+    /// Credentials or scopes are wrong. A person must change something; the words say what.
+    #[error("{0}")]
+    NotAllowed(String),
+    /// Zoom is busy or in trouble, or answered with something that makes no sense: later, perhaps.
+    #[error("{reason}")]
+    Refused {
+        /// In words.
+        reason: String,
+        /// When Zoom said to come again.
+        retry_after: Option<Duration>,
+    },
+    /// No connection, or no answer in time.
+    #[error("Zoom's API cannot be reached: {0}")]
+    Unreachable(String),
+}
+
+impl ApiError {
+    pub(super) fn refused(reason: impl Into<String>) -> Self {
+        Self::Refused { reason: reason.into(), retry_after: None }
+    }
+}

@@ -1,0 +1,156 @@
+//! A token that expires is a pause: the running program asks Zoom's API for a fresh one and goes on where it was,
+//! and believes that a file is gone only when the API says so too.
+
+use http::StatusCode;
+use zoom_archiver::domain::file::{FileRow, FileState};
+use zoom_archiver::domain::recording::RecordingKind;
+use zoom_archiver::simulator::events::{EventKind, Quirks};
+use zoom_archiver::simulator::fault::ApiFault;
+use zoom_archiver::simulator::{FakeFile, FakeRecording, FakeZoom, Fault, Options, When};
+
+use crate::support::scene::Scene;
+use crate::support::service::Setup;
+
+const MIB: u64 = 1024 * 1024;
+const PART: u64 = 5 * MIB;
+/// Three parts and a half.
+const LARGE: u64 = 3 * PART + PART / 2;
+
+/// With credentials for both of the fake Zoom's APIs.
+fn with_credentials(setup: Setup, zoom: &FakeZoom) -> Setup {
+    let credentials = zoom.video_sdk_credentials().into_iter().chain(zoom.oauth_credentials());
+    credentials
+        .fold(setup, |setup, (name, value)| setup.env(name, value))
+        .env("ZOOM_ARCHIVER_ZOOM__API_BASE_URL", zoom.api_base_url())
+        .env("ZOOM_ARCHIVER_ZOOM__OAUTH_BASE_URL", zoom.oauth_base_url())
+        .env("ZOOM_ARCHIVER_TRANSFER__PART_BYTES", PART.to_string())
+        .env("ZOOM_ARCHIVER_TRANSFER__PARTS_IN_FLIGHT", "2")
+}
+
+async fn scene() -> Scene {
+    Scene::staged(Options::default(), with_credentials).await
+}
+
+fn recording(kind: RecordingKind) -> FakeRecording {
+    FakeRecording::new(kind, 7).with([FakeFile::generated(7, LARGE)])
+}
+
+/// Expects the one file in the archive, and no more fetched twice than what an interruption may cost.
+async fn archived(scene: &Scene, recording: &FakeRecording) -> FileRow {
+    let file = scene.one_file_in(FileState::Archived).await;
+    scene.assert_archived(&file, recording.files[0].content);
+    let served = scene.zoom.library().account(&recording.files[0].key).unwrap().bytes_served;
+    assert!(served <= LARGE + 2 * PART, "{} bytes fetched twice", served - LARGE);
+    scene.settled().await;
+    file
+}
+
+#[tokio::test]
+async fn a_token_that_expires_midway_is_renewed_by_the_api_and_the_transfer_goes_on() {
+    for kind in [RecordingKind::VideoSdk, RecordingKind::Meeting, RecordingKind::Webinar] {
+        let scene = scene().await;
+        let recording = recording(kind);
+        scene.shelve(&recording);
+        let expires = Fault::ExpireAt { position: 2 * PART + 1 };
+        scene.zoom.library().inject(&recording.files[0].key, expires, When::First(1));
+        scene.announce(&recording, EventKind::Recording).await;
+        archived(&scene, &recording).await;
+        scene.close().await;
+    }
+}
+
+#[tokio::test]
+async fn a_token_that_is_known_to_have_expired_is_not_even_tried() {
+    let options = Options { token_lifetime: std::time::Duration::from_secs(30), ..Options::default() };
+    let scene = Scene::staged(options, with_credentials).await;
+    let recording = recording(RecordingKind::VideoSdk);
+    // It lasts for less than `transfer.token_margin_secs`; the one that the API gives lasts a day.
+    scene.announce(&recording, EventKind::Recording).await;
+    archived(&scene, &recording).await;
+    let account = scene.zoom.library().account(&recording.files[0].key).unwrap();
+    assert_eq!((account.requests, account.refused), (1, 0));
+    scene.close().await;
+}
+
+#[tokio::test]
+async fn a_404_that_the_api_confirms_is_believed_and_told_loudly() {
+    let scene = scene().await;
+    let recording = recording(RecordingKind::VideoSdk);
+    let body = scene.zoom.announce(&recording, EventKind::Recording, Quirks::default());
+    scene.zoom.library().remove(&recording.files[0].key);
+    scene.zoom.library().inject_api(&recording, ApiFault::Gone, When::Always);
+    assert!(scene.sender.deliver(&body).await.answer.is_accepted());
+    let file = scene.one_file_in(FileState::Gone).await;
+    assert!(file.reason.as_deref().unwrap().contains("Zoom has the file no more"), "{:?}", file.reason);
+    scene.settled().await;
+    let log = scene.close().await;
+    let told = log.lines().into_iter().find(|line| line["message"].as_str().unwrap_or("").contains("no more"));
+    assert_eq!(told.expect("it is told")["level"], "WARN");
+}
+
+#[tokio::test]
+async fn a_404_that_the_api_does_not_confirm_passes() {
+    let scene = scene().await;
+    let recording = recording(RecordingKind::VideoSdk);
+    scene.shelve(&recording);
+    let not_found = Fault::Status { code: StatusCode::NOT_FOUND, retry_after: None };
+    scene.zoom.library().inject(&recording.files[0].key, not_found, When::First(3));
+    scene.announce(&recording, EventKind::Recording).await;
+    archived(&scene, &recording).await;
+    scene.close().await;
+}
+
+#[tokio::test]
+async fn wrong_credentials_park_the_file_and_say_what_to_mend() {
+    let scene = Scene::staged(Options::default(), |setup, zoom| {
+        with_credentials(setup, zoom).env("ZOOM_VIDEO_SDK_API_SECRET", "another secret")
+    })
+    .await;
+    let recording = recording(RecordingKind::VideoSdk);
+    let body = scene.zoom.announce(&recording, EventKind::Recording, Quirks::default());
+    scene.zoom.library().expire_tokens(&recording);
+    assert!(scene.sender.deliver(&body).await.answer.is_accepted());
+    let reason = scene.one_file_in(FileState::Parked).await.reason.unwrap();
+    assert!(reason.contains("ZOOM_VIDEO_SDK_API_SECRET"), "{reason}");
+    scene.close().await;
+}
+
+#[tokio::test]
+async fn fresh_tokens_that_do_not_help_cost_attempts_and_do_not_spin() {
+    let scene = Scene::staged(Options::default(), |setup, zoom| {
+        with_credentials(setup, zoom).env("ZOOM_ARCHIVER_WORKER__MAX_ATTEMPTS", "3")
+    })
+    .await;
+    let recording = recording(RecordingKind::VideoSdk);
+    scene.shelve(&recording);
+    scene.zoom.library().inject(&recording.files[0].key, Fault::ExpiredToken, When::Always);
+    scene.announce(&recording, EventKind::Recording).await;
+    let reason = scene.one_file_in(FileState::Dead).await.reason.unwrap();
+    assert!(reason.contains("although it has just given one"), "{reason}");
+    assert_eq!(scene.zoom.library().account(&recording.files[0].key).unwrap().requests, 6);
+    scene.close().await;
+}
+
+#[tokio::test]
+async fn without_credentials_a_parked_file_says_which_are_missing_and_how_long_zoom_keeps_it() {
+    let scene = Scene::start().await;
+    let body = serde_json::json!({
+        "event": "session.recording_completed",
+        "download_token": "opaque-and-good-for-nothing",
+        "payload": {"account_id": "a", "object": {
+            "session_id": "s", "auto_delete_date": "2999-12-31",
+            "recording_files": [{"id": "f", "file_type": "MP4"}],
+        }},
+    });
+    assert!(scene.sender.deliver(body.to_string().as_bytes()).await.answer.is_accepted());
+    let file = scene.one_file_in(FileState::Parked).await;
+    assert!(scene.store.retry(file.id).await.unwrap());
+    let reason = crate::support::service::eventually("it says why", || async {
+        let file = scene.files().await.pop()?;
+        file.reason.filter(|reason| file.state == FileState::Parked && reason.contains("credentials"))
+    })
+    .await;
+    assert!(reason.contains("ZOOM_VIDEO_SDK_API_KEY"), "{reason}");
+    assert!(reason.contains("Zoom deletes the file on 2999-12-31, in "), "{reason}");
+    scene.close().await;
+}
