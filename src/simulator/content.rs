@@ -1,6 +1,8 @@
 //! What is in a file: real media made for this project (see `media/README.md`), or bytes that are computed
 //! as they are asked for, so that a file of any size costs no memory.
 
+use std::sync::LazyLock;
+
 use bytes::Bytes;
 use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
@@ -26,8 +28,15 @@ pub const TIMELINE_JSON: &[u8] = include_bytes!("media/timeline.json");
 /// The summary: JSON with a `summary` section.
 pub const SUMMARY_JSON: &[u8] = include_bytes!("media/summary.json");
 
-/// Generated content is computed in words of this many bytes.
-const WORD_BYTES: u64 = 8;
+/// Generated content is put together from blocks of this many bytes: a number of the block's own, and a stretch of
+/// the pool that begins where this number says. So it costs little more than copying, also in an unoptimised build.
+const BLOCK_BYTES: usize = 4096;
+/// Pseudo-random bytes that are the same for all content.
+static POOL: LazyLock<Vec<u8>> = LazyLock::new(|| {
+    const WORDS: u64 = 32 * 1024;
+    (0..WORDS).flat_map(|index| scramble(POOL_SEED, index).to_le_bytes()).collect()
+});
+const POOL_SEED: u64 = 0x9001;
 /// How generated content begins: `ftyp`, an empty `moov`, and an `mdat` that reaches to the end (ISO/IEC
 /// 14496-12, section 4.2).
 pub const HEAD: &[u8; 40] = b"\0\0\0\x18ftypisom\0\0\x02\0isommp41\0\0\0\x08moov\0\0\0\0mdat";
@@ -108,25 +117,35 @@ impl Content {
 /// The bytes `offset..offset + count` of generated content of `len` bytes: from the endless stream that belongs
 /// to `seed`, but for their beginning.
 fn generate(seed: u64, len: u64, offset: u64, count: usize) -> Bytes {
-    let first_word = offset / WORD_BYTES;
-    let skip = usize::try_from(offset % WORD_BYTES).unwrap_or_default();
-    let mut bytes = Vec::with_capacity(skip + count + 8);
-    let mut word = first_word;
-    while bytes.len() < skip + count {
-        bytes.extend_from_slice(&scramble(seed, word).to_le_bytes());
-        word += 1;
+    let block_bytes = BLOCK_BYTES as u64;
+    let first_block = offset / block_bytes;
+    let skip = usize::try_from(offset % block_bytes).unwrap_or_default();
+    let mut bytes = Vec::with_capacity((skip + count).next_multiple_of(BLOCK_BYTES));
+    for block in first_block.. {
+        if bytes.len() >= skip + count {
+            break;
+        }
+        push_block(scramble(seed, block), &mut bytes);
     }
     bytes.truncate(skip + count);
-    if len >= HEAD.len() as u64 {
-        let from = usize::try_from(first_word * WORD_BYTES).unwrap_or(usize::MAX);
-        for (byte, head) in bytes.iter_mut().zip(HEAD.iter().skip(from)) {
-            *byte = *head;
-        }
-    } else if first_word == 0 {
+    if first_block == 0 && len >= HEAD.len() as u64 {
+        let head = HEAD.len().min(bytes.len());
+        bytes[..head].copy_from_slice(&HEAD[..head]);
+    } else if first_block == 0 {
         // 0x80 to 0xbf: in UTF-8 these never begin a character.
         bytes[0] = 0x80 | (bytes[0] & 0x3f);
     }
     Bytes::from(bytes).slice(skip..)
+}
+
+fn push_block(number: u64, bytes: &mut Vec<u8>) {
+    let number_bytes = number.to_le_bytes();
+    let stretch = BLOCK_BYTES - number_bytes.len();
+    let places = (POOL.len() - stretch) as u64;
+    // Smaller than the pool, so it fits.
+    let from = usize::try_from(number % places).unwrap_or_default();
+    bytes.extend_from_slice(&number_bytes);
+    bytes.extend_from_slice(&POOL[from..from + stretch]);
 }
 
 /// Word `index` of the stream of `seed`: the output function of SplitMix64 (Steele, Lea, Flood, 2014), which
@@ -144,12 +163,21 @@ mod tests {
 
     #[test]
     fn generated_content_is_the_same_however_it_is_cut() {
-        let content = Content::Generated { seed: 7, bytes: 1000 };
-        let whole = content.read(0, 1000);
-        for (offset, count) in [(0, 1), (1, 7), (3, 500), (8, 8), (999, 1), (17, 983)] {
+        let content = Content::Generated { seed: 7, bytes: 10_000 };
+        let whole = content.read(0, 10_000);
+        for (offset, count) in
+            [(0, 1), (1, 7), (3, 500), (38, 8), (4090, 20), (8192, 1), (9999, 1), (17, 9983)]
+        {
             let from = usize::try_from(offset).unwrap();
             assert_eq!(content.read(offset, count), whole[from..from + count], "{offset}+{count}");
         }
+    }
+
+    #[test]
+    fn other_seeds_and_other_places_are_other_bytes() {
+        let pieces = [(1, 0), (2, 0), (1, 4096), (2, 4096), (1, 9000)]
+            .map(|(seed, offset)| Content::Generated { seed, bytes: 10_000 }.read(offset, 1000));
+        assert_eq!(std::collections::BTreeSet::from(pieces).len(), 5);
     }
 
     #[test]
