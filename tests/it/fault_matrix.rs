@@ -25,8 +25,8 @@ use crate::support::scene::{Scene, patient_sender_to};
 const MIB: u64 = 1024 * 1024;
 /// A part, as the services here are told: the least that S3 allows.
 const PART: u64 = 5 * MIB;
-/// Three parts and about a half: more than may be fetched twice for one interruption.
-const LARGE: u64 = 3 * PART + PART / 2 + 7;
+/// Four parts and about a half.
+const LARGE: u64 = 4 * PART + PART / 2 + 7;
 /// Much less than a part.
 const SMALL: u64 = 100_000;
 /// Cells that a service plays at once.
@@ -197,10 +197,16 @@ impl Case {
 fn places_to_cut(bytes: u64) -> [u64; 10] {
     let last = bytes - 1;
     if bytes > PART {
-        [0, 1, PART / 2, PART - 1, PART, PART + 1, PART + PART / 3, 2 * PART, 3 * PART + 1, last]
+        [0, 1, PART / 2, PART - 1, PART, PART + 1, 2 * PART + PART / 3, 3 * PART, 4 * PART + 1, last]
     } else {
         [0, 1, bytes / 10, bytes / 4, bytes / 3, bytes / 2, bytes / 3 * 2, bytes / 10 * 9, last - 1, last]
     }
+}
+
+/// Where a file breaks off when it is the rest that matters: so late that beginning anew would fetch more of a large
+/// file twice than is allowed.
+fn midway(bytes: u64) -> u64 {
+    bytes / 10 * 9
 }
 
 fn status(code: StatusCode, retry_after: Option<u64>) -> Fault {
@@ -230,13 +236,13 @@ fn cuts(bytes: u64) -> impl Iterator<Item = Case> {
         .map(|position| Case::new(format!("cut at byte {position} of {bytes}")).broken_at(cut(position)));
     once.into_iter().chain([
         Case::new("cut twice").broken_at(cut(bytes / 4)).broken_at(cut(bytes / 4 * 3)),
-        Case::new("cut twice at the same byte").broken_at(cut(bytes / 2)).broken_at(cut(bytes / 2)),
-        Case::new("stall").broken_at(Fault::StallAt { position: bytes / 2 }),
+        Case::new("cut twice at the same byte").broken_at(cut(midway(bytes))).broken_at(cut(midway(bytes))),
+        Case::new("stall").broken_at(Fault::StallAt { position: midway(bytes) }),
     ])
 }
 
 fn refusals(bytes: u64) -> impl Iterator<Item = Case> {
-    let broken = |name: &str| Case::new(name).broken_at(Fault::CutAt { position: bytes / 2 });
+    let broken = |name: &str| Case::new(name).broken_at(Fault::CutAt { position: midway(bytes) });
     let error = status(StatusCode::INTERNAL_SERVER_ERROR, None);
     let busy = status(StatusCode::TOO_MANY_REQUESTS, Some(1));
     let patient = |case: Case| Case { stay_away: Duration::from_secs(1), ..case };
@@ -251,7 +257,7 @@ fn refusals(bytes: u64) -> impl Iterator<Item = Case> {
 
 /// Here no credentials for Zoom's API are at hand: who can renew a token does not wait for the next event.
 fn expiries(bytes: u64) -> impl Iterator<Item = Case> {
-    let position = bytes / 2;
+    let position = midway(bytes);
     [
         Case::new("sign-in page")
             .refused(Fault::SignInPage, When::First(1))
@@ -284,7 +290,7 @@ fn lies(bytes: u64) -> impl Iterator<Item = Case> {
 
 fn odd_ranges(bytes: u64) -> impl Iterator<Item = Case> {
     let broken =
-        |name: &str| Case::new(name).broken_at(Fault::CutAt { position: bytes / 2 }).without_ranges();
+        |name: &str| Case::new(name).broken_at(Fault::CutAt { position: midway(bytes) }).without_ranges();
     let shifted = Fault::RangeShifted { by: 1 };
     [
         broken("ranges ignored").fault(Fault::RangesIgnored, When::Always),
@@ -307,13 +313,13 @@ fn redirects(bytes: u64) -> impl Iterator<Item = Case> {
     let parked = parked.into_iter().flat_map(move |(name, fault, reason)| {
         let first = Case::new(format!("redirect {name}")).refused(fault.clone(), When::First(1));
         let midway = Case::new(format!("redirect {name} midway"))
-            .broken_at(Fault::CutAt { position: bytes / 2 })
+            .broken_at(Fault::CutAt { position: midway(bytes) })
             .refused(fault, When::AfterBreak(1));
         [first, midway].map(|case| case.ends(End::AfterRetry(reason)))
     });
     let followed = Case::new("cut behind a redirect")
         .fault(Fault::Redirect(RedirectTo::OtherPath), When::Always)
-        .broken_at(Fault::CutAt { position: bytes / 2 });
+        .broken_at(Fault::CutAt { position: midway(bytes) });
     parked.chain([followed])
 }
 
@@ -322,7 +328,7 @@ fn replacements(bytes: u64) -> impl Iterator<Item = Case> {
         move |(name, new_bytes, end)| {
             let content = Content::Generated { seed: 77, bytes: new_bytes };
             let mut case = Case::new(format!("replaced midway by something {name}"))
-                .broken_at(Fault::ReplaceAt { position: bytes / 2, content })
+                .broken_at(Fault::ReplaceAt { position: midway(bytes), content })
                 .without_ranges()
                 .ends(end);
             case.replaced_by = Some(content);
