@@ -85,18 +85,26 @@ impl Crew {
     async fn hire(setup: Setup) -> Self {
         let mut crew = Self { setup, workers: Vec::new(), logs: Vec::new() };
         for _ in 0..WORKERS {
-            let worker = crew.setup.spawn();
-            crew.logs.push(worker.log.clone());
+            let worker = crew.spawn();
             crew.workers.push(worker);
         }
         crew.ready().await;
         crew
     }
 
+    /// Starts another one. Some fetch a file as one stream and some by two ranges at once, and each has to go on
+    /// with what the others leave.
+    fn spawn(&mut self) -> Service {
+        let ranges = 1 + self.logs.len() % 2;
+        let setup = self.setup.clone().env("ZOOM_ARCHIVER_TRANSFER__RANGES_IN_FLIGHT", ranges.to_string());
+        let worker = setup.spawn();
+        self.logs.push(worker.log.clone());
+        worker
+    }
+
     /// Kills one, and puts another one in its place, which may have to wait for what is away.
     async fn replace(&mut self, index: usize) {
-        let worker = self.setup.spawn();
-        self.logs.push(worker.log.clone());
+        let worker = self.spawn();
         std::mem::replace(&mut self.workers[index], worker).kill().await;
     }
 
