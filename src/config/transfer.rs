@@ -49,6 +49,12 @@ impl TransferConfig {
         Duration::from_secs(self.token_margin_secs)
     }
 
+    /// Age at which an unfinished upload that no transfer goes on with is given up.
+    #[must_use]
+    pub fn leftover_age(&self) -> Duration {
+        Duration::from_secs(self.leftover_hours.saturating_mul(3600))
+    }
+
     /// Rest before a manifest is written.
     #[must_use]
     pub fn manifest_delay(&self) -> Duration {

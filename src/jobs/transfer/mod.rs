@@ -20,6 +20,7 @@ mod resume;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use serde_json::Value;
 use tracing::info;
 
 use self::access::Access;
@@ -29,7 +30,7 @@ use self::pipeline::{Pipeline, Ready};
 use self::resume::Left;
 use super::Jobs;
 use super::buffers::{Buffer, Buffers};
-use crate::archive::{ArchiveError, NewObject, Part, StoredObject};
+use crate::archive::{ArchiveError, NewObject, Part, StoredObject, Upload};
 use crate::config::transfer::TransferConfig;
 use crate::domain::file::{FileState, Proof};
 use crate::domain::ids::FileId;
@@ -40,6 +41,12 @@ use crate::domain::part::{MAX_PARTS, PartPlan};
 use crate::store::{StoreError, TransferWork};
 use crate::worker::JobContext;
 use crate::zoom::download::{Download, DownloadError, Piece, Version};
+
+/// The upload that the checkpoint of a transfer names, if any.
+#[must_use]
+pub fn upload_in(checkpoint: &Value) -> Option<Upload> {
+    TransferCheckpoint::read(Some(checkpoint)).upload.map(|begun| begun.upload)
+}
 
 /// Times that one run lets Zoom send the file from its start again.
 const MAX_RESTARTS: usize = 3;
