@@ -18,6 +18,7 @@ use super::checkpoint::TransferCheckpoint;
 use crate::archive::{ArchiveError, NewObject, Part, StoredObject, Upload};
 use crate::config::transfer::TransferConfig;
 use crate::domain::checksum;
+use crate::domain::fact::facts;
 use crate::domain::file::{ArchivedFile, FileState, Proof, Sha256Digest};
 use crate::domain::ids::FileId;
 use crate::domain::job::{Completion, Job, Outcome, Task, WaitsFor};
@@ -100,7 +101,7 @@ async fn carry(
     let object = NewObject {
         key,
         content_type: content_type(&work.file.extension, download.head()).to_owned(),
-        facts: Vec::new(),
+        facts: facts(&work.recording, &work.file),
     };
     let mut carrier = Carrier {
         jobs,
