@@ -23,9 +23,10 @@ use zoom_archiver::domain::part::{MIN_PART_BYTES, PartPlan};
 
 use crate::support::s3::{Quirks, S3Server, default_config};
 
-const KEY: &str = "account/video_sdk/2025/11/2025-11-23-Lesson-0a1b2c3d4e5f/101500Z-shared_screen-f00d.mp4";
-const PREFIX: &str = "zoom/";
-const PLAN: PartPlan = PartPlan { part_bytes: MIN_PART_BYTES };
+pub(crate) const KEY: &str =
+    "account/video_sdk/2025/11/2025-11-23-Lesson-0a1b2c3d4e5f/101500Z-shared_screen-f00d.mp4";
+pub(crate) const PREFIX: &str = "zoom/";
+pub(crate) const PLAN: PartPlan = PartPlan { part_bytes: MIN_PART_BYTES };
 
 /// An archive and a way to see behind it.
 struct Bench {
@@ -91,11 +92,11 @@ impl Bench {
     }
 }
 
-fn object(key: &str) -> NewObject {
+pub(crate) fn object(key: &str) -> NewObject {
     NewObject { key: key.to_owned(), content_type: "video/mp4".to_owned(), facts: Vec::new() }
 }
 
-fn proof(bytes: &[u8]) -> Proof {
+pub(crate) fn proof(bytes: &[u8]) -> Proof {
     Proof {
         bytes: bytes.len() as u64,
         sha256: Sha256Digest(Sha256::digest(bytes).into()),
@@ -104,7 +105,7 @@ fn proof(bytes: &[u8]) -> Proof {
 }
 
 /// Bytes that differ from place to place.
-fn content(bytes: usize, seed: u64) -> Bytes {
+pub(crate) fn content(bytes: usize, seed: u64) -> Bytes {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut out = BytesMut::with_capacity(bytes + 8);
     while out.len() < bytes {
@@ -118,7 +119,7 @@ fn content(bytes: usize, seed: u64) -> Bytes {
 }
 
 /// A file of two full parts and a short one.
-fn three_parts() -> Bytes {
+pub(crate) fn three_parts() -> Bytes {
     content(2 * MIN_PART_BYTES as usize + 1000, 7)
 }
 
@@ -127,7 +128,11 @@ fn piece(file: &Bytes, number: u32) -> Bytes {
     file.slice(start..file.len().min(start + MIN_PART_BYTES as usize))
 }
 
-async fn put(archive: &SharedArchive, key: &str, body: &Bytes) -> Result<StoredObject, ArchiveError> {
+pub(crate) async fn put(
+    archive: &SharedArchive,
+    key: &str,
+    body: &Bytes,
+) -> Result<StoredObject, ArchiveError> {
     archive.put(&object(key), body.clone(), &proof(body)).await
 }
 
@@ -141,7 +146,7 @@ async fn put_part(
     archive.put_part(upload, PLAN, number, body, crc64nvme).await
 }
 
-async fn send_parts(archive: &SharedArchive, upload: &Upload, file: &Bytes) -> Vec<Part> {
+pub(crate) async fn send_parts(archive: &SharedArchive, upload: &Upload, file: &Bytes) -> Vec<Part> {
     let mut parts = Vec::new();
     for number in 1..=3 {
         parts.push(put_part(archive, upload, number, piece(file, number)).await.unwrap());
@@ -782,7 +787,7 @@ mod only_s3 {
         bench.archive.complete(&upload, &[part], &proof(&body)).await.unwrap();
         let Place::S3 { server, bucket } = &bench.place else { panic!("not a store") };
         for key in ["put", "replaced", "parts"] {
-            let kept = server.content_type(bucket, &format!("{PREFIX}{key}")).await;
+            let kept = server.described(bucket, &format!("{PREFIX}{key}")).await.content_type;
             assert_eq!(kept.as_deref(), Some("video/mp4"), "{key}");
         }
     }
