@@ -20,7 +20,7 @@ use zoom_archiver::simulator::{FakeFile, FakeRecording, FakeZoom, Options};
 
 use crate::support::place::{Bucket, Place, contents};
 use crate::support::private::{PrivateMinio, PrivatePostgres};
-use crate::support::scene::{open_store, sender_to, until_settled_within};
+use crate::support::scene::{open_store, patient_sender_to, until_settled_within};
 use crate::support::service::{Log, Service, Setup, eventually};
 use crate::support::split::all_files;
 
@@ -161,7 +161,7 @@ async fn whatever_falls_over_every_file_is_archived_once_and_right() {
     let setup = bucket.point(setup, None);
     let receiver = setup.clone().roles("receiver,scheduler").start().await;
     let store = open_store(postgres.url()).await;
-    let sender = sender_to(&receiver);
+    let sender = patient_sender_to(&receiver);
     for recording in &recordings {
         let body = zoom.announce(recording, EventKind::Recording, Quirks::default());
         assert!(sender.deliver(&body).await.answer.is_accepted());

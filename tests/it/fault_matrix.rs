@@ -11,7 +11,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use http::StatusCode;
 use sha2::{Digest, Sha256};
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
 use zoom_archiver::domain::file::{ArchivedFile, FileRow, FileState, Sha256Digest};
 use zoom_archiver::domain::recording::RecordingKind;
 use zoom_archiver::simulator::events::EventKind;
@@ -20,7 +20,7 @@ use zoom_archiver::simulator::{Content, FakeFile, FakeRecording, Fault, Options,
 use zoom_archiver::store::SharedStore;
 
 use crate::support::place::Place;
-use crate::support::scene::Scene;
+use crate::support::scene::{Scene, patient_sender_to};
 
 const MIB: u64 = 1024 * 1024;
 /// A part, as the services here are told: the least that S3 allows.
@@ -369,12 +369,14 @@ struct Stage {
     place: Place,
     scene: Scene,
     rows: Rows,
+    /// Events come one after another: a crowd of them would be a test of its own.
+    one_event: Mutex<()>,
 }
 
 impl Stage {
     async fn set(column: Column) -> Self {
         let place = column.place().await;
-        let scene = Scene::staged(Options::default(), |setup, zoom| {
+        let mut scene = Scene::staged(Options::default(), |setup, zoom| {
             place
                 .point(setup)
                 // The bare name stands for any host that is allowed and turns out to lie in our own network.
@@ -391,14 +393,20 @@ impl Stage {
         })
         .await;
         let rows = Rows::watch(scene.store.clone());
-        Self { column, place, scene, rows }
+        scene.sender = patient_sender_to(&scene.service);
+        Self { column, place, scene, rows, one_event: Mutex::default() }
+    }
+
+    async fn announce(&self, recording: &FakeRecording) {
+        let _one = self.one_event.lock().await;
+        self.scene.announce(recording, EventKind::Recording).await;
     }
 
     /// Plays one cell to its end.
     async fn play(&self, case: &Case, recording: &FakeRecording) -> Result<(), String> {
         let file = &recording.files[0];
         let id = file.id.as_deref().ok_or("no id")?;
-        self.scene.announce(recording, EventKind::Recording).await;
+        self.announce(recording).await;
         let row = match case.end {
             End::Archived | End::Marked => {
                 let hopeless = [FileState::Parked, FileState::Dead, FileState::Gone];
@@ -406,7 +414,7 @@ impl Stage {
             }
             End::AfterToken(reason) => {
                 self.parked(id, reason).await?;
-                self.scene.announce(recording, EventKind::Recording).await;
+                self.announce(recording).await;
                 self.rows.until(id, FileState::Archived, &[FileState::Dead]).await?
             }
             End::AfterRetry(reason) => {

@@ -14,7 +14,7 @@ use zoom_archiver::store::SharedStore;
 
 use crate::support::fault_proxy::{Fault, FaultProxy};
 use crate::support::place::Place;
-use crate::support::scene::{open_store, sender_to, until_settled, until_zoom};
+use crate::support::scene::{open_store, patient_sender_to, until_settled, until_zoom};
 use crate::support::service::{Service, Setup, eventually};
 use crate::support::split::{Split, all_files};
 
@@ -61,7 +61,7 @@ impl Transfer {
         let file = FakeFile::generated(31, FILE);
         let recording = FakeRecording::new(RecordingKind::VideoSdk, 31).with([file]);
         let body = split.zoom.announce(&recording, EventKind::Recording, Quirks::default());
-        assert!(sender_to(&receiver).deliver(&body).await.answer.is_accepted());
+        assert!(patient_sender_to(&receiver).deliver(&body).await.answer.is_accepted());
         Self { split, store, receiver, recording, parts }
     }
 

@@ -119,8 +119,17 @@ impl Scene {
 
 /// A sender to a service, without repetitions.
 pub(crate) fn sender_to(service: &Service) -> Sender {
+    sender(service, Vec::new())
+}
+
+/// A sender to a service that may be too busy to answer in time: it repeats, as Zoom does, but sooner.
+pub(crate) fn patient_sender_to(service: &Service) -> Sender {
+    sender(service, vec![Duration::from_millis(100); 20])
+}
+
+fn sender(service: &Service, retries: Vec<Duration>) -> Sender {
     let target = service.webhook().parse().expect("a URL");
-    Sender::new(target, SecretString::from(SECRET), Vec::new()).expect("a sender")
+    Sender::new(target, SecretString::from(SECRET), retries).expect("a sender")
 }
 
 /// Opens the record beside the service.
