@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
+use zoom_archiver::archive::directory::DirectoryArchive;
 use zoom_archiver::archive::{NewObject, SharedArchive};
 use zoom_archiver::domain::file::FileState;
 use zoom_archiver::domain::recording::RecordingKind;
@@ -12,6 +13,7 @@ use zoom_archiver::simulator::events::EventKind;
 use zoom_archiver::simulator::{FakeFile, FakeRecording, Fault, When};
 
 use crate::support::place::Place;
+use crate::support::s3::default_config;
 use crate::support::scene::Scene;
 use crate::support::service::eventually;
 
@@ -20,6 +22,13 @@ const LARGE: u64 = 20 * MIB;
 
 async fn scene(place: &Place) -> Scene {
     Scene::with(|setup| place.point(setup).env("ZOOM_ARCHIVER_WORKER__MAX_ATTEMPTS", "2")).await
+}
+
+async fn archive_at(place: &Place) -> SharedArchive {
+    match place {
+        Place::Bucket(bucket) => bucket.server.archive(&bucket.name, "", &default_config()).await,
+        Place::Directory(root) => Arc::new(DirectoryArchive::open(root.path()).await.unwrap()),
+    }
 }
 
 fn recording() -> FakeRecording {
@@ -33,7 +42,7 @@ fn object(key: &str) -> NewObject {
 /// A transfer that died midway leaves its upload for a retry; much later it is given up.
 async fn a_dead_transfer(place: Place) {
     let scene = scene(&place).await;
-    let archive = place.archive().await;
+    let archive = archive_at(&place).await;
     let recording = recording();
     let key = &recording.files[0].key;
     scene.shelve(&recording);
@@ -57,7 +66,7 @@ async fn a_dead_transfer(place: Place) {
 /// One that runs, or waits to go on, keeps its upload, however old it is.
 async fn a_transfer_that_goes_on(place: Place) {
     let scene = scene(&place).await;
-    let archive = place.archive().await;
+    let archive = archive_at(&place).await;
     let recording = recording();
     scene.shelve(&recording);
     let stall = Fault::StallAt { position: 17 * MIB };
@@ -113,6 +122,6 @@ async fn the_upload_of_a_transfer_that_goes_on_is_kept_in_a_bucket() {
 async fn an_upload_under_our_key_that_no_checkpoint_names_is_given_up_and_a_foreign_one_is_not() {
     for foreign in [false, true] {
         let place = Place::bucket().await;
-        an_upload_that_nobody_wrote_down(Arc::clone(&place.archive().await), &place, foreign).await;
+        an_upload_that_nobody_wrote_down(archive_at(&place).await, &place, foreign).await;
     }
 }

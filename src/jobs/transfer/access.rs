@@ -2,7 +2,6 @@
 //! and where it cannot be asked the file is parked until an event brings one.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use chrono::TimeDelta;
 use tracing::info;
@@ -17,8 +16,6 @@ use crate::zoom::api::ApiError;
 use crate::zoom::download::{DownloadError, Remote};
 use crate::zoom::token;
 
-/// When to ask again for a file that Zoom still works on.
-const PROCESSING_REST: Duration = Duration::from_secs(120);
 
 /// The way to a file.
 pub(super) struct Access {

@@ -32,6 +32,7 @@ use super::Jobs;
 use super::buffers::{Buffer, Buffers};
 use crate::archive::{ArchiveError, NewObject, Part, StoredObject, Upload};
 use crate::config::transfer::TransferConfig;
+use crate::domain::fact::facts;
 use crate::domain::file::{FileState, Proof};
 use crate::domain::ids::FileId;
 use crate::domain::job::{Job, Outcome, WaitsFor};
@@ -428,26 +429,9 @@ impl Transfer<'_> {
         NewObject {
             key: self.key.to_owned(),
             content_type: content_type(&file.extension, first_bytes).to_owned(),
-            facts: facts(self.work),
+            facts: facts(&self.work.recording, &self.work.file),
         }
     }
-}
-
-/// What is known of a file, for the object's own metadata.
-fn facts(work: &TransferWork) -> Vec<(String, String)> {
-    let identity = &work.recording.identity;
-    [
-        ("account", Some(identity.account_id.clone())),
-        ("kind", Some(identity.kind.to_string())),
-        ("instance", Some(identity.instance_id.clone())),
-        ("topic", work.recording.topic.clone()),
-        ("start", work.file.recording_start.or(work.recording.start_time).map(|time| time.to_rfc3339())),
-        ("file", Some(work.file.identity.name.clone())),
-        ("type", Some(work.file.identity.recording_type.clone())),
-    ]
-    .into_iter()
-    .filter_map(|(name, value)| Some((name.to_owned(), value.filter(|value| !value.is_empty())?)))
-    .collect()
 }
 
 /// The length to expect, and parts that fit into our memory. A length that is merely announced and that no such
