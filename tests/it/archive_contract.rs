@@ -15,7 +15,9 @@ use sha2::{Digest, Sha256};
 use zoom_archiver::archive::directory::DirectoryArchive;
 use zoom_archiver::archive::location::S3Location;
 use zoom_archiver::archive::s3::{Access, S3Archive};
-use zoom_archiver::archive::{Archive, ArchiveError, NewObject, Part, SharedArchive, StoredObject, Upload};
+use zoom_archiver::archive::{
+    Archive, ArchiveError, MOST_UNFINISHED, NewObject, Part, SharedArchive, StoredObject, Upload,
+};
 use zoom_archiver::config::archive::{ArchiveConfig, ChecksumMode, S3Config, Switch};
 use zoom_archiver::domain::checksum::{crc64nvme, to_base64};
 use zoom_archiver::domain::file::{Proof, Sha256Digest};
@@ -670,6 +672,25 @@ mod only_directory {
     }
 
     #[tokio::test]
+    async fn of_very_many_unfinished_files_some_thousands_are_found_at_once() {
+        let bench = Bench::directory().await;
+        let staging = root(&bench).join(".staging");
+        for n in 0..MOST_UNFINISHED + 1 {
+            std::fs::write(staging.join(format!("{n:032x}-{n:032x}")), "").unwrap();
+        }
+        let mut left = MOST_UNFINISHED + 1;
+        for expected in [MOST_UNFINISHED, 1, 0] {
+            let found = bench.archive.unfinished(Duration::ZERO).await.unwrap();
+            assert_eq!(found.len(), expected);
+            for found in &found {
+                bench.archive.abort(&found.upload).await.unwrap();
+            }
+            left -= found.len();
+            assert_eq!(std::fs::read_dir(&staging).unwrap().count(), left);
+        }
+    }
+
+    #[tokio::test]
     async fn a_gap_between_short_parts_is_not_completed() {
         let bench = Bench::directory().await;
         let file = content(300, 5);
@@ -1102,6 +1123,24 @@ mod only_s3 {
         }
         assert_eq!(bench.archive.unfinished(Duration::ZERO).await.unwrap(), []);
         assert_eq!(elsewhere.parts(&foreign, PLAN).await.unwrap(), []);
+    }
+
+    #[tokio::test]
+    async fn unfinished_uploads_of_a_whole_bucket_are_found_and_can_be_given_up() {
+        let server = S3Server::start().await;
+        let bucket = server.create_bucket().await;
+        let archive = server.archive(&bucket, "", &default_config()).await;
+        for key in [KEY, "b"] {
+            let upload = archive.begin(&object(key)).await.unwrap();
+            let found = archive.unfinished(Duration::ZERO).await.unwrap();
+            assert_eq!(found.len(), 1, "{found:?}");
+            assert_eq!((found[0].upload.key.as_str(), &found[0].upload.id), (key, &upload.id));
+            assert!(found[0].age < Duration::from_secs(3600), "{found:?}");
+            assert_eq!(archive.unfinished(Duration::from_secs(3600)).await.unwrap(), []);
+
+            archive.abort(&found[0].upload).await.unwrap();
+            assert_eq!(archive.unfinished(Duration::ZERO).await.unwrap(), []);
+        }
     }
 
     #[tokio::test]

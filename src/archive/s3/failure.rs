@@ -201,7 +201,7 @@ impl Failure {
             "AccessDenied" | "AllAccessDisabled" | "Forbidden" => {
                 "allow s3:ListBucket and s3:ListBucketMultipartUploads on the bucket, s3:GetObject, \
                  s3:PutObject, s3:DeleteObject, s3:AbortMultipartUpload and s3:ListMultipartUploadParts on its \
-                 objects"
+                 objects, and s3:GetObjectVersion and s3:DeleteObjectVersion where it keeps versions"
             }
             "no credentials"
             | "InvalidAccessKeyId"
