@@ -163,10 +163,18 @@ pub enum Outcome {
         /// The earliest sensible time, where the other side named one (`Retry-After`).
         after: Option<Duration>,
     },
-    /// Not the job's fault (the archive is away): put back, costs no attempt.
+    /// The archive or the database is away, which is not the job's fault: put back, costs no attempt. The worker
+    /// takes on little until something succeeds again.
     Snooze {
         /// What it waits out, without secrets.
         reason: String,
+    },
+    /// Not yet, though nothing is wrong (Zoom still processes the file): put back for a while, costs no attempt.
+    Later {
+        /// What it waits for, without secrets.
+        reason: String,
+        /// How long.
+        after: Duration,
     },
     /// Cannot go on before something happens.
     Park {

@@ -1,6 +1,6 @@
 //! The workers, with a scripted job on a real store.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -8,6 +8,7 @@ use futures_util::FutureExt;
 use serde_json::json;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use zoom_archiver::config::worker::WorkerConfig;
 use zoom_archiver::config::{Config, load};
@@ -212,6 +213,75 @@ async fn what_is_not_the_jobs_fault_costs_it_no_attempt() {
     stop.cancel();
     worker.await.unwrap();
     assert_eq!(bench.file().await.reason.unwrap(), "0 attempts");
+}
+
+#[tokio::test]
+async fn a_job_that_must_wait_for_zoom_comes_back_later_and_pays_nothing() {
+    let bench = Bench::new().await;
+    bench.store.record(&session("s", 1)).await.unwrap();
+    const REST: Duration = Duration::from_millis(300);
+    let runs = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&runs);
+    let (worker, stop) = bench.work(move |job, _| {
+        runs.lock().unwrap().push(Instant::now());
+        async move {
+            if job.lease.token < 3 {
+                return Outcome::Later { reason: "Zoom still processes it".to_owned(), after: REST };
+            }
+            let reason = format!("{} attempts, {} snoozes", job.attempts, job.snoozes);
+            Outcome::Park { waits_for: WaitsFor::Person, reason }
+        }
+    });
+    bench.until(JobState::Parked, 1).await;
+    stop.cancel();
+    worker.await.unwrap();
+    assert_eq!(bench.file().await.reason.unwrap(), "0 attempts, 0 snoozes");
+    let seen = seen.lock().unwrap();
+    assert_eq!(seen.len(), 3);
+    assert!(seen.windows(2).all(|runs| runs[1] - runs[0] >= REST), "{seen:?}");
+}
+
+#[tokio::test]
+async fn while_the_archive_is_away_jobs_are_tried_one_at_a_time_and_all_are_done_when_it_is_back() {
+    const JOBS: u64 = 40;
+    const AT_ONCE: u32 = 4;
+    let mut bench = Bench::new().await;
+    bench.config.concurrency = AT_ONCE;
+    bench.store.record(&session("s", usize::try_from(JOBS).unwrap())).await.unwrap();
+    let (runs, mut count) = watch::channel(0_u32);
+    let away = Arc::new(AtomicBool::new(true));
+    let is_away = Arc::clone(&away);
+    // Those that began when the outage was known: how many now, how many at most.
+    let trying = Arc::new(Mutex::new((0_u32, 0_u32)));
+    let seen = Arc::clone(&trying);
+    let (worker, stop) = bench.work(move |_, _| {
+        let (away, trying) = (Arc::clone(&is_away), Arc::clone(&trying));
+        runs.send_modify(|runs| *runs += 1);
+        let is_try = *runs.borrow() > AT_ONCE;
+        async move {
+            if !away.load(Ordering::SeqCst) {
+                return Outcome::Done(Box::default());
+            }
+            if is_try {
+                let mut now = trying.lock().unwrap();
+                now.0 += 1;
+                now.1 = now.1.max(now.0);
+            }
+            for _ in 0..10 {
+                tokio::task::yield_now().await;
+            }
+            if is_try {
+                trying.lock().unwrap().0 -= 1;
+            }
+            Outcome::Snooze { reason: "the bucket is away".to_owned() }
+        }
+    });
+    count.wait_for(|runs| *runs > AT_ONCE + 20).await.unwrap();
+    assert_eq!(seen.lock().unwrap().1, 1);
+    away.store(false, Ordering::SeqCst);
+    bench.until(JobState::Done, JOBS).await;
+    stop.cancel();
+    worker.await.unwrap();
 }
 
 #[tokio::test]
