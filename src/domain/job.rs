@@ -162,6 +162,9 @@ pub enum Outcome {
         reason: String,
         /// The earliest sensible time, where the other side named one (`Retry-After`).
         after: Option<Duration>,
+        /// Whether it turned away not this file but the whole Zoom account (429): then the worker begins no other
+        /// transfer of that account until then, or for a rest of its own where no time was named.
+        whole_account: bool,
     },
     /// The archive or the database is away, which is not the job's fault: put back, costs no attempt. The worker
     /// takes on little until something succeeds again.

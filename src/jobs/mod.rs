@@ -67,7 +67,7 @@ impl From<StoreError> for Outcome {
         match error {
             StoreError::Unavailable(_) => Self::Snooze { reason },
             StoreError::LeaseLost(_) => Self::Stopped,
-            _ => Self::Retry { reason, after: None },
+            _ => Self::Retry { reason, after: None, whole_account: false },
         }
     }
 }
@@ -80,7 +80,9 @@ impl From<ArchiveError> for Outcome {
             ArchiveError::Exists(_) | ArchiveError::Refused(_) => {
                 Self::Park { waits_for: WaitsFor::Person, reason }
             }
-            ArchiveError::NoSuchUpload(_) | ArchiveError::Mismatch(_) => Self::Retry { reason, after: None },
+            ArchiveError::NoSuchUpload(_) | ArchiveError::Mismatch(_) => {
+                Self::Retry { reason, after: None, whole_account: false }
+            }
         }
     }
 }
@@ -93,9 +95,11 @@ impl From<DownloadError> for Outcome {
             DownloadError::Expired(_) | DownloadError::NoUrl => {
                 Self::Park { waits_for: WaitsFor::Token, reason }
             }
-            DownloadError::Refused { retry_after, .. } => Self::Retry { reason, after: retry_after },
+            DownloadError::Refused { retry_after, .. } => {
+                Self::Retry { reason, after: retry_after, whole_account: false }
+            }
             DownloadError::NotFound | DownloadError::Interrupted(_) | DownloadError::Stalled(_) => {
-                Self::Retry { reason, after: None }
+                Self::Retry { reason, after: None, whole_account: false }
             }
         }
     }

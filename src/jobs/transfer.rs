@@ -384,7 +384,7 @@ impl Carrier<'_> {
         self.checkpoint.odd_size = Some(bytes);
         self.context.note(&self.checkpoint.to_value()).await?;
         let reason = format!("Zoom announced {announced} bytes and delivers {bytes}; asking once more");
-        Err(Outcome::Retry { reason, after: None })
+        Err(Outcome::Retry { reason, after: None, whole_account: false })
     }
 
     /// What was measured, with the CRC put together from those of the parts.
@@ -413,7 +413,7 @@ impl Carrier<'_> {
         };
         let Some(there) = self.jobs.archive.inspect(key).await? else {
             let reason = format!("the object under {key} has come and gone");
-            return Err(Outcome::Retry { reason, after: None });
+            return Err(Outcome::Retry { reason, after: None, whole_account: false });
         };
         if there.bytes != proof.bytes {
             return Err(foreign(&format!("{} bytes, not {}", there.bytes, proof.bytes)));
@@ -442,9 +442,11 @@ async fn arrived(on_their_way: &mut JoinSet<Result<Part, ArchiveError>>) -> Resu
     match on_their_way.join_next().await {
         None => Ok(None),
         Some(Ok(part)) => Ok(Some(part?)),
-        Some(Err(error)) => {
-            Err(Outcome::Retry { reason: format!("sending a part failed: {error}"), after: None })
-        }
+        Some(Err(error)) => Err(Outcome::Retry {
+            reason: format!("sending a part failed: {error}"),
+            after: None,
+            whole_account: false,
+        }),
     }
 }
 

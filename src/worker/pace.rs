@@ -1,12 +1,12 @@
-//! How much the pool may take on now: free slots, how many transfers of one Zoom account run at once, and care
-//! while the archive or the database is away.
+//! How much the pool may take on now: free slots, how many transfers of one Zoom account run at once, accounts
+//! that Zoom asks to wait, and care while the archive or the database is away.
 //!
 //! Care: when a run reports an outage, the pool goes on with one job at a time, each after a longer rest, so that
 //! an outage of an hour does not make every waiting job fetch from Zoom in turn. The first success opens it up
 //! again, by doubling: 1, 2, 4 … all slots. Runs that were under way before say nothing new and are left alone:
 //! what they report of the outage is the same one, and a long one of them does not hold up the next try.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -120,6 +120,11 @@ impl Witness {
         }
     }
 
+    /// Zoom asks everybody of this account to wait so long.
+    pub(super) fn saw_account_turned_away(&self, account: &str, rest: Duration) {
+        self.pacer.lock().turn_away(account, Instant::now() + rest);
+    }
+
     /// Archive and database took what they were given.
     pub(super) fn saw_success(&self) {
         let mut pace = self.pacer.lock();
@@ -143,6 +148,8 @@ struct Pace {
     running: u32,
     /// Running transfers by account; no account has 0.
     accounts: BTreeMap<String, u32>,
+    /// Accounts that Zoom asked to wait, and until when.
+    turned_away: BTreeMap<String, Instant>,
     /// Grows with each outage: jobs claimed between two of them are one wave.
     wave: u64,
     /// Running jobs of the newest wave.
@@ -169,29 +176,35 @@ impl Pace {
             backoff: Backoff::new(config).at_most(LONGEST_REST),
             running: 0,
             accounts: BTreeMap::new(),
+            turned_away: BTreeMap::new(),
             wave: 0,
             fresh: 0,
             care: None,
         }
     }
 
-    fn step(&self, now: Instant) -> Step {
+    fn step(&mut self, now: Instant) -> Step {
         if let Some(care) = &self.care
             && now < care.rests_until
         {
             return Step::RestUntil(care.rests_until);
         }
-        let (full, open): (Vec<_>, Vec<_>) =
-            self.accounts.iter().partition(|(_, running)| **running >= self.per_account);
+        self.turned_away.retain(|_, until| now < *until);
+        let is_full = |account: &str, running: u32| {
+            running >= self.per_account || self.turned_away.contains_key(account)
+        };
+        let open = self.accounts.iter().filter(|(account, running)| !is_full(account, **running));
         // All that a claim brings may be of one account: the one that has least room left.
-        let busiest = open.into_iter().map(|(_, running)| *running).max().unwrap_or(0);
+        let busiest = open.map(|(_, running)| *running).max().unwrap_or(0);
         let free = self.concurrency.saturating_sub(self.running);
         let allowed = self.care.as_ref().map_or(free, |care| care.allowed.saturating_sub(self.fresh));
         match free.min(allowed).min(self.per_account - busiest) {
             0 => Step::Wait,
             limit => {
-                let full = full.into_iter().map(|(account, _)| account.clone()).collect();
-                Step::Claim(Order { limit, full })
+                let full = self.accounts.iter().filter(|(account, running)| is_full(account, **running));
+                let full: BTreeSet<_> =
+                    full.map(|(account, _)| account).chain(self.turned_away.keys()).collect();
+                Step::Claim(Order { limit, full: full.into_iter().cloned().collect() })
             }
         }
     }
@@ -219,6 +232,11 @@ impl Pace {
                 self.accounts.remove(account);
             }
         }
+    }
+
+    fn turn_away(&mut self, account: &str, until: Instant) {
+        let known = self.turned_away.entry(account.to_owned()).or_insert(until);
+        *known = until.max(*known);
     }
 
     fn outage(&mut self, wave: u64, now: Instant) {
@@ -435,6 +453,21 @@ mod tests {
         assert_eq!(pace.step(Instant::now()), claim(2, &["a"]), "both may be of b");
         pace.leave(Some("a"), 0);
         assert_eq!(pace.step(Instant::now()), claim(1, &[]));
+    }
+
+    #[test]
+    fn an_account_that_is_asked_to_wait_is_full_until_then() {
+        let mut pace = pace(8, 3);
+        let (now, second) = (Instant::now(), Duration::from_secs(1));
+        pace.seat(Some("a"));
+        pace.seat(Some("a"));
+        pace.turn_away("a", now + 10 * second);
+        pace.turn_away("b", now + 20 * second);
+        pace.turn_away("a", now + 5 * second);
+        assert_eq!(pace.step(now), claim(3, &["a", "b"]), "what runs of a binds nobody else");
+        assert_eq!(pace.step(now + 9 * second), claim(3, &["a", "b"]));
+        assert_eq!(pace.step(now + 10 * second), claim(1, &["b"]));
+        assert_eq!(pace.step(now + 20 * second), claim(1, &[]));
     }
 
     #[test]

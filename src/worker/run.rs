@@ -198,6 +198,13 @@ async fn run_in_span(pool: Arc<Pool>, mut job: Job, claimed: Instant, witness: W
     match &outcome {
         Outcome::Done(_) => headway.make(),
         Outcome::Snooze { .. } => headway.witness.saw_outage(),
+        Outcome::Retry { after, whole_account: true, .. } => {
+            if let Some(account) = &job.account {
+                let rest = Backoff::new(&pool.config).rest(1, *after);
+                info!(zoom.account = account, rest_ms = millis(rest), "Zoom asks the whole account to wait");
+                headway.witness.saw_account_turned_away(account, rest);
+            }
+        }
         _ => {}
     }
     let settlement = settlement(outcome_label(&outcome), outcome, &job, &pool);
@@ -213,7 +220,11 @@ fn lease_lost() {
 async fn guarded(runner: &Runner, job: Job, context: JobContext) -> Outcome {
     match AssertUnwindSafe(runner(job, context)).catch_unwind().await {
         Ok(outcome) => outcome,
-        Err(_) => Outcome::Retry { reason: "the job panicked; see the log".to_owned(), after: None },
+        Err(_) => Outcome::Retry {
+            reason: "the job panicked; see the log".to_owned(),
+            after: None,
+            whole_account: false,
+        },
     }
 }
 
@@ -284,7 +295,7 @@ fn settlement(label: &'static str, outcome: Outcome, job: &Job, pool: &Pool) -> 
             warn!(file.id = %job.task.subject(), reason, "Zoom has the file no more; it cannot be archived");
             Settlement::Gone { reason, next }
         }
-        Outcome::Retry { reason, after } => {
+        Outcome::Retry { reason, after, whole_account: _ } => {
             let attempts = job.attempts + 1;
             if attempts >= pool.config.max_attempts {
                 let reason = format!("{reason} (attempt {attempts} of {attempts})");

@@ -114,7 +114,7 @@ async fn a_job_is_tried_again_until_its_attempts_are_spent_and_then_it_is_dead_w
     let counted = Arc::clone(&runs);
     let (worker, stop) = bench.work(move |_, _| {
         let run = counted.fetch_add(1, Ordering::SeqCst) + 1;
-        async move { Outcome::Retry { reason: format!("failure {run}"), after: None } }
+        async move { Outcome::Retry { reason: format!("failure {run}"), after: None, whole_account: false } }
     });
     bench.until(JobState::Dead, 1).await;
     stop.cancel();
@@ -137,7 +137,7 @@ async fn a_job_that_fails_again_and_again_but_moves_on_each_time_does_not_die() 
             return Outcome::Park { waits_for: WaitsFor::Person, reason };
         }
         context.checkpoint(&json!({"parts": parts + 1})).await.unwrap();
-        Outcome::Retry { reason: "cut".to_owned(), after: None }
+        Outcome::Retry { reason: "cut".to_owned(), after: None, whole_account: false }
     });
     bench.until(JobState::Parked, 1).await;
     stop.cancel();
@@ -152,7 +152,7 @@ async fn a_job_that_only_remembers_things_dies_of_its_failures() {
     bench.store.record(&session("s", 1)).await.unwrap();
     let (worker, stop) = bench.work(move |job, context| async move {
         context.note(&json!({"seen": job.attempts})).await.unwrap();
-        Outcome::Retry { reason: format!("failure {}", job.attempts), after: None }
+        Outcome::Retry { reason: format!("failure {}", job.attempts), after: None, whole_account: false }
     });
     bench.until(JobState::Dead, 1).await;
     stop.cancel();
@@ -282,6 +282,45 @@ async fn while_the_archive_is_away_jobs_are_tried_one_at_a_time_and_all_are_done
     bench.until(JobState::Done, JOBS).await;
     stop.cancel();
     worker.await.unwrap();
+}
+
+#[tokio::test]
+async fn an_account_that_zoom_turned_away_is_left_alone_until_the_time_it_named() {
+    const REST: Duration = Duration::from_secs(1);
+    let mut bench = Bench::new().await;
+    (bench.config.concurrency, bench.config.concurrency_per_account) = (4, 1);
+    bench.store.record(&session_of("busy", "s", 6)).await.unwrap();
+    bench.store.record(&session_of("other", "s", 6)).await.unwrap();
+    let runs = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&runs);
+    let (worker, stop) = bench.work(move |job, _| {
+        let account = job.account.unwrap();
+        let is_first = {
+            let mut runs = runs.lock().unwrap();
+            let is_first = !runs.iter().any(|(known, _)| *known == account);
+            runs.push((account.clone(), Instant::now()));
+            is_first
+        };
+        async move {
+            if account == "busy" && is_first {
+                let reason = "Zoom answered 429".to_owned();
+                return Outcome::Retry { reason, after: Some(REST), whole_account: true };
+            }
+            Outcome::Park { waits_for: WaitsFor::Person, reason: "seen".to_owned() }
+        }
+    });
+    bench.until(JobState::Parked, 12).await;
+    stop.cancel();
+    worker.await.unwrap();
+    let seen = seen.lock().unwrap();
+    let of = |account| seen.iter().filter(move |(known, _)| known == account).map(|(_, began)| *began);
+    let busy: Vec<_> = of("busy").collect();
+    assert_eq!((busy.len(), of("other").count()), (7, 6));
+    assert!(busy[1] - busy[0] >= REST, "{:?}", busy[1] - busy[0]);
+    assert!(
+        of("other").any(|began| busy[0] < began && began < busy[1]),
+        "the other account goes on meanwhile"
+    );
 }
 
 #[tokio::test]
