@@ -64,6 +64,8 @@ pub enum DownloadError {
         reason: String,
         /// When Zoom said to come again.
         retry_after: Option<Duration>,
+        /// Whether it is the account that asks too much (429), not this file alone.
+        whole_account: bool,
     },
     /// The connection failed, before or amid the body.
     #[error("connection to Zoom failed: {0}")]
@@ -295,6 +297,7 @@ impl Downloader {
             _ => Err(DownloadError::Refused {
                 reason: format!("Zoom answered {}", status.as_u16()),
                 retry_after: retry_after_secs(response.headers()),
+                whole_account: status == StatusCode::TOO_MANY_REQUESTS,
             }),
         }
     }
@@ -529,7 +532,7 @@ impl Download {
 }
 
 fn refused(reason: String) -> DownloadError {
-    DownloadError::Refused { reason, retry_after: None }
+    DownloadError::Refused { reason, retry_after: None, whole_account: false }
 }
 
 fn redirect_target(from: &Url, headers: &HeaderMap) -> Result<Url, DownloadError> {

@@ -67,7 +67,7 @@ pub(super) async fn refresh(
     match listing {
         Listing::Processing => {
             let reason = "Zoom still works on the file".to_owned();
-            return Err(Outcome::Snooze { reason });
+            return Err(Outcome::Later { reason, after: jobs.config.processing_rest() });
         }
         // The recording's fresh token may open what the list leaves out, unless there is no such thing.
         Listing::Missing if matches!(error, DownloadError::NotFound) => {

@@ -149,12 +149,12 @@ async fn carry(jobs: &Jobs, file: FileId, job: &Job, context: &JobContext) -> Re
             // Not parked: what would wake it has just come, and did not help.
             Ended::Zoom(error @ (DownloadError::Expired(_) | DownloadError::NoUrl)) if is_fresh => {
                 let reason = format!("{error}, although it has just given one");
-                return Err(Outcome::Retry { reason, after: None });
+                return Err(Outcome::retry(reason));
             }
             Ended::Zoom(error) => return Err(error.into()),
             Ended::UploadLost(reason) => return Err(transfer.start_over(reason).await?),
             // `run` has dealt with it.
-            Ended::FromStart(_) => return Err(Outcome::Retry { reason: "the file begins again".to_owned(), after: None }),
+            Ended::FromStart(_) => return Err(Outcome::retry("the file begins again".to_owned())),
             Ended::Otherwise(outcome) => return Err(outcome),
         }
     }
@@ -414,14 +414,14 @@ impl Transfer<'_> {
         }
         self.context.note(&self.checkpoint.to_value()).await?;
         let reason = format!("{doubt}; asking for the file once more");
-        Err(Outcome::Retry { reason, after: None }.into())
+        Err(Outcome::retry(reason).into())
     }
 
     /// The upload is of no use any more: the next run begins another one.
     async fn start_over(&mut self, reason: String) -> Result<Outcome, Outcome> {
         self.checkpoint.upload = None;
         self.context.note(&self.checkpoint.to_value()).await?;
-        Ok(Outcome::Retry { reason: format!("{reason}; the file starts over"), after: None })
+        Ok(Outcome::retry(format!("{reason}; the file starts over")))
     }
 
     fn object(&self, first_bytes: &[u8]) -> NewObject {
