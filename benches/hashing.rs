@@ -11,7 +11,7 @@ const LENGTHS: [usize; 2] = [20 * 1024, 8 * 1024 * 1024];
 fn hashing(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("hashing");
     for length in LENGTHS {
-        let bytes: Vec<u8> = (0..length).map(|index| (index * 31 >> 3) as u8).collect();
+        let bytes: Vec<u8> = (0..length).map(|index| ((index * 31) >> 3) as u8).collect();
         group.throughput(Throughput::Bytes(length as u64));
         group.bench_with_input(BenchmarkId::new("sha256", length), &bytes, |bencher, bytes| {
             bencher.iter(|| Sha256::digest(bytes));

@@ -84,7 +84,8 @@ async fn a_404_that_the_api_confirms_is_believed_and_told_loudly() {
     assert!(file.reason.as_deref().unwrap().contains("Zoom has the file no more"), "{:?}", file.reason);
     scene.settled().await;
     let log = scene.close().await;
-    let told = log.lines().into_iter().find(|line| line["message"].as_str().unwrap_or("").contains("no more"));
+    let told =
+        log.lines().into_iter().find(|line| line["message"].as_str().unwrap_or("").contains("no more"));
     assert_eq!(told.expect("it is told")["level"], "WARN");
 }
 

@@ -244,7 +244,7 @@ async fn an_archive_that_is_away_does_not_make_every_waiting_job_ask_zoom() {
     scene.settled().await;
     let rows = scene.files().await;
     assert!(rows.iter().all(|row| row.state == FileState::Archived));
-    bucket.assert_holds(&rows, &contents(std::slice::from_ref(&recording))).await;
+    Place::Bucket(bucket).assert_holds(&rows, &contents(std::slice::from_ref(&recording))).await;
     assert_eq!(scene.service.metric("zoom_archiver_worker_careful", "").await, 0.0);
     scene.close().await;
 }

@@ -233,8 +233,12 @@ async fn a_file_without_the_shape_of_its_type_is_asked_for_once_more_then_archiv
     for (kind, file_type, extension, bytes, doubt) in broken {
         let scene = Scene::start().await;
         let content = Content::Embedded(bytes);
-        let recording = FakeRecording::new(RecordingKind::VideoSdk, 7)
-            .with([FakeFile::new(file_type, extension, "shared_screen", content)]);
+        let recording = FakeRecording::new(RecordingKind::VideoSdk, 7).with([FakeFile::new(
+            file_type,
+            extension,
+            "shared_screen",
+            content,
+        )]);
         scene.announce(&recording, kind).await;
         let file = scene.one_file_in(FileState::Archived).await;
         scene.assert_archived(&file, content);

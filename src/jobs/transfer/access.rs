@@ -16,7 +16,6 @@ use crate::zoom::api::ApiError;
 use crate::zoom::download::{DownloadError, Remote};
 use crate::zoom::token;
 
-
 /// The way to a file.
 pub(super) struct Access {
     pub(super) remote: Arc<Remote>,

@@ -241,12 +241,7 @@ impl Transfer<'_> {
     }
 
     /// Opens the file where it is to go on, or its first piece.
-    async fn open(
-        &self,
-        access: &Access,
-        begun: Option<&Begun>,
-        part_bytes: u64,
-    ) -> Result<Download, Ended> {
+    async fn open(&self, access: &Access, begun: Option<&Begun>, part_bytes: u64) -> Result<Download, Ended> {
         let (from, version) = match begun {
             Some(begun) => (begun.measured.bytes, begun.version.clone()),
             None => (0, Version::default()),
@@ -310,7 +305,9 @@ impl Transfer<'_> {
         }
         let does_not_fit = |length: u64| length.div_ceil(begun.plan.part_bytes) > MAX_PARTS;
         if begun.version.length.is_some_and(does_not_fit) {
-            return Err(Ended::UploadLost("the file has grown beyond the parts it was planned in".to_owned()));
+            return Err(Ended::UploadLost(
+                "the file has grown beyond the parts it was planned in".to_owned(),
+            ));
         }
         if let Some(length) = begun.version.length {
             finish::check_size(self.context, self.work.file.announced_bytes, length, self.checkpoint).await?;
@@ -400,7 +397,8 @@ impl Transfer<'_> {
 
     /// Whether what has been fetched is fit to be archived.
     async fn judge(&mut self, measured: &Measured) -> Result<(), Ended> {
-        finish::check_size(self.context, self.work.file.announced_bytes, measured.bytes, self.checkpoint).await?;
+        finish::check_size(self.context, self.work.file.announced_bytes, measured.bytes, self.checkpoint)
+            .await?;
         let Some(doubt) = finish::doubt(&self.work.file, measured) else {
             self.checkpoint.doubt = None;
             return Ok(());
