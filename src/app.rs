@@ -26,6 +26,7 @@ use crate::http::webhook::Receiver;
 use crate::jobs::Jobs;
 use crate::jobs::buffers::Buffers;
 use crate::jobs::throttle::Throttle;
+use crate::scheduler::janitor;
 use crate::store::{self, SharedStore, StoreError};
 use crate::worker::{Board, Pool, sweeper};
 use crate::zoom::api::{Api, ApiSetupError};
@@ -45,7 +46,7 @@ pub enum Role {
     Receiver,
     /// Works through the queue.
     Worker,
-    /// Returns the jobs of workers that are gone.
+    /// Returns the jobs of workers that are gone, and gives up uploads that nobody goes on with.
     Scheduler,
 }
 
@@ -200,6 +201,12 @@ impl App {
                 stop.clone(),
             );
             service.tasks.spawn(sweep);
+            service.tasks.spawn(janitor::run(
+                Arc::clone(&self.store),
+                Arc::clone(&self.archive),
+                self.config.transfer.leftover_age(),
+                stop.clone(),
+            ));
         }
         let door =
             PrivateDoor { metrics, store: Arc::clone(&self.store), admin_token: self.admin_token.clone() };

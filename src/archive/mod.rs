@@ -195,7 +195,8 @@ pub trait Archive: Send + Sync + 'static {
     /// an upload began, a directory from when it was last written to. At most [`MOST_UNFINISHED`] in one call; ask
     /// again when they are gone.
     ///
-    /// MinIO lists the uploads of a whole key only, so that none are found there; it drops them itself after a day.
+    /// MinIO lists either all uploads of a bucket or those of one key: below a prefix none are found there. It drops
+    /// them itself after a day.
     ///
     /// # Errors
     /// [`ArchiveError::Refused`] where the store cannot list them.

@@ -30,6 +30,8 @@ pub struct TransferConfig {
     pub max_bytes_per_sec: u64,
     /// Seconds for which a fresh token may take to be used: one that expires sooner is renewed first.
     pub token_margin_secs: u64,
+    /// Seconds until a file that Zoom still works on is asked for again.
+    pub processing_secs: u64,
     /// Hours after which an unfinished upload that no transfer goes on with is given up.
     pub leftover_hours: u64,
     /// Milliseconds between the last archived file and the manifest.
@@ -47,6 +49,18 @@ impl TransferConfig {
     #[must_use]
     pub fn token_margin(&self) -> Duration {
         Duration::from_secs(self.token_margin_secs)
+    }
+
+    /// Rest before a file that Zoom still works on is asked for again.
+    #[must_use]
+    pub fn processing_rest(&self) -> Duration {
+        Duration::from_secs(self.processing_secs)
+    }
+
+    /// Age at which an unfinished upload that no transfer goes on with is given up.
+    #[must_use]
+    pub fn leftover_age(&self) -> Duration {
+        Duration::from_secs(self.leftover_hours.saturating_mul(3600))
     }
 
     /// Rest before a manifest is written.
@@ -74,6 +88,8 @@ impl TransferConfig {
             problems.at_most("transfer.min_bytes_per_sec", self.min_bytes_per_sec, self.max_bytes_per_sec);
         }
         problems.at_most("transfer.token_margin_secs", self.token_margin_secs, LONGEST_SECS);
+        problems.at_least("transfer.processing_secs", self.processing_secs, 1);
+        problems.at_most("transfer.processing_secs", self.processing_secs, LONGEST_SECS);
         problems.at_least("transfer.leftover_hours", self.leftover_hours, 1);
         problems.at_least("transfer.stall_secs", self.stall_secs, 1);
         problems.at_most("transfer.stall_secs", self.stall_secs, LONGEST_SECS);

@@ -162,11 +162,22 @@ pub enum Outcome {
         reason: String,
         /// The earliest sensible time, where the other side named one (`Retry-After`).
         after: Option<Duration>,
+        /// Whether it turned away not this file but the whole Zoom account (429): then the worker begins no other
+        /// transfer of that account until then, or for a rest of its own where no time was named.
+        whole_account: bool,
     },
-    /// Not the job's fault (the archive is away): put back, costs no attempt.
+    /// The archive or the database is away, which is not the job's fault: put back, costs no attempt. The worker
+    /// takes on little until something succeeds again.
     Snooze {
         /// What it waits out, without secrets.
         reason: String,
+    },
+    /// Not yet, though nothing is wrong (Zoom still processes the file): put back for a while, costs no attempt.
+    Later {
+        /// What it waits for, without secrets.
+        reason: String,
+        /// How long.
+        after: Duration,
     },
     /// Cannot go on before something happens.
     Park {
@@ -189,6 +200,14 @@ pub enum Outcome {
     },
     /// Stopped by its worker before it could end; put back at once, costs no attempt.
     Stopped,
+}
+
+impl Outcome {
+    /// A failure that may pass, of which nobody said when.
+    #[must_use]
+    pub fn retry(reason: impl Into<String>) -> Self {
+        Self::Retry { reason: reason.into(), after: None, whole_account: false }
+    }
 }
 
 /// What a finished job writes in the transaction that ends it.

@@ -5,6 +5,7 @@
 //! - [`event`]: one verified delivery and what was read in it
 //! - [`file`]: the states of a file, and the proof that it is archived
 //! - [`job`]: the queue's words: job, lease, checkpoint, outcome, settlement
+//! - [`fact`]: plain facts about a file, for an object's metadata
 //! - [`key`]: where in the archive a file lies
 //! - [`media`]: file types, extensions, media types
 //! - [`origin`]: which origins recordings may be fetched from
@@ -15,6 +16,7 @@
 
 pub mod checksum;
 pub mod event;
+pub mod fact;
 pub mod file;
 pub mod hash;
 pub mod ids;

@@ -128,7 +128,8 @@ impl Mp4 {
     fn update(&mut self, mut bytes: &[u8]) {
         while let (Some(next_box), None, false) = (self.next_box, &self.broken, bytes.is_empty()) {
             if self.position < next_box {
-                let skipped = usize::try_from(next_box - self.position).unwrap_or(usize::MAX).min(bytes.len());
+                let skipped =
+                    usize::try_from(next_box - self.position).unwrap_or(usize::MAX).min(bytes.len());
                 self.position += skipped as u64;
                 bytes = &bytes[skipped..];
                 continue;

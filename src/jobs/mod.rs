@@ -76,7 +76,7 @@ impl From<StoreError> for Outcome {
         match error {
             StoreError::Unavailable(_) => Self::Snooze { reason },
             StoreError::LeaseLost(_) => Self::Stopped,
-            _ => Self::Retry { reason, after: None },
+            _ => Self::retry(reason),
         }
     }
 }
@@ -89,7 +89,7 @@ impl From<ArchiveError> for Outcome {
             ArchiveError::Exists(_) | ArchiveError::Refused(_) => {
                 Self::Park { waits_for: WaitsFor::Person, reason }
             }
-            ArchiveError::NoSuchUpload(_) | ArchiveError::Mismatch(_) => Self::Retry { reason, after: None },
+            ArchiveError::NoSuchUpload(_) | ArchiveError::Mismatch(_) => Self::retry(reason),
         }
     }
 }
@@ -100,8 +100,11 @@ impl From<ApiError> for Outcome {
         match error {
             ApiError::NoCredentials(_) => Self::Park { waits_for: WaitsFor::Token, reason },
             ApiError::NotAllowed(_) => Self::Park { waits_for: WaitsFor::Person, reason },
-            ApiError::Refused { retry_after, .. } => Self::Retry { reason, after: retry_after },
-            ApiError::NotFound(_) | ApiError::Unreachable(_) => Self::Retry { reason, after: None },
+            // The API's limits are those of the account.
+            ApiError::Refused { retry_after, .. } => {
+                Self::Retry { reason, after: retry_after, whole_account: retry_after.is_some() }
+            }
+            ApiError::NotFound(_) | ApiError::Unreachable(_) => Self::retry(reason),
         }
     }
 }
@@ -114,14 +117,16 @@ impl From<DownloadError> for Outcome {
             DownloadError::Expired(_) | DownloadError::NoUrl => {
                 Self::Park { waits_for: WaitsFor::Token, reason }
             }
-            DownloadError::Refused { retry_after, .. } => Self::Retry { reason, after: retry_after },
+            DownloadError::Refused { retry_after, whole_account, .. } => {
+                Self::Retry { reason, after: retry_after, whole_account }
+            }
             DownloadError::NotFound
             | DownloadError::Interrupted(_)
             | DownloadError::Stalled(_)
             | DownloadError::TooSlow { .. }
             | DownloadError::NoRanges(_)
             | DownloadError::BeyondEnd { .. }
-            | DownloadError::Changed(_) => Self::Retry { reason, after: None },
+            | DownloadError::Changed(_) => Self::retry(reason),
         }
     }
 }

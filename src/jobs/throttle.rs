@@ -24,9 +24,11 @@ impl Throttle {
     #[must_use]
     pub fn new(bytes_per_sec: u64) -> Self {
         let units = u32::try_from(bytes_per_sec.div_ceil(UNIT_BYTES)).unwrap_or(u32::MAX);
-        Self(NonZeroU32::new(units).map(|burst| {
-            Arc::new(Limit { limiter: RateLimiter::direct(Quota::per_second(burst)), burst })
-        }))
+        Self(
+            NonZeroU32::new(units).map(|burst| {
+                Arc::new(Limit { limiter: RateLimiter::direct(Quota::per_second(burst)), burst })
+            }),
+        )
     }
 
     /// Waits until `bytes` more may pass; `waiting` is called now and then meanwhile.

@@ -200,6 +200,15 @@ pub trait Store: Send + Sync + 'static {
         limit: u32,
     ) -> Result<Vec<FileRow>, StoreError>;
 
+    /// Which of these uploads, each an id and the key of its object, are ours and of no more use: the key is that
+    /// of one of our files (or empty, where the archive knows by itself that it is ours), no transfer that may
+    /// still run has the upload in its checkpoint, and none runs under the key. Their ids.
+    async fn leftovers(&self, uploads: &[(String, String)]) -> Result<Vec<String>, StoreError>;
+
+    /// Takes the checkpoints of up to `limit` transfers that have been dead or cancelled for that long: what they
+    /// began is given up, and a retry starts over.
+    async fn abandon(&self, older_than: Duration, limit: u32) -> Result<Vec<Value>, StoreError>;
+
     /// How many jobs stand where.
     async fn depth(&self) -> Result<Vec<Depth>, StoreError>;
 

@@ -22,6 +22,12 @@ impl Backoff {
         }
     }
 
+    /// The same, with no rest longer than `longest`.
+    #[must_use]
+    pub fn at_most(self, longest: Duration) -> Self {
+        Self { base: self.base.min(longest), max: self.max.min(longest) }
+    }
+
     /// The longest rest after `failures` failures (the first one is 1): `base * 2^failures`, at most `max`.
     #[must_use]
     pub fn ceiling(self, failures: u32) -> Duration {

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
-use super::pace::{Order, Pacer};
+use super::pace::{Order, Pacer, Step};
 use super::{Board, Runner, run};
 use crate::config::worker::WorkerConfig;
 use crate::domain::job::Job;
@@ -48,9 +48,16 @@ impl Pool {
         let mut outage = 0_u32;
         info!(worker.owner = pool.owner, worker.concurrency = pool.config.concurrency, "worker started");
         while !pool.stop.is_cancelled() {
-            let Some(order) = pacer.order() else {
-                pool.until_stop(pacer.moved()).await;
-                continue;
+            let order = match pacer.step() {
+                Step::Claim(order) => order,
+                Step::Wait => {
+                    pool.until_stop(pacer.moved()).await;
+                    continue;
+                }
+                Step::RestUntil(time) => {
+                    pool.until_stop(tokio::time::sleep_until(time)).await;
+                    continue;
+                }
             };
             let claimed = Instant::now();
             let rest = match pool.claim(&order).await {
@@ -60,7 +67,7 @@ impl Pool {
                     for job in jobs {
                         let (pool, seat) = (Arc::clone(&pool), pacer.seat(job.account.as_deref()));
                         tracker.spawn(async move {
-                            run::run(pool, job, claimed).await;
+                            run::run(pool, job, claimed, seat.witness()).await;
                             drop(seat);
                         });
                     }

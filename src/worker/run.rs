@@ -15,6 +15,7 @@ use tracing::{Instrument, info, info_span, warn};
 
 use super::backoff::Backoff;
 use super::board::{Entry, Progress};
+use super::pace::Witness;
 use super::{Pool, Runner};
 use crate::domain::job::{Cost, Job, Lease, Outcome, Settlement};
 use crate::store::{SharedStore, StoreError};
@@ -31,8 +32,27 @@ pub struct JobContext {
     store: Handle,
     hold: Arc<Hold>,
     progress: Arc<Progress>,
-    headway: Arc<AtomicBool>,
+    headway: Headway,
     stop: CancellationToken,
+}
+
+/// Whether a run has made headway; the first time, the pace is told that archive and database are there.
+#[derive(Debug, Clone)]
+struct Headway {
+    made: Arc<AtomicBool>,
+    witness: Witness,
+}
+
+impl Headway {
+    fn make(&self) {
+        if !self.made.swap(true, Ordering::Relaxed) {
+            self.witness.saw_success();
+        }
+    }
+
+    fn is_made(&self) -> bool {
+        self.made.load(Ordering::Relaxed)
+    }
 }
 
 /// How long a lease is, and when the database last said that it is ours.
@@ -96,7 +116,7 @@ impl JobContext {
     /// See [`Store::checkpoint`](crate::store::Store::checkpoint).
     pub async fn checkpoint(&self, checkpoint: &Value) -> Result<(), StoreError> {
         self.store.0.checkpoint(&self.lease, checkpoint).await?;
-        self.headway.store(true, Ordering::Relaxed);
+        self.headway.make();
         Ok(())
     }
 
@@ -133,23 +153,23 @@ enum Ending {
 }
 
 /// Runs one job, claimed just after `claimed`, to its settlement.
-pub(super) async fn run(pool: Arc<Pool>, job: Job, claimed: Instant) {
+pub(super) async fn run(pool: Arc<Pool>, job: Job, claimed: Instant, witness: Witness) {
     let span = info_span!("job", job.id = %job.lease.job, job.kind = job.task.kind(),
         job.subject = %job.task.subject(), job.lease = job.lease.token);
-    run_in_span(pool, job, claimed).instrument(span).await;
+    run_in_span(pool, job, claimed, witness).instrument(span).await;
 }
 
-async fn run_in_span(pool: Arc<Pool>, mut job: Job, claimed: Instant) {
+async fn run_in_span(pool: Arc<Pool>, mut job: Job, claimed: Instant, witness: Witness) {
     let entry = pool.board.enter(job.lease.job, job.task);
     let stop = CancellationToken::new();
-    let headway = Arc::new(AtomicBool::new(false));
+    let headway = Headway { made: Arc::default(), witness };
     let hold = Arc::new(Hold { length: pool.config.lease(), confirmed: Mutex::new(claimed) });
     let context = JobContext {
         lease: job.lease.clone(),
         store: Handle(Arc::clone(&pool.store)),
         hold: Arc::clone(&hold),
         progress: Arc::clone(&entry.progress),
-        headway: Arc::clone(&headway),
+        headway: headway.clone(),
         stop: stop.clone(),
     };
     let work = guarded(&pool.runner, job.clone(), context);
@@ -171,9 +191,21 @@ async fn run_in_span(pool: Arc<Pool>, mut job: Job, claimed: Instant) {
             }
         }
     };
-    if headway.load(Ordering::Relaxed) {
+    if headway.is_made() {
         // As the checkpoint has written it into the row.
         (job.attempts, job.snoozes) = (0, 0);
+    }
+    match &outcome {
+        Outcome::Done(_) => headway.make(),
+        Outcome::Snooze { .. } => headway.witness.saw_outage(),
+        Outcome::Retry { after, whole_account: true, .. } => {
+            if let Some(account) = &job.account {
+                let rest = Backoff::new(&pool.config).rest(1, *after);
+                info!(zoom.account = account, rest_ms = millis(rest), "Zoom asks the whole account to wait");
+                headway.witness.saw_account_turned_away(account, rest);
+            }
+        }
+        _ => {}
     }
     let settlement = settlement(outcome_label(&outcome), outcome, &job, &pool);
     settle(&pool, &job.lease, &settlement).await;
@@ -188,7 +220,11 @@ fn lease_lost() {
 async fn guarded(runner: &Runner, job: Job, context: JobContext) -> Outcome {
     match AssertUnwindSafe(runner(job, context)).catch_unwind().await {
         Ok(outcome) => outcome,
-        Err(_) => Outcome::Retry { reason: "the job panicked; see the log".to_owned(), after: None },
+        Err(_) => Outcome::Retry {
+            reason: "the job panicked; see the log".to_owned(),
+            after: None,
+            whole_account: false,
+        },
     }
 }
 
@@ -241,6 +277,7 @@ fn outcome_label(outcome: &Outcome) -> &'static str {
         Outcome::Gone { .. } => "gone",
         Outcome::Retry { .. } => "retry",
         Outcome::Snooze { .. } => "snooze",
+        Outcome::Later { .. } => "later",
         Outcome::Park { .. } => "park",
         Outcome::Dead { .. } => "dead",
         Outcome::Stopped => "stopped",
@@ -258,7 +295,7 @@ fn settlement(label: &'static str, outcome: Outcome, job: &Job, pool: &Pool) -> 
             warn!(file.id = %job.task.subject(), reason, "Zoom has the file no more; it cannot be archived");
             Settlement::Gone { reason, next }
         }
-        Outcome::Retry { reason, after } => {
+        Outcome::Retry { reason, after, whole_account: _ } => {
             let attempts = job.attempts + 1;
             if attempts >= pool.config.max_attempts {
                 let reason = format!("{reason} (attempt {attempts} of {attempts})");
@@ -273,6 +310,10 @@ fn settlement(label: &'static str, outcome: Outcome, job: &Job, pool: &Pool) -> 
             let after = backoff.rest(job.snoozes + 1, None);
             info!(reason, after_ms = millis(after), "job put back; not its fault");
             Settlement::Wait { after, reason: Some(reason), cost: Cost::Snooze }
+        }
+        Outcome::Later { reason, after } => {
+            info!(reason, after_ms = millis(after), "job put back; not yet");
+            Settlement::Wait { after, reason: Some(reason), cost: Cost::Nothing }
         }
         Outcome::Park { waits_for, reason } => {
             warn!(reason, waits_for = waits_for.as_str(), "job parked");

@@ -14,9 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::header::{
-    ACCEPT_ENCODING, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_RANGE, LOCATION, RANGE,
-};
+use http::header::{ACCEPT_ENCODING, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_RANGE, LOCATION, RANGE};
 use http::{HeaderMap, StatusCode};
 use reqwest::Response;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
@@ -64,6 +62,8 @@ pub enum DownloadError {
         reason: String,
         /// When Zoom said to come again.
         retry_after: Option<Duration>,
+        /// Whether it is the account that asks too much (429), not this file alone.
+        whole_account: bool,
     },
     /// The connection failed, before or amid the body.
     #[error("connection to Zoom failed: {0}")]
@@ -295,6 +295,7 @@ impl Downloader {
             _ => Err(DownloadError::Refused {
                 reason: format!("Zoom answered {}", status.as_u16()),
                 retry_after: retry_after_secs(response.headers()),
+                whole_account: status == StatusCode::TOO_MANY_REQUESTS,
             }),
         }
     }
@@ -529,7 +530,7 @@ impl Download {
 }
 
 fn refused(reason: String) -> DownloadError {
-    DownloadError::Refused { reason, retry_after: None }
+    DownloadError::Refused { reason, retry_after: None, whole_account: false }
 }
 
 fn redirect_target(from: &Url, headers: &HeaderMap) -> Result<Url, DownloadError> {

@@ -102,6 +102,27 @@ async fn a_404_that_the_api_does_not_confirm_passes() {
 }
 
 #[tokio::test]
+async fn a_file_that_zoom_still_works_on_is_put_back_and_costs_no_attempt() {
+    let scene = Scene::staged(Options::default(), |setup, zoom| {
+        with_credentials(setup, zoom)
+            .env("ZOOM_ARCHIVER_TRANSFER__PROCESSING_SECS", "1")
+            .env("ZOOM_ARCHIVER_WORKER__MAX_ATTEMPTS", "1")
+    })
+    .await;
+    let recording = recording(RecordingKind::VideoSdk);
+    scene.shelve(&recording);
+    let key = &recording.files[0].key;
+    let body = scene.zoom.announce(&recording, EventKind::Recording, Quirks::default());
+    scene.zoom.library().expire_tokens(&recording);
+    scene.zoom.library().set_processing(key, true);
+    assert!(scene.sender.deliver(&body).await.answer.is_accepted());
+    scene.service.log.wait_for(|line| line["reason"] == "Zoom still works on the file").await;
+    scene.zoom.library().set_processing(key, false);
+    archived(&scene, &recording).await;
+    scene.close().await;
+}
+
+#[tokio::test]
 async fn wrong_credentials_park_the_file_and_say_what_to_mend() {
     let scene = Scene::staged(Options::default(), |setup, zoom| {
         with_credentials(setup, zoom).env("ZOOM_VIDEO_SDK_API_SECRET", "another secret")

@@ -15,7 +15,9 @@ use sha2::{Digest, Sha256};
 use zoom_archiver::archive::directory::DirectoryArchive;
 use zoom_archiver::archive::location::S3Location;
 use zoom_archiver::archive::s3::{Access, S3Archive};
-use zoom_archiver::archive::{Archive, ArchiveError, NewObject, Part, SharedArchive, StoredObject, Upload};
+use zoom_archiver::archive::{
+    Archive, ArchiveError, MOST_UNFINISHED, NewObject, Part, SharedArchive, StoredObject, Upload,
+};
 use zoom_archiver::config::archive::{ArchiveConfig, ChecksumMode, S3Config, Switch};
 use zoom_archiver::domain::checksum::{crc64nvme, to_base64};
 use zoom_archiver::domain::file::{Proof, Sha256Digest};
@@ -23,9 +25,10 @@ use zoom_archiver::domain::part::{MIN_PART_BYTES, PartPlan};
 
 use crate::support::s3::{Quirks, S3Server, default_config};
 
-const KEY: &str = "account/video_sdk/2025/11/2025-11-23-Lesson-0a1b2c3d4e5f/101500Z-shared_screen-f00d.mp4";
-const PREFIX: &str = "zoom/";
-const PLAN: PartPlan = PartPlan { part_bytes: MIN_PART_BYTES };
+pub(crate) const KEY: &str =
+    "account/video_sdk/2025/11/2025-11-23-Lesson-0a1b2c3d4e5f/101500Z-shared_screen-f00d.mp4";
+pub(crate) const PREFIX: &str = "zoom/";
+pub(crate) const PLAN: PartPlan = PartPlan { part_bytes: MIN_PART_BYTES };
 
 /// An archive and a way to see behind it.
 struct Bench {
@@ -91,11 +94,11 @@ impl Bench {
     }
 }
 
-fn object(key: &str) -> NewObject {
+pub(crate) fn object(key: &str) -> NewObject {
     NewObject { key: key.to_owned(), content_type: "video/mp4".to_owned(), facts: Vec::new() }
 }
 
-fn proof(bytes: &[u8]) -> Proof {
+pub(crate) fn proof(bytes: &[u8]) -> Proof {
     Proof {
         bytes: bytes.len() as u64,
         sha256: Sha256Digest(Sha256::digest(bytes).into()),
@@ -104,7 +107,7 @@ fn proof(bytes: &[u8]) -> Proof {
 }
 
 /// Bytes that differ from place to place.
-fn content(bytes: usize, seed: u64) -> Bytes {
+pub(crate) fn content(bytes: usize, seed: u64) -> Bytes {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut out = BytesMut::with_capacity(bytes + 8);
     while out.len() < bytes {
@@ -118,7 +121,7 @@ fn content(bytes: usize, seed: u64) -> Bytes {
 }
 
 /// A file of two full parts and a short one.
-fn three_parts() -> Bytes {
+pub(crate) fn three_parts() -> Bytes {
     content(2 * MIN_PART_BYTES as usize + 1000, 7)
 }
 
@@ -127,7 +130,11 @@ fn piece(file: &Bytes, number: u32) -> Bytes {
     file.slice(start..file.len().min(start + MIN_PART_BYTES as usize))
 }
 
-async fn put(archive: &SharedArchive, key: &str, body: &Bytes) -> Result<StoredObject, ArchiveError> {
+pub(crate) async fn put(
+    archive: &SharedArchive,
+    key: &str,
+    body: &Bytes,
+) -> Result<StoredObject, ArchiveError> {
     archive.put(&object(key), body.clone(), &proof(body)).await
 }
 
@@ -141,7 +148,7 @@ async fn put_part(
     archive.put_part(upload, PLAN, number, body, crc64nvme).await
 }
 
-async fn send_parts(archive: &SharedArchive, upload: &Upload, file: &Bytes) -> Vec<Part> {
+pub(crate) async fn send_parts(archive: &SharedArchive, upload: &Upload, file: &Bytes) -> Vec<Part> {
     let mut parts = Vec::new();
     for number in 1..=3 {
         parts.push(put_part(archive, upload, number, piece(file, number)).await.unwrap());
@@ -665,6 +672,25 @@ mod only_directory {
     }
 
     #[tokio::test]
+    async fn of_very_many_unfinished_files_some_thousands_are_found_at_once() {
+        let bench = Bench::directory().await;
+        let staging = root(&bench).join(".staging");
+        for n in 0..MOST_UNFINISHED + 1 {
+            std::fs::write(staging.join(format!("{n:032x}-{n:032x}")), "").unwrap();
+        }
+        let mut left = MOST_UNFINISHED + 1;
+        for expected in [MOST_UNFINISHED, 1, 0] {
+            let found = bench.archive.unfinished(Duration::ZERO).await.unwrap();
+            assert_eq!(found.len(), expected);
+            for found in &found {
+                bench.archive.abort(&found.upload).await.unwrap();
+            }
+            left -= found.len();
+            assert_eq!(std::fs::read_dir(&staging).unwrap().count(), left);
+        }
+    }
+
+    #[tokio::test]
     async fn a_gap_between_short_parts_is_not_completed() {
         let bench = Bench::directory().await;
         let file = content(300, 5);
@@ -782,7 +808,7 @@ mod only_s3 {
         bench.archive.complete(&upload, &[part], &proof(&body)).await.unwrap();
         let Place::S3 { server, bucket } = &bench.place else { panic!("not a store") };
         for key in ["put", "replaced", "parts"] {
-            let kept = server.content_type(bucket, &format!("{PREFIX}{key}")).await;
+            let kept = server.described(bucket, &format!("{PREFIX}{key}")).await.content_type;
             assert_eq!(kept.as_deref(), Some("video/mp4"), "{key}");
         }
     }
@@ -1097,6 +1123,24 @@ mod only_s3 {
         }
         assert_eq!(bench.archive.unfinished(Duration::ZERO).await.unwrap(), []);
         assert_eq!(elsewhere.parts(&foreign, PLAN).await.unwrap(), []);
+    }
+
+    #[tokio::test]
+    async fn unfinished_uploads_of_a_whole_bucket_are_found_and_can_be_given_up() {
+        let server = S3Server::start().await;
+        let bucket = server.create_bucket().await;
+        let archive = server.archive(&bucket, "", &default_config()).await;
+        for key in [KEY, "b"] {
+            let upload = archive.begin(&object(key)).await.unwrap();
+            let found = archive.unfinished(Duration::ZERO).await.unwrap();
+            assert_eq!(found.len(), 1, "{found:?}");
+            assert_eq!((found[0].upload.key.as_str(), &found[0].upload.id), (key, &upload.id));
+            assert!(found[0].age < Duration::from_secs(3600), "{found:?}");
+            assert_eq!(archive.unfinished(Duration::from_secs(3600)).await.unwrap(), []);
+
+            archive.abort(&found[0].upload).await.unwrap();
+            assert_eq!(archive.unfinished(Duration::ZERO).await.unwrap(), []);
+        }
     }
 
     #[tokio::test]

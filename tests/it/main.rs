@@ -2,6 +2,7 @@
 
 mod access;
 mod archive_contract;
+mod archive_options;
 mod chaos;
 mod cli;
 mod demo;
@@ -9,6 +10,7 @@ mod docs;
 mod fault_matrix;
 mod fault_proxy;
 mod interrupted;
+mod janitor;
 mod migrations;
 mod receiver;
 mod scale_out;

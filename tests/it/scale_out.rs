@@ -206,6 +206,50 @@ async fn an_archive_that_is_away_costs_no_attempt() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_archive_that_is_away_does_not_make_every_waiting_job_ask_zoom() {
+    const FILES: u64 = 60;
+    const AT_ONCE: u64 = 8;
+    const TRIES: u64 = 3;
+    let bucket = Bucket::new().await;
+    let upstream = bucket.server.access().endpoint.replace("http://", "");
+    let proxy = FaultProxy::start(upstream).await.unwrap();
+    let endpoint = format!("http://{}", proxy.addr());
+    let scene = Scene::with(|setup| {
+        bucket
+            .point(setup, Some(endpoint))
+            .env("ZOOM_ARCHIVER_WORKER__CONCURRENCY", AT_ONCE.to_string())
+            .env("ZOOM_ARCHIVER_WORKER__RETRY_BASE_MS", "500")
+            .env("ZOOM_ARCHIVER_WORKER__RETRY_MAX_MS", "10000")
+    })
+    .await;
+    proxy.set(Fault::Refuse).await;
+    proxy.drop_all();
+    let files = (0..FILES).map(|number| FakeFile::generated(number, 10_000 + number));
+    let recording = FakeRecording::new(RecordingKind::VideoSdk, 5).with(files);
+    scene.announce(&recording, EventKind::Recording).await;
+    let asked = || -> u64 {
+        let account = |file: &FakeFile| scene.zoom.library().account(&file.key);
+        recording.files.iter().filter_map(account).map(|account| account.requests).sum()
+    };
+    #[expect(clippy::cast_precision_loss, reason = "a small number")]
+    let outages = (AT_ONCE + TRIES) as f64;
+    eventually("the outage is met again and again", || async {
+        (scene.service.metric("zoom_archiver_jobs_total", "snooze").await >= outages).then_some(())
+    })
+    .await;
+    assert!(asked() <= AT_ONCE + TRIES + 1, "Zoom was asked {} times", asked());
+    assert_eq!(scene.service.metric("zoom_archiver_worker_careful", "").await, 1.0);
+
+    proxy.set(Fault::Pass).await;
+    scene.settled().await;
+    let rows = scene.files().await;
+    assert!(rows.iter().all(|row| row.state == FileState::Archived));
+    Place::Bucket(bucket).assert_holds(&rows, &contents(std::slice::from_ref(&recording))).await;
+    assert_eq!(scene.service.metric("zoom_archiver_worker_careful", "").await, 0.0);
+    scene.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn two_gibibytes_stay_within_the_memory_budget() {
     const BYTES: u64 = 2048 * MIB;
     const BUDGET: u64 = 96 * MIB;

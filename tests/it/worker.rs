@@ -1,6 +1,6 @@
 //! The workers, with a scripted job on a real store.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -8,6 +8,7 @@ use futures_util::FutureExt;
 use serde_json::json;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use zoom_archiver::config::worker::WorkerConfig;
 use zoom_archiver::config::{Config, load};
@@ -113,7 +114,7 @@ async fn a_job_is_tried_again_until_its_attempts_are_spent_and_then_it_is_dead_w
     let counted = Arc::clone(&runs);
     let (worker, stop) = bench.work(move |_, _| {
         let run = counted.fetch_add(1, Ordering::SeqCst) + 1;
-        async move { Outcome::Retry { reason: format!("failure {run}"), after: None } }
+        async move { Outcome::Retry { reason: format!("failure {run}"), after: None, whole_account: false } }
     });
     bench.until(JobState::Dead, 1).await;
     stop.cancel();
@@ -136,7 +137,7 @@ async fn a_job_that_fails_again_and_again_but_moves_on_each_time_does_not_die() 
             return Outcome::Park { waits_for: WaitsFor::Person, reason };
         }
         context.checkpoint(&json!({"parts": parts + 1})).await.unwrap();
-        Outcome::Retry { reason: "cut".to_owned(), after: None }
+        Outcome::Retry { reason: "cut".to_owned(), after: None, whole_account: false }
     });
     bench.until(JobState::Parked, 1).await;
     stop.cancel();
@@ -151,7 +152,7 @@ async fn a_job_that_only_remembers_things_dies_of_its_failures() {
     bench.store.record(&session("s", 1)).await.unwrap();
     let (worker, stop) = bench.work(move |job, context| async move {
         context.note(&json!({"seen": job.attempts})).await.unwrap();
-        Outcome::Retry { reason: format!("failure {}", job.attempts), after: None }
+        Outcome::Retry { reason: format!("failure {}", job.attempts), after: None, whole_account: false }
     });
     bench.until(JobState::Dead, 1).await;
     stop.cancel();
@@ -212,6 +213,114 @@ async fn what_is_not_the_jobs_fault_costs_it_no_attempt() {
     stop.cancel();
     worker.await.unwrap();
     assert_eq!(bench.file().await.reason.unwrap(), "0 attempts");
+}
+
+#[tokio::test]
+async fn a_job_that_must_wait_for_zoom_comes_back_later_and_pays_nothing() {
+    let bench = Bench::new().await;
+    bench.store.record(&session("s", 1)).await.unwrap();
+    const REST: Duration = Duration::from_millis(300);
+    let runs = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&runs);
+    let (worker, stop) = bench.work(move |job, _| {
+        runs.lock().unwrap().push(Instant::now());
+        async move {
+            if job.lease.token < 3 {
+                return Outcome::Later { reason: "Zoom still processes it".to_owned(), after: REST };
+            }
+            let reason = format!("{} attempts, {} snoozes", job.attempts, job.snoozes);
+            Outcome::Park { waits_for: WaitsFor::Person, reason }
+        }
+    });
+    bench.until(JobState::Parked, 1).await;
+    stop.cancel();
+    worker.await.unwrap();
+    assert_eq!(bench.file().await.reason.unwrap(), "0 attempts, 0 snoozes");
+    let seen = seen.lock().unwrap();
+    assert_eq!(seen.len(), 3);
+    assert!(seen.windows(2).all(|runs| runs[1] - runs[0] >= REST), "{seen:?}");
+}
+
+#[tokio::test]
+async fn while_the_archive_is_away_jobs_are_tried_one_at_a_time_and_all_are_done_when_it_is_back() {
+    const JOBS: u64 = 40;
+    const AT_ONCE: u32 = 4;
+    let mut bench = Bench::new().await;
+    bench.config.concurrency = AT_ONCE;
+    bench.store.record(&session("s", usize::try_from(JOBS).unwrap())).await.unwrap();
+    let (runs, mut count) = watch::channel(0_u32);
+    let away = Arc::new(AtomicBool::new(true));
+    let is_away = Arc::clone(&away);
+    // Those that began when the outage was known: how many now, how many at most.
+    let trying = Arc::new(Mutex::new((0_u32, 0_u32)));
+    let seen = Arc::clone(&trying);
+    let (worker, stop) = bench.work(move |_, _| {
+        let (away, trying) = (Arc::clone(&is_away), Arc::clone(&trying));
+        runs.send_modify(|runs| *runs += 1);
+        let is_try = *runs.borrow() > AT_ONCE;
+        async move {
+            if !away.load(Ordering::SeqCst) {
+                return Outcome::Done(Box::default());
+            }
+            if is_try {
+                let mut now = trying.lock().unwrap();
+                now.0 += 1;
+                now.1 = now.1.max(now.0);
+            }
+            for _ in 0..10 {
+                tokio::task::yield_now().await;
+            }
+            if is_try {
+                trying.lock().unwrap().0 -= 1;
+            }
+            Outcome::Snooze { reason: "the bucket is away".to_owned() }
+        }
+    });
+    count.wait_for(|runs| *runs > AT_ONCE + 20).await.unwrap();
+    assert_eq!(seen.lock().unwrap().1, 1);
+    away.store(false, Ordering::SeqCst);
+    bench.until(JobState::Done, JOBS).await;
+    stop.cancel();
+    worker.await.unwrap();
+}
+
+#[tokio::test]
+async fn an_account_that_zoom_turned_away_is_left_alone_until_the_time_it_named() {
+    const REST: Duration = Duration::from_secs(1);
+    let mut bench = Bench::new().await;
+    (bench.config.concurrency, bench.config.concurrency_per_account) = (4, 1);
+    bench.store.record(&session_of("busy", "s", 6)).await.unwrap();
+    bench.store.record(&session_of("other", "s", 6)).await.unwrap();
+    let runs = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&runs);
+    let (worker, stop) = bench.work(move |job, _| {
+        let account = job.account.unwrap();
+        let is_first = {
+            let mut runs = runs.lock().unwrap();
+            let is_first = !runs.iter().any(|(known, _)| *known == account);
+            runs.push((account.clone(), Instant::now()));
+            is_first
+        };
+        async move {
+            if account == "busy" && is_first {
+                let reason = "Zoom answered 429".to_owned();
+                return Outcome::Retry { reason, after: Some(REST), whole_account: true };
+            }
+            Outcome::Park { waits_for: WaitsFor::Person, reason: "seen".to_owned() }
+        }
+    });
+    bench.until(JobState::Parked, 12).await;
+    stop.cancel();
+    worker.await.unwrap();
+    let seen = seen.lock().unwrap();
+    let of = |account| seen.iter().filter(move |(known, _)| known == account).map(|(_, began)| *began);
+    let busy: Vec<_> = of("busy").collect();
+    assert_eq!((busy.len(), of("other").count()), (7, 6));
+    assert!(busy[1] - busy[0] >= REST, "{:?}", busy[1] - busy[0]);
+    assert!(
+        of("other").any(|began| busy[0] < began && began < busy[1]),
+        "the other account goes on meanwhile"
+    );
 }
 
 #[tokio::test]

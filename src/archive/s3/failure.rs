@@ -128,6 +128,21 @@ impl Failure {
         (rejects.checksum || rejects.condition || unclear).then_some(rejects)
     }
 
+    /// Code and message in lower case, when the store rejects what the request asks for.
+    pub(super) fn words_of_rejection(&self) -> Option<String> {
+        let rejects = match self.status {
+            Some(501) => true,
+            Some(status @ 400..=499) => !matches!(status, 401 | 403 | 408 | 412 | 425 | 429),
+            _ => false,
+        };
+        rejects.then(|| format!("{} {}", self.code, self.message).to_lowercase())
+    }
+
+    /// Whether the credentials lack a right.
+    pub(super) fn is_denied(&self) -> bool {
+        matches!(self.code.as_str(), "AccessDenied" | "AllAccessDisabled" | "Forbidden")
+    }
+
     fn is_mismatch(&self) -> bool {
         matches!(
             self.code.as_str(),
@@ -143,7 +158,7 @@ impl Failure {
         if self.is_no_such_upload() {
             return ArchiveError::NoSuchUpload(key.to_owned());
         }
-        let text = self.text(bucket, what, key);
+        let text = self.text(bucket, what, key, "");
         if self.is_mismatch() {
             ArchiveError::Mismatch(text)
         } else if self.is_refusal() {
@@ -165,10 +180,12 @@ impl Failure {
         }
     }
 
-    fn text(&self, bucket: &str, what: &str, key: &str) -> String {
+    /// What happened, in words that end with what an operator can do about it, and with `advice`.
+    pub(super) fn text(&self, bucket: &str, what: &str, key: &str, advice: &str) -> String {
         let place = if key.is_empty() { String::new() } else { format!(" {key}") };
         let mut text = format!("bucket {bucket}: cannot {what}{place}: {}", self.code);
-        for more in [self.message.as_str(), self.remedy().unwrap_or_default()] {
+        let remedy = self.remedy().filter(|_| advice.is_empty() || self.is_denied()).unwrap_or_default();
+        for more in [self.message.as_str(), remedy, advice] {
             if !more.is_empty() {
                 text.push_str(": ");
                 text.push_str(more);
@@ -184,7 +201,7 @@ impl Failure {
             "AccessDenied" | "AllAccessDisabled" | "Forbidden" => {
                 "allow s3:ListBucket and s3:ListBucketMultipartUploads on the bucket, s3:GetObject, \
                  s3:PutObject, s3:DeleteObject, s3:AbortMultipartUpload and s3:ListMultipartUploadParts on its \
-                 objects"
+                 objects, and s3:GetObjectVersion and s3:DeleteObjectVersion where it keeps versions"
             }
             "no credentials"
             | "InvalidAccessKeyId"
@@ -199,6 +216,7 @@ impl Failure {
             }
             // HEAD has no body to say more in; AWS answers so to a wrong region and to expired credentials.
             BAD_REQUEST => "check AWS_REGION and the AWS credentials",
+            "InvalidObjectState" => "restore the object first: its storage class cannot be read from",
             "RequestTimeTooSkewed" => "set this machine's clock",
             "SlowDown" | "TooManyRequests" | "ThrottlingException" | "Throttling" => {
                 "the store asks for fewer requests"

@@ -10,6 +10,7 @@
 //! - `algorithm`: checksums as S3 names and writes them
 //! - `ability`: what this store has turned out to be able to do
 //! - `negotiate`: sends a request with less where the store rejects an option
+//! - `options`: what is asked of the store for every object beside its content
 //! - `object`: whole objects
 //! - `multipart`: objects of several parts
 
@@ -20,6 +21,7 @@ mod failure;
 mod multipart;
 mod negotiate;
 mod object;
+mod options;
 
 use std::time::Duration;
 
@@ -27,10 +29,13 @@ use async_trait::async_trait;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::timeout::TimeoutConfig;
 use bytes::Bytes;
+use md5::{Digest, Md5};
 
 use self::ability::Abilities;
+use self::algorithm::Algorithm;
 pub use self::client::Access;
 use self::failure::Failure;
+use self::options::Options;
 use super::location::S3Location;
 use super::review::review_part;
 use super::{Archive, ArchiveError, NewObject, ObjectStream, Part, StoredObject, Unfinished, Upload};
@@ -53,6 +58,7 @@ pub struct S3Archive {
     description: String,
     attempt_timeout: Duration,
     abilities: Abilities,
+    options: Options,
 }
 
 impl S3Archive {
@@ -66,6 +72,7 @@ impl S3Archive {
             description: format!("s3://{}/{}", place.bucket, place.prefix).trim_end_matches('/').to_owned(),
             attempt_timeout: config.attempt_timeout(),
             abilities: Abilities::new(config),
+            options: Options::new(config),
         }
     }
 
@@ -82,7 +89,21 @@ impl S3Archive {
 
     /// The decision in a failure, in words that name the bucket and the key.
     fn decide(&self, what: &str, key: &str, failure: &Failure) -> ArchiveError {
-        failure.decide(&self.bucket, what, key)
+        if let Some(advice) = self.options.rejected(failure) {
+            return ArchiveError::Refused(failure.text(&self.bucket, what, key, &advice));
+        }
+        match self.options.rights() {
+            Some(rights) if failure.is_denied() => {
+                ArchiveError::Unavailable(failure.text(&self.bucket, what, key, &rights))
+            }
+            _ => failure.decide(&self.bucket, what, key),
+        }
+    }
+
+    /// The digest of a body that has no other checksum, where S3 wants one.
+    fn content_md5(&self, body: &[u8], checksum: Option<&(Algorithm, String)>) -> Option<String> {
+        let needed = checksum.is_none() && self.options.need_digest();
+        needed.then(|| data_encoding::BASE64.encode(&Md5::digest(body)))
     }
 }
 

@@ -18,6 +18,7 @@ use super::ability::Asked;
 use super::algorithm::{Algorithm, said, with_checksum};
 use super::failure::Failure;
 use super::object::{Expected, Found};
+use super::options::with_options;
 use super::{S3Archive, SLOWEST_BYTES_PER_SECOND, SLOWEST_COMPLETION_BYTES_PER_SECOND};
 use crate::domain::checksum;
 use crate::domain::file::Proof;
@@ -35,7 +36,7 @@ impl S3Archive {
                 .content_type(&object.content_type)
                 .set_checksum_algorithm(asked.checksum.map(Algorithm::sdk))
                 .set_checksum_type(asked.checksum.map(Algorithm::kind));
-            request.send().await.map_err(Failure::from)
+            with_options!(request, self.options.of_file(object)).send().await.map_err(Failure::from)
         };
         let (begun, asked) = self.negotiate("begin", &object.key, first, send).await?;
         let id = begun.upload_id().ok_or_else(|| {
@@ -86,6 +87,7 @@ impl S3Archive {
             .key(self.full_key(&upload.key))
             .upload_id(&upload.id)
             .part_number(number.cast_signed())
+            .set_content_md5(self.content_md5(&body, checksum.as_ref()))
             .body(ByteStream::from(body));
         with_checksum!(request, checksum)
             .customize()

@@ -68,6 +68,10 @@ impl S3Archive {
                     tokio::time::sleep(CONFLICT_REST * 2u32.pow(conflicts)).await;
                     conflicts += 1;
                 }
+                // The options are not negotiable.
+                Err(failure) if self.options.rejected(&failure).is_some() => {
+                    return Err(self.decide(what, key, &failure));
+                }
                 Err(failure) => match self.abilities.less(asked, &failure) {
                     Some(less) => asked = less,
                     None => return Err(self.decide(what, key, &failure)),

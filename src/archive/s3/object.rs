@@ -11,6 +11,7 @@ use super::super::{ArchiveError, NewObject, ObjectStream, StoredObject};
 use super::ability::Asked;
 use super::algorithm::{Algorithm, Said, said, with_checksum};
 use super::failure::Failure;
+use super::options::{Kept, Wanted, with_options};
 use super::{S3Archive, SLOWEST_BYTES_PER_SECOND};
 use crate::domain::checksum;
 use crate::domain::file::Proof;
@@ -30,6 +31,7 @@ pub(super) struct Found {
     said: Said,
     pub(super) etag: Option<String>,
     version_id: Option<String>,
+    kept: Kept,
 }
 
 impl Found {
@@ -69,21 +71,20 @@ impl S3Archive {
         review_body(&body, proof)?;
         let send = |asked: Asked| {
             let checksum = asked.checksum.map(|algorithm| (algorithm, algorithm.of_whole(&body, proof)));
-            let sent = self.send_object(object, body.clone(), checksum.clone(), asked.condition);
+            let wanted = self.options.of_file(object);
+            let sent = self.send_object(object, wanted, body.clone(), checksum.clone(), asked.condition);
             async move { Ok((sent.await?, checksum)) }
         };
         let first = self.abilities.ask();
         let ((written, checksum), _) = self.create("write", &object.key, first, send).await?;
-        match checksum {
-            // The store has compared what it received with what we sent, and says so: nothing is left to ask.
-            Some((algorithm, value)) if said!(written).get(algorithm) == Some(value.as_str()) => {
-                Ok(stored(&written, proof.bytes))
-            }
-            checksum => {
-                let expected = Expected { proof, checksum, version: written.version_id() };
-                self.review_written(&object.key, &expected).await
-            }
+        let confirms =
+            |(algorithm, value): &(Algorithm, String)| said!(written).get(*algorithm) == Some(value.as_str());
+        // The store has compared what it received with what we sent, and says so: nothing is left to ask.
+        if checksum.as_ref().is_some_and(confirms) && self.options.are_reviewed() {
+            return Ok(stored(&written, proof.bytes));
         }
+        let expected = Expected { proof, checksum, version: written.version_id() };
+        self.review_written(&object.key, &expected).await
     }
 
     /// Writes an object over whatever is there.
@@ -96,7 +97,8 @@ impl S3Archive {
         let first = Asked { condition: false, ..self.abilities.ask() };
         let send = |asked: Asked| {
             let checksum = asked.checksum.map(|algorithm| (algorithm, algorithm.value(&body)));
-            self.send_object(object, body.clone(), checksum, asked.condition)
+            let wanted = self.options.of_manifest(object);
+            self.send_object(object, wanted, body.clone(), checksum, asked.condition)
         };
         let (written, _) = self.negotiate("replace", &object.key, first, send).await?;
         Ok(stored(&written, bytes))
@@ -105,6 +107,7 @@ impl S3Archive {
     async fn send_object(
         &self,
         object: &NewObject,
+        wanted: Wanted,
         body: Bytes,
         checksum: Option<(Algorithm, String)>,
         condition: bool,
@@ -117,8 +120,9 @@ impl S3Archive {
             .key(self.full_key(&object.key))
             .content_type(&object.content_type)
             .set_if_none_match(condition.then(|| "*".to_owned()))
+            .set_content_md5(self.content_md5(&body, checksum.as_ref()))
             .body(ByteStream::from(body));
-        with_checksum!(request, checksum)
+        with_checksum!(with_options!(request, wanted), checksum)
             .customize()
             .config_override(self.patience(bytes, SLOWEST_BYTES_PER_SECOND))
             .send()
@@ -154,6 +158,12 @@ impl S3Archive {
                 said: said!(found),
                 etag: found.e_tag().map(str::to_owned),
                 version_id: found.version_id().map(str::to_owned),
+                kept: Kept {
+                    storage_class: found.storage_class().cloned(),
+                    encryption: found.server_side_encryption().cloned(),
+                    lock_mode: found.object_lock_mode().cloned(),
+                    legal_hold: found.object_lock_legal_hold_status().cloned(),
+                },
             })),
             Err(failure) if failure.is_not_found() => Ok(None),
             Err(failure) => Err(self.decide("look at", key, &failure)),
@@ -170,7 +180,10 @@ impl S3Archive {
             return Err(ArchiveError::Mismatch(format!("{key} was written and is not there")));
         };
         let wrong = self.difference(&found, expected);
-        let Some(wrong) = wrong else { return Ok(found.into_stored()) };
+        let Some(wrong) = wrong else {
+            self.options.review(&found.kept);
+            return Ok(found.into_stored());
+        };
         self.remove(key, expected.version).await.map_err(|error| {
             ArchiveError::Mismatch(format!("{key}: {wrong}; and it could not be removed: {error}"))
         })?;

@@ -2,7 +2,6 @@
 //! and where it cannot be asked the file is parked until an event brings one.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use chrono::TimeDelta;
 use tracing::info;
@@ -16,9 +15,6 @@ use crate::worker::JobContext;
 use crate::zoom::api::ApiError;
 use crate::zoom::download::{DownloadError, Remote};
 use crate::zoom::token;
-
-/// When to ask again for a file that Zoom still works on.
-const PROCESSING_REST: Duration = Duration::from_secs(120);
 
 /// The way to a file.
 pub(super) struct Access {
@@ -70,7 +66,7 @@ pub(super) async fn refresh(
     match listing {
         Listing::Processing => {
             let reason = "Zoom still works on the file".to_owned();
-            return Err(Outcome::Snooze { reason });
+            return Err(Outcome::Later { reason, after: jobs.config.processing_rest() });
         }
         // The recording's fresh token may open what the list leaves out, unless there is no such thing.
         Listing::Missing if matches!(error, DownloadError::NotFound) => {

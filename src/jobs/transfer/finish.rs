@@ -33,7 +33,7 @@ pub(super) async fn check_size(
     checkpoint.odd_size = Some(bytes);
     context.note(&checkpoint.to_value()).await?;
     let reason = format!("Zoom announced {announced} bytes and delivers {bytes}; asking once more");
-    Err(Outcome::Retry { reason, after: None }.into())
+    Err(Outcome::retry(reason).into())
 }
 
 /// What speaks against the content of a file, if anything: it has not the shape of its type, or not the digest
@@ -63,7 +63,7 @@ pub(super) async fn adopt(
     };
     let Some(there) = jobs.archive.inspect(key).await? else {
         let reason = format!("the object under {key} has come and gone");
-        return Err(Outcome::Retry { reason, after: None });
+        return Err(Outcome::retry(reason));
     };
     if there.bytes != proof.bytes {
         return Err(foreign(&format!("{} bytes, not {}", there.bytes, proof.bytes)));

@@ -74,11 +74,8 @@ struct Reading {
 impl Lane {
     /// A lane that begins with a download that is open already.
     pub(super) fn new(source: Arc<Source>, first: Option<Download>) -> Self {
-        let reading = first.map(|download| Reading {
-            position: download.offset(),
-            download,
-            rest: Bytes::new(),
-        });
+        let reading =
+            first.map(|download| Reading { position: download.offset(), download, rest: Bytes::new() });
         Self { source, reading }
     }
 
@@ -174,8 +171,5 @@ impl Lane {
 
 /// Whether another connection may help.
 fn is_interruption(error: &DownloadError) -> bool {
-    matches!(
-        error,
-        DownloadError::Interrupted(_) | DownloadError::Stalled(_) | DownloadError::TooSlow { .. }
-    )
+    matches!(error, DownloadError::Interrupted(_) | DownloadError::Stalled(_) | DownloadError::TooSlow { .. })
 }

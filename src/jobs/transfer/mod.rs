@@ -20,6 +20,7 @@ mod resume;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use serde_json::Value;
 use tracing::info;
 
 use self::access::Access;
@@ -29,8 +30,9 @@ use self::pipeline::{Pipeline, Ready};
 use self::resume::Left;
 use super::Jobs;
 use super::buffers::{Buffer, Buffers};
-use crate::archive::{ArchiveError, NewObject, Part, StoredObject};
+use crate::archive::{ArchiveError, NewObject, Part, StoredObject, Upload};
 use crate::config::transfer::TransferConfig;
+use crate::domain::fact::facts;
 use crate::domain::file::{FileState, Proof};
 use crate::domain::ids::FileId;
 use crate::domain::job::{Job, Outcome, WaitsFor};
@@ -40,6 +42,12 @@ use crate::domain::part::{MAX_PARTS, PartPlan};
 use crate::store::{StoreError, TransferWork};
 use crate::worker::JobContext;
 use crate::zoom::download::{Download, DownloadError, Piece, Version};
+
+/// The upload that the checkpoint of a transfer names, if any.
+#[must_use]
+pub fn upload_in(checkpoint: &Value) -> Option<Upload> {
+    TransferCheckpoint::read(Some(checkpoint)).upload.map(|begun| begun.upload)
+}
 
 /// Times that one run lets Zoom send the file from its start again.
 const MAX_RESTARTS: usize = 3;
@@ -141,12 +149,12 @@ async fn carry(jobs: &Jobs, file: FileId, job: &Job, context: &JobContext) -> Re
             // Not parked: what would wake it has just come, and did not help.
             Ended::Zoom(error @ (DownloadError::Expired(_) | DownloadError::NoUrl)) if is_fresh => {
                 let reason = format!("{error}, although it has just given one");
-                return Err(Outcome::Retry { reason, after: None });
+                return Err(Outcome::retry(reason));
             }
             Ended::Zoom(error) => return Err(error.into()),
             Ended::UploadLost(reason) => return Err(transfer.start_over(reason).await?),
             // `run` has dealt with it.
-            Ended::FromStart(_) => return Err(Outcome::Retry { reason: "the file begins again".to_owned(), after: None }),
+            Ended::FromStart(_) => return Err(Outcome::retry("the file begins again".to_owned())),
             Ended::Otherwise(outcome) => return Err(outcome),
         }
     }
@@ -233,12 +241,7 @@ impl Transfer<'_> {
     }
 
     /// Opens the file where it is to go on, or its first piece.
-    async fn open(
-        &self,
-        access: &Access,
-        begun: Option<&Begun>,
-        part_bytes: u64,
-    ) -> Result<Download, Ended> {
+    async fn open(&self, access: &Access, begun: Option<&Begun>, part_bytes: u64) -> Result<Download, Ended> {
         let (from, version) = match begun {
             Some(begun) => (begun.measured.bytes, begun.version.clone()),
             None => (0, Version::default()),
@@ -302,7 +305,9 @@ impl Transfer<'_> {
         }
         let does_not_fit = |length: u64| length.div_ceil(begun.plan.part_bytes) > MAX_PARTS;
         if begun.version.length.is_some_and(does_not_fit) {
-            return Err(Ended::UploadLost("the file has grown beyond the parts it was planned in".to_owned()));
+            return Err(Ended::UploadLost(
+                "the file has grown beyond the parts it was planned in".to_owned(),
+            ));
         }
         if let Some(length) = begun.version.length {
             finish::check_size(self.context, self.work.file.announced_bytes, length, self.checkpoint).await?;
@@ -392,7 +397,8 @@ impl Transfer<'_> {
 
     /// Whether what has been fetched is fit to be archived.
     async fn judge(&mut self, measured: &Measured) -> Result<(), Ended> {
-        finish::check_size(self.context, self.work.file.announced_bytes, measured.bytes, self.checkpoint).await?;
+        finish::check_size(self.context, self.work.file.announced_bytes, measured.bytes, self.checkpoint)
+            .await?;
         let Some(doubt) = finish::doubt(&self.work.file, measured) else {
             self.checkpoint.doubt = None;
             return Ok(());
@@ -406,14 +412,14 @@ impl Transfer<'_> {
         }
         self.context.note(&self.checkpoint.to_value()).await?;
         let reason = format!("{doubt}; asking for the file once more");
-        Err(Outcome::Retry { reason, after: None }.into())
+        Err(Outcome::retry(reason).into())
     }
 
     /// The upload is of no use any more: the next run begins another one.
     async fn start_over(&mut self, reason: String) -> Result<Outcome, Outcome> {
         self.checkpoint.upload = None;
         self.context.note(&self.checkpoint.to_value()).await?;
-        Ok(Outcome::Retry { reason: format!("{reason}; the file starts over"), after: None })
+        Ok(Outcome::retry(format!("{reason}; the file starts over")))
     }
 
     fn object(&self, first_bytes: &[u8]) -> NewObject {
@@ -421,26 +427,9 @@ impl Transfer<'_> {
         NewObject {
             key: self.key.to_owned(),
             content_type: content_type(&file.extension, first_bytes).to_owned(),
-            facts: facts(self.work),
+            facts: facts(&self.work.recording, &self.work.file),
         }
     }
-}
-
-/// What is known of a file, for the object's own metadata.
-fn facts(work: &TransferWork) -> Vec<(String, String)> {
-    let identity = &work.recording.identity;
-    [
-        ("account", Some(identity.account_id.clone())),
-        ("kind", Some(identity.kind.to_string())),
-        ("instance", Some(identity.instance_id.clone())),
-        ("topic", work.recording.topic.clone()),
-        ("start", work.file.recording_start.or(work.recording.start_time).map(|time| time.to_rfc3339())),
-        ("file", Some(work.file.identity.name.clone())),
-        ("type", Some(work.file.identity.recording_type.clone())),
-    ]
-    .into_iter()
-    .filter_map(|(name, value)| Some((name.to_owned(), value.filter(|value| !value.is_empty())?)))
-    .collect()
 }
 
 /// The length to expect, and parts that fit into our memory. A length that is merely announced and that no such

@@ -288,5 +288,5 @@ async fn save(context: &JobContext, checkpoint: serde_json::Value) -> Result<(),
 }
 
 fn panicked(error: JoinError) -> Ended {
-    Ended::Otherwise(Outcome::Retry { reason: format!("carrying a part failed: {error}"), after: None })
+    Ended::Otherwise(Outcome::retry(format!("carrying a part failed: {error}")))
 }

@@ -143,6 +143,14 @@ impl Store for PostgresStore {
         bounded(read::files(&self.pool, states, after, limit)).await
     }
 
+    async fn leftovers(&self, uploads: &[(String, String)]) -> Result<Vec<String>, StoreError> {
+        bounded(queue::leftovers(&self.pool, uploads)).await
+    }
+
+    async fn abandon(&self, older_than: Duration, limit: u32) -> Result<Vec<Value>, StoreError> {
+        bounded(queue::abandon(&self.pool, older_than, limit)).await
+    }
+
     async fn depth(&self) -> Result<Vec<Depth>, StoreError> {
         bounded(read::depth(&self.pool)).await
     }

@@ -307,3 +307,56 @@ FROM job WHERE files.id = job.subject AND files.state IN ('parked', 'dead', 'gon
     .await?;
     Ok(result.rows_affected() == 1)
 }
+
+/// Uploads of ours that no transfer goes on with. Where a checkpoint names its upload: `jobs/transfer/checkpoint.rs`.
+pub(super) async fn leftovers(
+    pool: &PgPool,
+    uploads: &[(String, String)],
+) -> Result<Vec<String>, StoreError> {
+    let (ids, keys): (Vec<&str>, Vec<&str>) = uploads.iter().map(|(id, key)| (&**id, &**key)).unzip();
+    Ok(sqlx::query_scalar(
+        "
+SELECT upload.id FROM unnest($1::text[], $2::text[]) AS upload (id, key)
+WHERE (upload.key = '' OR EXISTS (SELECT 1 FROM files WHERE files.object_key = upload.key))
+    AND NOT EXISTS (
+        SELECT 1 FROM jobs
+        WHERE jobs.state IN ('waiting', 'running', 'parked')
+            AND jobs.checkpoint #>> '{upload,upload,id}' = upload.id
+    )
+    AND NOT EXISTS (
+        SELECT 1 FROM files JOIN jobs ON jobs.kind = 'transfer' AND jobs.subject = files.id
+        WHERE files.object_key = upload.key AND jobs.state = 'running'
+    )",
+    )
+    .bind(ids)
+    .bind(keys)
+    .fetch_all(pool)
+    .await?)
+}
+
+/// Takes the checkpoints of transfers that nobody has wanted again for long.
+pub(super) async fn abandon(
+    pool: &PgPool,
+    older_than: Duration,
+    limit: u32,
+) -> Result<Vec<Value>, StoreError> {
+    let taken: Vec<Json<Value>> = sqlx::query_scalar(
+        "
+WITH old AS MATERIALIZED (
+    SELECT id, checkpoint FROM jobs
+    WHERE state IN ('dead', 'cancelled') AND checkpoint IS NOT NULL
+        AND finished_at <= now() - $1 * interval '1 millisecond'
+    ORDER BY id
+    LIMIT $2
+    FOR UPDATE SKIP LOCKED
+)
+UPDATE jobs SET checkpoint = NULL, updated_at = now()
+FROM old WHERE jobs.id = old.id
+RETURNING old.checkpoint",
+    )
+    .bind(millis(older_than))
+    .bind(i64::from(limit))
+    .fetch_all(pool)
+    .await?;
+    Ok(taken.into_iter().map(|checkpoint| checkpoint.0).collect())
+}

@@ -218,6 +218,17 @@ impl Store for SqliteStore {
         read::files(&self.readers, states, after, limit).await
     }
 
+    async fn leftovers(&self, uploads: &[(String, String)]) -> Result<Vec<String>, StoreError> {
+        read::leftovers(&self.readers, uploads).await
+    }
+
+    async fn abandon(&self, older_than: Duration, limit: u32) -> Result<Vec<Value>, StoreError> {
+        self.write(move |transaction| {
+            Box::pin(async move { queue::abandon(transaction, older_than, limit).await })
+        })
+        .await
+    }
+
     async fn depth(&self) -> Result<Vec<Depth>, StoreError> {
         read::depth(&self.readers).await
     }

@@ -383,3 +383,30 @@ pub(super) async fn retry(db: &mut SqliteConnection, file: FileId) -> Result<boo
     .await?;
     Ok(true)
 }
+
+/// Takes the checkpoints of transfers that nobody has wanted again for long.
+pub(super) async fn abandon(
+    db: &mut SqliteConnection,
+    older_than: Duration,
+    limit: u32,
+) -> Result<Vec<Value>, StoreError> {
+    let now = now(db).await?;
+    let old: Vec<(Uuid, Json<Value>)> = sqlx::query_as(
+        "SELECT id, checkpoint FROM jobs
+         WHERE state IN ('dead', 'cancelled') AND checkpoint IS NOT NULL AND finished_at <= $1 - $2
+         ORDER BY id LIMIT $3",
+    )
+    .bind(now)
+    .bind(millis(older_than))
+    .bind(i64::from(limit))
+    .fetch_all(&mut *db)
+    .await?;
+    for (id, _) in &old {
+        sqlx::query("UPDATE jobs SET checkpoint = NULL, updated_at = $2 WHERE id = $1")
+            .bind(id)
+            .bind(now)
+            .execute(&mut *db)
+            .await?;
+    }
+    Ok(old.into_iter().map(|(_, checkpoint)| checkpoint.0).collect())
+}

@@ -77,6 +77,32 @@ pub(super) async fn files(
     files.into_iter().map(FileRecord::read).collect()
 }
 
+/// Uploads of ours that no transfer goes on with. Where a checkpoint names its upload: `jobs/transfer/checkpoint.rs`.
+pub(super) async fn leftovers(
+    pool: &SqlitePool,
+    uploads: &[(String, String)],
+) -> Result<Vec<String>, StoreError> {
+    Ok(sqlx::query_scalar(
+        "WITH upload AS MATERIALIZED (
+            SELECT json_extract(value, '$[0]') AS id, json_extract(value, '$[1]') AS key FROM json_each($1)
+         )
+         SELECT upload.id FROM upload
+         WHERE (upload.key = '' OR EXISTS (SELECT 1 FROM files WHERE files.object_key = upload.key))
+            AND NOT EXISTS (
+                SELECT 1 FROM jobs
+                WHERE jobs.state IN ('waiting', 'running', 'parked')
+                    AND json_extract(jobs.checkpoint, '$.upload.upload.id') = upload.id
+            )
+            AND NOT EXISTS (
+                SELECT 1 FROM files JOIN jobs ON jobs.kind = 'transfer' AND jobs.subject = files.id
+                WHERE files.object_key = upload.key AND jobs.state = 'running'
+            )",
+    )
+    .bind(Json(uploads))
+    .fetch_all(pool)
+    .await?)
+}
+
 /// How many jobs stand where.
 pub(super) async fn depth(pool: &SqlitePool) -> Result<Vec<Depth>, StoreError> {
     let now: i64 = sqlx::query_scalar(NOW).fetch_one(pool).await?;

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::SystemTime;
 
 use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region};
+use aws_sdk_s3::operation::head_object::HeadObjectOutput as HeadObject;
 use bytes::{Bytes, BytesMut};
 use futures_util::TryStreamExt;
 use hyper::service::{Service, service_fn};
@@ -24,7 +25,7 @@ use uuid::Uuid;
 use zoom_archiver::archive::SharedArchive;
 use zoom_archiver::archive::location::S3Location;
 use zoom_archiver::archive::s3::{Access, S3Archive};
-use zoom_archiver::config::archive::{ChecksumMode, S3Config, Switch};
+use zoom_archiver::config::archive::S3Config;
 use zoom_archiver::domain::checksum;
 
 const IN_PROCESS_KEY: &str = "test-access-key";
@@ -32,13 +33,8 @@ const IN_PROCESS_SECRET: &str = "test-secret-key";
 
 /// The settings that `config/default.toml` has, with less patience.
 pub(crate) fn default_config() -> S3Config {
-    S3Config {
-        checksum: ChecksumMode::Auto,
-        conditional_create: Switch::Auto,
-        path_style: Switch::Auto,
-        attempt_timeout_ms: 20_000,
-        max_attempts: 3,
-    }
+    let defaults = zoom_archiver::config::load::load(None, &BTreeMap::new()).unwrap();
+    S3Config { attempt_timeout_ms: 20_000, ..defaults.archive.s3 }
 }
 
 /// A running S3 server.
@@ -52,6 +48,11 @@ pub(crate) struct S3Server {
 impl S3Server {
     /// The server that `TEST_S3_ENDPOINT` names, else one in this process.
     pub(crate) async fn start() -> Self {
+        Self::start_or(Quirks::default()).await
+    }
+
+    /// The same, with what the one in this process lacks.
+    pub(crate) async fn start_or(quirks: Quirks) -> Self {
         match std::env::var("TEST_S3_ENDPOINT") {
             Ok(endpoint) => {
                 let variable =
@@ -66,7 +67,7 @@ impl S3Server {
                     !required.split(',').any(|name| name.trim() == "minio"),
                     "TEST_REQUIRE names minio, but TEST_S3_ENDPOINT is not set"
                 );
-                Self::in_process(Quirks::default()).await
+                Self::in_process(quirks).await
             }
         }
     }
@@ -124,10 +125,29 @@ impl S3Server {
         &self.access
     }
 
+    /// A server that encrypts, and the name of a key that it has: the one of [`start`](Self::start) when
+    /// `TEST_S3_KMS_KEY_ID` names a key of it, or when it is in this process; else one in this process.
+    pub(crate) async fn start_with_encryption() -> (Self, String) {
+        match std::env::var("TEST_S3_KMS_KEY_ID") {
+            Ok(key) => (Self::start().await, key),
+            Err(_) => (Self::in_process(Quirks::default()).await, "any-key".to_owned()),
+        }
+    }
+
     /// Makes a bucket that nobody else uses.
     pub(crate) async fn create_bucket(&self) -> String {
+        self.make_bucket(false).await
+    }
+
+    /// The same with Object Lock, hence with versions.
+    pub(crate) async fn create_bucket_with_locks(&self) -> String {
+        self.make_bucket(true).await
+    }
+
+    async fn make_bucket(&self, locks: bool) -> String {
         let bucket = format!("test-{}", Uuid::now_v7().simple());
-        self.client.create_bucket().bucket(&bucket).send().await.unwrap();
+        let request = self.client.create_bucket().bucket(&bucket).object_lock_enabled_for_bucket(locks);
+        request.send().await.unwrap();
         bucket
     }
 
@@ -161,7 +181,13 @@ impl S3Server {
 
     /// The raw bytes under a full key; `None` when there is nothing.
     pub(crate) async fn bytes(&self, bucket: &str, key: &str) -> Option<Bytes> {
-        let found = self.client.get_object().bucket(bucket).key(key).send().await;
+        self.bytes_of(bucket, key, None).await
+    }
+
+    /// The raw bytes of one version of it.
+    pub(crate) async fn bytes_of(&self, bucket: &str, key: &str, version: Option<&str>) -> Option<Bytes> {
+        let version = version.map(str::to_owned);
+        let found = self.client.get_object().bucket(bucket).key(key).set_version_id(version).send().await;
         match found {
             Ok(found) => Some(found.body.collect().await.unwrap().into_bytes()),
             Err(error) if error.as_service_error().is_some_and(|error| error.is_no_such_key()) => None,
@@ -169,9 +195,22 @@ impl S3Server {
         }
     }
 
-    /// The media type of the object under a full key.
-    pub(crate) async fn content_type(&self, bucket: &str, key: &str) -> Option<String> {
-        self.client.head_object().bucket(bucket).key(key).send().await.unwrap().content_type
+    /// All that the store says of the object under a full key.
+    pub(crate) async fn described(&self, bucket: &str, key: &str) -> HeadObject {
+        self.client.head_object().bucket(bucket).key(key).send().await.unwrap()
+    }
+
+    /// The tags of the object under a full key, in order of their keys.
+    pub(crate) async fn tags(&self, bucket: &str, key: &str) -> Vec<(String, String)> {
+        let kept = self.client.get_object_tagging().bucket(bucket).key(key).send().await.unwrap();
+        let mut tags: Vec<_> = kept.tag_set.into_iter().map(|tag| (tag.key, tag.value)).collect();
+        tags.sort();
+        tags
+    }
+
+    /// Tries to remove one version for good; whether the store did it.
+    pub(crate) async fn removes(&self, bucket: &str, key: &str, version: &str) -> bool {
+        self.client.delete_object().bucket(bucket).key(key).version_id(version).send().await.is_ok()
     }
 
     /// How many requests of this kind the in-process server has had.
@@ -232,10 +271,96 @@ pub(crate) struct Quirks {
     pub(crate) answers: Option<S3ErrorCode>,
     /// Uploads or parts on one page of a listing; 0 for no limit.
     pub(crate) per_page: usize,
+    /// Options that it has not got.
+    pub(crate) lacks: &'static [Lack],
     /// Answers 501 to listings of uploads.
     pub(crate) lists_no_uploads: bool,
     /// What was asked.
     pub(crate) counts: Counts,
+}
+
+/// An option that a store has not got, and how one that lacks it says so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lack {
+    /// Amazon S3, for a class that it does not know.
+    StorageClass,
+    /// MinIO without a key server.
+    Encryption,
+    /// Amazon S3, for a key that is not there.
+    KmsKey,
+    /// Cloudflare R2.
+    Tags,
+    /// Any, for more than it takes.
+    Metadata,
+}
+
+impl Lack {
+    fn error(self) -> S3Error {
+        match self {
+            Self::StorageClass => {
+                s3_error!(InvalidStorageClass, "The storage class you specified is not valid")
+            }
+            Self::Encryption => {
+                s3_error!(NotImplemented, "Server side encryption specified but KMS is not configured")
+            }
+            Self::KmsKey => {
+                let code = S3ErrorCode::from_bytes(b"KMS.NotFoundException").unwrap();
+                let mut error = S3Error::with_message(code, "Key 'arn:aws:kms:::key/none' does not exist");
+                error.set_status_code(http::StatusCode::BAD_REQUEST);
+                error
+            }
+            Self::Tags => {
+                s3_error!(NotImplemented, "Header 'x-amz-tagging' with value 'a=b' not implemented")
+            }
+            Self::Metadata => {
+                s3_error!(MetadataTooLarge, "Your metadata headers exceed the maximum allowed metadata size")
+            }
+        }
+    }
+}
+
+/// What a writer asks for beside the content.
+#[derive(Debug, Clone)]
+struct Options {
+    storage_class: Option<StorageClass>,
+    encryption: Option<ServerSideEncryption>,
+    kms_key_id: Option<String>,
+    tagging: Option<String>,
+    metadata: Option<Metadata>,
+    lock_mode: Option<ObjectLockMode>,
+    retain_until: Option<Timestamp>,
+    legal_hold: Option<ObjectLockLegalHoldStatus>,
+}
+
+macro_rules! options {
+    ($input:expr) => {
+        Options {
+            storage_class: $input.storage_class.clone(),
+            encryption: $input.server_side_encryption.clone(),
+            kms_key_id: $input.ssekms_key_id.clone(),
+            tagging: $input.tagging.clone(),
+            metadata: $input.metadata.clone(),
+            lock_mode: $input.object_lock_mode.clone(),
+            retain_until: $input.object_lock_retain_until_date.clone(),
+            legal_hold: $input.object_lock_legal_hold_status.clone(),
+        }
+    };
+}
+
+impl Options {
+    fn locks(&self) -> bool {
+        self.lock_mode.is_some() || self.legal_hold.is_some()
+    }
+
+    fn asks_for(&self, lack: Lack) -> bool {
+        match lack {
+            Lack::StorageClass => self.storage_class.is_some(),
+            Lack::Encryption => self.encryption.is_some(),
+            Lack::KmsKey => self.kms_key_id.is_some(),
+            Lack::Tags => self.tagging.is_some(),
+            Lack::Metadata => self.metadata.is_some(),
+        }
+    }
 }
 
 /// Takes one of `left`, if there is one.
@@ -253,6 +378,40 @@ struct Memory {
 struct Bucket {
     objects: BTreeMap<String, Stored>,
     uploads: BTreeMap<String, Unfinished>,
+    /// Whether it has Object Lock, hence versions.
+    locks: bool,
+    /// All versions, by key and id.
+    versions: BTreeMap<(String, String), Stored>,
+}
+
+impl Bucket {
+    fn accepts(&self, options: &Options) -> S3Result<()> {
+        if options.locks() && !self.locks {
+            return Err(s3_error!(InvalidRequest, "Bucket is missing Object Lock Configuration"));
+        }
+        Ok(())
+    }
+
+    /// Makes an object appear; its version id, where there are versions.
+    fn keep(&mut self, key: String, mut stored: Stored) -> Option<String> {
+        stored.version = self.locks.then(|| Uuid::now_v7().to_string());
+        if let Some(version) = &stored.version {
+            self.versions.insert((key.clone(), version.clone()), stored.clone());
+        }
+        let version = stored.version.clone();
+        self.objects.insert(key, stored);
+        version
+    }
+
+    fn find(&self, key: &str, version: Option<&String>) -> S3Result<&Stored> {
+        match version {
+            None => self.objects.get(key).ok_or_else(|| s3_error!(NoSuchKey)),
+            Some(version) => {
+                let version = self.versions.get(&(key.to_owned(), version.clone()));
+                version.ok_or_else(|| s3_error!(NoSuchVersion))
+            }
+        }
+    }
 }
 
 #[derive(Clone)]
@@ -261,6 +420,8 @@ struct Stored {
     etag: String,
     content_type: Option<String>,
     sums: Sums,
+    options: Options,
+    version: Option<String>,
 }
 
 struct Unfinished {
@@ -268,7 +429,14 @@ struct Unfinished {
     began: SystemTime,
     content_type: Option<String>,
     algorithm: Option<String>,
-    parts: BTreeMap<i32, Stored>,
+    options: Options,
+    parts: BTreeMap<i32, SentPart>,
+}
+
+struct SentPart {
+    body: Bytes,
+    etag: String,
+    sums: Sums,
 }
 
 /// Checksums as they were sent or are kept.
@@ -312,7 +480,7 @@ impl Sums {
     }
 
     /// Of an object of these parts: over the whole for CRC-64, over the parts' checksums for the others.
-    fn of_parts(algorithm: &str, body: &[u8], parts: &[&Stored]) -> Self {
+    fn of_parts(algorithm: &str, body: &[u8], parts: &[&SentPart]) -> Self {
         let raw: Vec<u8> = parts
             .iter()
             .filter_map(|part| part.sums.get(algorithm))
@@ -385,6 +553,28 @@ impl Memory {
         Ok(conditional)
     }
 
+    fn accept_options(&self, options: &Options) -> S3Result<()> {
+        match self.quirks.lacks.iter().find(|lack| options.asks_for(**lack)) {
+            Some(lack) => Err(lack.error()),
+            None => Ok(()),
+        }
+    }
+
+    /// Amazon S3 wants a digest of whatever is locked.
+    fn accept_digest(options: &Options, md5: Option<&String>, sums: &Sums, body: &[u8]) -> S3Result<()> {
+        if md5.is_some_and(|md5| *md5 != base64(&Md5::digest(body))) {
+            return Err(s3_error!(BadDigest, "the Content-MD5 did not match"));
+        }
+        if options.locks() && md5.is_none() && !sums.any() {
+            return Err(s3_error!(
+                InvalidRequest,
+                "Content-MD5 OR x-amz-checksum- HTTP header is required for Put Object requests with Object \
+                 Lock parameters"
+            ));
+        }
+        Ok(())
+    }
+
     /// What becomes of a body on its way to the disk.
     fn written(&self, body: Bytes) -> Bytes {
         let mut body = body.to_vec();
@@ -399,7 +589,7 @@ impl Memory {
 
     /// Whether a completion names the checksums of a part as they are. Of one that is kept over the whole object,
     /// those of the parts may be left out.
-    fn agrees(&self, named: &Sums, part: &Stored, upload: &Unfinished) -> bool {
+    fn agrees(&self, named: &Sums, part: &SentPart, upload: &Unfinished) -> bool {
         let over_whole = upload.algorithm.as_deref() == Some("CRC64NVME");
         *named == part.sums || (over_whole && !named.any())
     }
@@ -426,7 +616,8 @@ impl S3 for Memory {
         &self,
         req: S3Request<CreateBucketInput>,
     ) -> S3Result<S3Response<CreateBucketOutput>> {
-        self.kept().entry(req.input.bucket).or_default();
+        let locks = req.input.object_lock_enabled_for_bucket.unwrap_or_default();
+        self.kept().entry(req.input.bucket).or_default().locks = locks;
         Ok(S3Response::new(CreateBucketOutput::default()))
     }
 
@@ -454,14 +645,17 @@ impl S3 for Memory {
         let sent = sums!(input);
         self.accept_checksum(sent.any())?;
         let conditional = self.accept_condition(&input.if_none_match)?;
+        let options = options!(input);
+        self.accept_options(&options)?;
         let body = collect(input.body).await?;
         if !self.quirks.ignores_checksums && sent != sent.over(&body) {
             return Err(s3_error!(BadDigest, "the checksum did not match"));
         }
+        Self::accept_digest(&options, input.content_md5.as_ref(), &sent, &body)?;
         let body = self.written(body);
         let sums = self.kept_sums(sent.over(&body));
         let etag = md5_hex(&body);
-        let output = PutObjectOutput {
+        let mut output = PutObjectOutput {
             e_tag: Some(ETag::Strong(etag.clone())),
             checksum_crc64nvme: sums.crc64nvme.clone(),
             checksum_crc32c: sums.crc32c.clone(),
@@ -472,7 +666,10 @@ impl S3 for Memory {
             if conditional && bucket.objects.contains_key(&input.key) {
                 return Err(s3_error!(PreconditionFailed, "there is an object"));
             }
-            bucket.objects.insert(input.key, Stored { body, etag, content_type: input.content_type, sums });
+            bucket.accepts(&options)?;
+            let content_type = input.content_type;
+            output.version_id =
+                bucket.keep(input.key, Stored { body, etag, content_type, sums, options, version: None });
             Ok(S3Response::new(output))
         })
     }
@@ -481,7 +678,7 @@ impl S3 for Memory {
         self.quirks.counts.heads.fetch_add(1, Ordering::SeqCst);
         self.answer()?;
         self.with(&req.input.bucket, |bucket| {
-            let found = bucket.objects.get(&req.input.key).ok_or_else(|| s3_error!(NoSuchKey))?;
+            let found = bucket.find(&req.input.key, req.input.version_id.as_ref())?;
             let sums = match req.input.checksum_mode {
                 Some(_) => found.sums.clone(),
                 None => Sums::default(),
@@ -493,6 +690,14 @@ impl S3 for Memory {
                 checksum_crc64nvme: sums.crc64nvme,
                 checksum_crc32c: sums.crc32c,
                 checksum_sha256: sums.sha256,
+                version_id: found.version.clone(),
+                storage_class: found.options.storage_class.clone(),
+                server_side_encryption: found.options.encryption.clone(),
+                ssekms_key_id: found.options.kms_key_id.clone(),
+                metadata: found.options.metadata.clone(),
+                object_lock_mode: found.options.lock_mode.clone(),
+                object_lock_retain_until_date: found.options.retain_until.clone(),
+                object_lock_legal_hold_status: found.options.legal_hold.clone(),
                 ..HeadObjectOutput::default()
             }))
         })
@@ -501,7 +706,7 @@ impl S3 for Memory {
     async fn get_object(&self, req: S3Request<GetObjectInput>) -> S3Result<S3Response<GetObjectOutput>> {
         self.answer()?;
         self.with(&req.input.bucket, |bucket| {
-            let found = bucket.objects.get(&req.input.key).ok_or_else(|| s3_error!(NoSuchKey))?;
+            let found = bucket.find(&req.input.key, req.input.version_id.as_ref())?;
             Ok(S3Response::new(GetObjectOutput {
                 content_length: Some(found.body.len() as i64),
                 content_type: found.content_type.clone(),
@@ -515,9 +720,35 @@ impl S3 for Memory {
         &self,
         req: S3Request<DeleteObjectInput>,
     ) -> S3Result<S3Response<DeleteObjectOutput>> {
+        let (key, version) = (req.input.key, req.input.version_id);
         self.with(&req.input.bucket, |bucket| {
-            bucket.objects.remove(&req.input.key);
-            Ok(S3Response::new(DeleteObjectOutput::default()))
+            let removed = Ok(S3Response::new(DeleteObjectOutput::default()));
+            let Some(version) = version else {
+                bucket.objects.remove(&key);
+                return removed;
+            };
+            if bucket.find(&key, Some(&version))?.options.locks() {
+                return Err(s3_error!(AccessDenied, "it is locked"));
+            }
+            bucket.versions.remove(&(key.clone(), version.clone()));
+            if bucket.objects.get(&key).and_then(|found| found.version.as_ref()) == Some(&version) {
+                bucket.objects.remove(&key);
+            }
+            removed
+        })
+    }
+
+    async fn get_object_tagging(
+        &self,
+        req: S3Request<GetObjectTaggingInput>,
+    ) -> S3Result<S3Response<GetObjectTaggingOutput>> {
+        self.with(&req.input.bucket, |bucket| {
+            let found = bucket.find(&req.input.key, None)?;
+            let tagging = found.options.tagging.as_deref().unwrap_or_default();
+            let tags = url::form_urlencoded::parse(tagging.as_bytes())
+                .map(|(key, value)| Tag { key: Some(key.into()), value: Some(value.into()) });
+            let tag_set = tags.collect();
+            Ok(S3Response::new(GetObjectTaggingOutput { tag_set, version_id: None }))
         })
     }
 
@@ -528,15 +759,19 @@ impl S3 for Memory {
         let input = req.input;
         self.answer()?;
         self.accept_checksum(input.checksum_algorithm.is_some())?;
+        let options = options!(input);
+        self.accept_options(&options)?;
         let id = Uuid::now_v7().to_string();
         let begun = Unfinished {
             key: input.key,
             began: SystemTime::now(),
             content_type: input.content_type,
             algorithm: input.checksum_algorithm.map(|name| name.as_str().to_owned()),
+            options,
             parts: BTreeMap::new(),
         };
         self.with(&input.bucket, |bucket| {
+            bucket.accepts(&begun.options)?;
             bucket.uploads.insert(id.clone(), begun);
             let output =
                 CreateMultipartUploadOutput { upload_id: Some(id), ..CreateMultipartUploadOutput::default() };
@@ -554,10 +789,11 @@ impl S3 for Memory {
             return Err(s3_error!(BadDigest, "the checksum did not match"));
         }
         let etag = md5_hex(&body);
-        let part = Stored { sums: self.kept_sums(sent), body, etag: etag.clone(), content_type: None };
+        let kept = self.kept_sums(sent.clone());
         self.with(&input.bucket, |bucket| {
             let upload = bucket.uploads.get_mut(&input.upload_id).ok_or_else(|| s3_error!(NoSuchUpload))?;
-            upload.parts.insert(input.part_number, part);
+            Self::accept_digest(&upload.options, input.content_md5.as_ref(), &sent, &body)?;
+            upload.parts.insert(input.part_number, SentPart { body, etag: etag.clone(), sums: kept });
             let output = UploadPartOutput { e_tag: Some(ETag::Strong(etag)), ..UploadPartOutput::default() };
             Ok(S3Response::new(output))
         })
@@ -613,13 +849,13 @@ impl S3 for Memory {
                 .iter()
                 .map(|named| {
                     let part = upload.parts.get(&named.part_number.unwrap_or_default());
-                    let same = |part: &&Stored| {
+                    let same = |part: &&SentPart| {
                         named.e_tag.as_ref().map(ETag::value) == Some(part.etag.as_str())
                             && (self.quirks.ignores_checksums || self.agrees(&sums!(named), part, upload))
                     };
                     part.filter(same).ok_or_else(|| s3_error!(InvalidPart, "not the part that was sent"))
                 })
-                .collect::<S3Result<Vec<&Stored>>>()?;
+                .collect::<S3Result<Vec<&SentPart>>>()?;
             let body: Vec<u8> = parts.iter().flat_map(|part| part.body.iter().copied()).collect();
             let body = Bytes::from(body);
             if !self.quirks.ignores_checksums && whole != whole.over(&body) {
@@ -631,11 +867,13 @@ impl S3 for Memory {
             let etag = format!("{}-{}", md5_hex(&digests), parts.len());
             let content_type = upload.content_type.clone();
             let sums = self.kept_sums(sums.unwrap_or_default());
-            let stored = Stored { body, etag: etag.clone(), content_type, sums };
+            let options = upload.options.clone();
+            let stored = Stored { body, etag: etag.clone(), content_type, sums, options, version: None };
             bucket.uploads.remove(&input.upload_id);
-            bucket.objects.insert(input.key, stored);
+            let version_id = bucket.keep(input.key, stored);
             Ok(CompleteMultipartUploadOutput {
                 e_tag: Some(ETag::Strong(etag)),
+                version_id,
                 ..CompleteMultipartUploadOutput::default()
             })
         })?;

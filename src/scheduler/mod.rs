@@ -1,0 +1,7 @@
+//! What must be put right again and again, by period: idempotent, without input, any number of them at once.
+//!
+//! - [`janitor`]: gives up unfinished uploads that no transfer goes on with
+//!
+//! (The sweeper, which returns expired leases, lives with the leases in `worker`.)
+
+pub mod janitor;
