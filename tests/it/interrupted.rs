@@ -9,10 +9,10 @@ use serde_json::Value;
 use zoom_archiver::domain::file::{FileRow, FileState};
 use zoom_archiver::domain::recording::RecordingKind;
 use zoom_archiver::simulator::events::{EventKind, Quirks};
-use zoom_archiver::simulator::{Content, FakeFile, FakeRecording, Options};
+use zoom_archiver::simulator::{Content, FakeFile, FakeRecording, Fault, Options, When};
 use zoom_archiver::store::SharedStore;
 
-use crate::support::fault_proxy::{Fault, FaultProxy};
+use crate::support::fault_proxy::{self, FaultProxy};
 use crate::support::place::Place;
 use crate::support::scene::{open_store, patient_sender_to, until_settled, until_zoom};
 use crate::support::service::{Service, Setup, eventually};
@@ -24,8 +24,8 @@ const PART: u64 = 5 * MIB;
 const FILE: u64 = 6 * PART + PART / 2 + 7;
 /// Bytes after which something happens: beginning anew would cost more than any interruption may.
 const MIDWAY: u64 = 4 * PART + PART / 2;
-/// How fast each answer of Zoom's comes: slow enough for something to happen midway, and for the network to hold
-/// next to nothing of what counts as served.
+/// How fast each answer of Zoom's comes: so slowly that the network holds next to nothing of what counts as served,
+/// and that who wakes up finds another one at work.
 const BYTES_PER_SEC: u64 = 10 * MIB;
 /// What the network may hold for a process that sleeps: the buffers of a connection at both ends, which the kernel
 /// lets grow to 4 and 6 MiB.
@@ -41,12 +41,18 @@ struct Transfer {
 }
 
 impl Transfer {
-    /// Sets the scene; the file is announced, and nobody works yet.
+    /// Sets the scene; the file is announced, and nobody works yet. The first connection that comes so far is held
+    /// midway, so that there is time to do something.
     async fn stage(place: Place, ranges: u64) -> Self {
-        Self::at_speed(place, ranges, Some(BYTES_PER_SEC)).await
+        Self::set(place, ranges, Some(BYTES_PER_SEC), Some(Fault::StallAt { position: MIDWAY })).await
     }
 
-    async fn at_speed(place: Place, ranges: u64, bytes_per_sec: Option<u64>) -> Self {
+    /// The same, with nothing that holds it.
+    async fn flowing(place: Place, ranges: u64, bytes_per_sec: Option<u64>) -> Self {
+        Self::set(place, ranges, bytes_per_sec, None).await
+    }
+
+    async fn set(place: Place, ranges: u64, bytes_per_sec: Option<u64>, fault: Option<Fault>) -> Self {
         let mut split = Split::stage(place, Options { bytes_per_sec, ..Options::default() }).await;
         let parts = ranges.max(2);
         split.base = split
@@ -54,12 +60,17 @@ impl Transfer {
             .env("ZOOM_ARCHIVER_TRANSFER__PART_BYTES", PART.to_string())
             .env("ZOOM_ARCHIVER_TRANSFER__PARTS_IN_FLIGHT", parts.to_string())
             .env("ZOOM_ARCHIVER_TRANSFER__RANGES_IN_FLIGHT", ranges.to_string())
-            .env("ZOOM_ARCHIVER_TRANSFER__STALL_SECS", "10")
+            // Longer than anything takes that is done midway.
+            .env("ZOOM_ARCHIVER_TRANSFER__STALL_SECS", "60")
             .env("ZOOM_ARCHIVER_STORE__ACQUIRE_TIMEOUT_MS", "20000");
         let receiver = split.base.clone().roles("receiver,scheduler").start().await;
         let store = open_store(&split.database.url).await;
         let file = FakeFile::generated(31, FILE);
         let recording = FakeRecording::new(RecordingKind::VideoSdk, 31).with([file]);
+        split.zoom.library().add(&recording);
+        if let Some(fault) = fault {
+            split.zoom.library().inject(&recording.files[0].key, fault, When::First(1));
+        }
         let body = split.zoom.announce(&recording, EventKind::Recording, Quirks::default());
         assert!(patient_sender_to(&receiver).deliver(&body).await.answer.is_accepted());
         Self { split, store, receiver, recording, parts }
@@ -193,7 +204,7 @@ async fn content_that_was_replaced_meanwhile_is_archived_whole(place: Place, ran
 
 /// Answers that have begun bring the old content to their end, so either of the two may arrive.
 async fn content_that_changes_while_it_is_fetched_is_never_mixed(place: Place, ranges: u64) {
-    let transfer = Transfer::stage(place, ranges).await;
+    let transfer = Transfer::flowing(place, ranges, Some(BYTES_PER_SEC)).await;
     let worker = transfer.patient_worker().start().await;
     transfer.is_midway().await;
     transfer.split.zoom.library().replace_content(transfer.key_at_zoom(), other_content());
@@ -208,7 +219,7 @@ async fn a_worker_that_slept_past_its_lease_does_not_disturb_its_heir(place: Pla
     let transfer = Transfer::stage(place, ranges).await;
     let sleeper = transfer.worker().start().await;
     transfer.is_midway().await;
-    sleeper.signal(Signal::SIGSTOP);
+    transfer.split.database.put_to_sleep(&sleeper).await;
     let requests = || transfer.split.zoom.library().account(transfer.key_at_zoom()).unwrap().requests;
     let before = requests();
     let heir = transfer.worker().start().await;
@@ -301,8 +312,8 @@ fn through(setup: Setup, proxy: &FaultProxy) -> Setup {
 async fn a_completion_whose_answer_is_lost_is_one_object() {
     for times in [1, 3] {
         let (place, proxy) = proxied_bucket().await;
-        let transfer = Transfer::at_speed(place, 1, None).await;
-        proxy.set(Fault::LoseReply { to: "<CompleteMultipartUpload", times }).await;
+        let transfer = Transfer::flowing(place, 1, None).await;
+        proxy.set(fault_proxy::Fault::LoseReply { to: "<CompleteMultipartUpload", times }).await;
         let worker = through(transfer.worker(), &proxy).start().await;
         proxy.struck(times).await;
         transfer.arrives(transfer.content()).await;
@@ -315,14 +326,14 @@ async fn a_completion_whose_answer_is_lost_is_one_object() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_completion_that_comes_too_late_changes_nothing() {
     let (place, proxy) = proxied_bucket().await;
-    let transfer = Transfer::at_speed(place, 1, None).await;
-    proxy.set(Fault::Hold { to: "<CompleteMultipartUpload", times: 1 }).await;
+    let transfer = Transfer::flowing(place, 1, None).await;
+    proxy.set(fault_proxy::Fault::Hold { to: "<CompleteMultipartUpload", times: 1 }).await;
     let late = through(transfer.worker(), &proxy).start().await;
     proxy.struck(1).await;
-    late.signal(Signal::SIGSTOP);
+    transfer.split.database.put_to_sleep(&late).await;
     let heir = transfer.worker().start().await;
     let before = transfer.arrives(transfer.content()).await;
-    proxy.set(Fault::Pass).await;
+    proxy.set(fault_proxy::Fault::Pass).await;
     late.signal(Signal::SIGCONT);
     says_that_its_lease_is_lost(&late).await;
     let after = transfer.arrives(transfer.content()).await;

@@ -130,7 +130,7 @@ async fn a_worker_that_slept_past_its_lease_writes_nothing_more() {
         (jobs_in(&store, JobState::Running).await > 0).then_some(())
     })
     .await;
-    sleeper.signal(Signal::SIGSTOP);
+    database.put_to_sleep(&sleeper).await;
     let heir = base.clone().roles("worker").start().await;
     until_settled(&store).await;
     let archived = all_files(&store).await;

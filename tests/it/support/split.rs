@@ -1,6 +1,11 @@
 //! Several processes that share a database, an archive and a fake Zoom.
 
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
 use secrecy::ExposeSecret;
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{ConnectOptions, Connection, Executor};
 use zoom_archiver::domain::file::FileRow;
 use zoom_archiver::domain::job::JobState;
 use zoom_archiver::simulator::{FakeZoom, Options};
@@ -8,7 +13,7 @@ use zoom_archiver::store::SharedStore;
 
 use super::place::Place;
 use super::postgres::PostgresDatabase;
-use super::service::Setup;
+use super::service::{Service, Setup};
 
 /// A database that several processes share: PostgreSQL where there is one, else one SQLite file.
 pub(crate) struct Shared {
@@ -48,6 +53,30 @@ impl Split {
             .env("ZOOM_ARCHIVER_ZOOM__DOWNLOAD_HOSTS", zoom.origin());
         let base = place.point(base);
         Self { database, place, zoom, base, _data: data }
+    }
+}
+
+impl Shared {
+    /// Puts a process that works on it to sleep, at a moment at which it does not hold SQLite's only write lock: else
+    /// nobody could work on, and that is no news. (PostgreSQL locks no more than rows.)
+    pub(crate) async fn put_to_sleep(&self, worker: &Service) {
+        loop {
+            worker.signal(Signal::SIGSTOP);
+            if self.can_be_written().await {
+                return;
+            }
+            worker.signal(Signal::SIGCONT);
+        }
+    }
+
+    async fn can_be_written(&self) -> bool {
+        let Some(path) = self.url.strip_prefix("sqlite:") else { return true };
+        // Others hold the lock for a moment only.
+        let options = SqliteConnectOptions::new().filename(path).busy_timeout(Duration::from_millis(500));
+        let mut connection = options.connect().await.expect("the file opens");
+        let locked = connection.execute("BEGIN IMMEDIATE").await.is_err();
+        connection.close().await.expect("the file closes");
+        !locked
     }
 }
 
