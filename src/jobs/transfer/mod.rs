@@ -211,7 +211,7 @@ impl Transfer<'_> {
     }
 
     async fn go(&mut self, access: &Access, opened: Option<Download>) -> Result<Carried, Ended> {
-        let left = resume::look(self.jobs, self.job, self.key, self.checkpoint).await?;
+        let left = resume::look(self.jobs, self.job, self.context, self.key, self.checkpoint).await?;
         let (begun, held) = match left {
             Left::Nothing => (None, BTreeMap::new()),
             Left::Upload(begun, held) if begun.measured.whole => {
