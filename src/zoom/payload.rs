@@ -379,6 +379,48 @@ mod tests {
         assert_eq!(announced(&body("8")).recording.identity.account_id, UNKNOWN_ACCOUNT);
     }
 
+    const ANSWER: &str = r#"{"session_id":"another","account_id":"another","session_name":"Weekly","type":5,
+        "download_access_token":"t0p-secret","recording_files":[{"id":"a","status":"processing",
+        "file_type":"MP4","recording_type":"shared_screen","recording_start":"2026-01-02T03:05:05Z",
+        "download_url":"https://zoom.us/rec/webhook_download/signed?x=1"},null],
+        "participant_audio_files":[{"id":"b","file_type":"M4A"}]}"#;
+
+    fn answered(answer: &str) -> Result<(Announcement, Vec<u8>), String> {
+        let asked = announced(&session("[]")).recording.identity;
+        read_answer(&asked, serde_json::from_str(answer).unwrap())
+    }
+
+    #[test]
+    fn an_answer_is_about_the_recording_that_was_asked_about_whatever_it_says_or_leaves_out() {
+        let asked = announced(&session("[]")).recording.identity;
+        assert_eq!(answered(ANSWER).unwrap().0.recording.identity, asked);
+        assert_eq!(answered(r#"{"recording_files":[]}"#).unwrap().0.recording.identity, asked);
+        for odd in ["{}", "[]", "7", r#"{"code":1,"message":"x"}"#] {
+            assert!(answered(odd).is_err(), "{odd}");
+        }
+    }
+
+    #[test]
+    fn a_file_of_an_answer_is_the_file_of_the_event_with_a_fresh_token_and_a_status() {
+        let (answer, _) = answered(ANSWER).unwrap();
+        let event = announced(&session(&format!("[{MP4}]")));
+        let file = |name: &str| answer.files.iter().find(|file| file.identity.name == name).unwrap();
+        assert_eq!(file("a").identity, event.files[0].identity);
+        assert_eq!(file("a").metadata["status"], "processing");
+        assert_eq!(file("b").identity.collection, "participant_audio_files");
+        assert!(answer.files.iter().all(|file| file.download_token.is_some()));
+        assert_eq!((answer.files.len(), answer.odd.len()), (2, 1));
+    }
+
+    #[test]
+    fn nothing_that_is_kept_of_an_answer_holds_a_secret() {
+        let (answer, body) = answered(ANSWER).unwrap();
+        let kept = format!("{answer:?} {}", String::from_utf8(body).unwrap());
+        for secret in ["t0p-secret", "webhook_download"] {
+            assert!(!kept.contains(secret), "{secret} in {kept}");
+        }
+    }
+
     #[test]
     fn other_events_are_named_and_unreadable_ones_say_why() {
         assert!(matches!(read(br#"{"event":"session.started"}"#),

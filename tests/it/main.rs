@@ -19,3 +19,4 @@ mod store_contract;
 mod support;
 mod transfer;
 mod worker;
+mod zoom_api;

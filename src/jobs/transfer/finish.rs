@@ -16,6 +16,11 @@ use crate::worker::JobContext;
 /// archived files").
 const ANNOUNCED_SHA256: &str = "encryption_fingerprint";
 
+/// Whether a size is neither the announced one nor one that an earlier run has seen too.
+pub(super) fn is_odd(announced: Option<u64>, bytes: u64, checkpoint: &TransferCheckpoint) -> bool {
+    announced.is_some_and(|announced| announced != bytes) && checkpoint.odd_size != Some(bytes)
+}
+
 /// A size other than the announced one is noted, and the file asked for once more; seen again, it is believed, and
 /// the file will be marked.
 pub(super) async fn check_size(
@@ -24,16 +29,14 @@ pub(super) async fn check_size(
     bytes: u64,
     checkpoint: &mut TransferCheckpoint,
 ) -> Result<(), Ended> {
-    let Some(announced) = announced.filter(|announced| *announced != bytes) else {
-        return Ok(());
-    };
-    if checkpoint.odd_size == Some(bytes) {
+    if !is_odd(announced, bytes, checkpoint) {
         return Ok(());
     }
     checkpoint.odd_size = Some(bytes);
     context.note(&checkpoint.to_value()).await?;
-    let reason = format!("Zoom announced {announced} bytes and delivers {bytes}; asking once more");
-    Err(Outcome::retry(reason).into())
+    let announced = announced.unwrap_or_default();
+    Err(Outcome::retry(format!("Zoom announced {announced} bytes and delivers {bytes}; asking once more"))
+        .into())
 }
 
 /// What speaks against the content of a file, if anything: it has not the shape of its type, or not the digest

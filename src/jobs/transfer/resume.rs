@@ -2,6 +2,7 @@
 //! really holds.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use tracing::{info, warn};
 
@@ -10,7 +11,11 @@ use super::Ended;
 use super::checkpoint::{Begun, Tags, TransferCheckpoint};
 use crate::archive::{ArchiveError, Part};
 use crate::domain::job::{Job, Outcome};
+use crate::worker::JobContext;
 use crate::zoom::download::Version;
+
+/// How often a run that waits for the archive says that it lives.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(1);
 
 /// What is there to go on with.
 pub(super) enum Left {
@@ -26,6 +31,7 @@ pub(super) enum Left {
 pub(super) async fn look(
     jobs: &Jobs,
     job: &Job,
+    context: &JobContext,
     key: &str,
     checkpoint: &mut TransferCheckpoint,
 ) -> Result<Left, Ended> {
@@ -37,7 +43,9 @@ pub(super) async fn look(
         }
         return Ok(Left::Nothing);
     };
-    let parts = match jobs.archive.parts(&begun.upload, begun.plan).await {
+    // A directory reads back what it holds, which may take its time.
+    let parts = alive_while(context, jobs.archive.parts(&begun.upload, begun.plan)).await;
+    let parts = match parts {
         Ok(parts) => parts,
         Err(ArchiveError::NoSuchUpload(_)) => {
             checkpoint.upload = None;
@@ -64,6 +72,17 @@ pub(super) async fn look(
         begun.rewind(Version::default());
     }
     Ok(Left::Upload(begun, parts))
+}
+
+/// Waits for something of ours, with a sign of life now and then.
+async fn alive_while<T>(context: &JobContext, work: impl Future<Output = T>) -> T {
+    tokio::pin!(work);
+    loop {
+        match tokio::time::timeout(SIGN_OF_LIFE, &mut work).await {
+            Ok(done) => return done,
+            Err(_) => context.alive(),
+        }
+    }
 }
 
 /// Whether the archive holds, without a gap, the very parts that have been measured.

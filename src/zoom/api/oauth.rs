@@ -113,3 +113,40 @@ impl AccessTokens {
 fn is_token(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::load::{self, Environment};
+    use crate::simulator::ledger::Endpoint;
+    use crate::simulator::{FakeZoom, Options, credentials};
+
+    fn after(secs: i64) -> Clock {
+        Clock::Fixed(DateTime::from_timestamp(1_700_000_000 + secs, 0).unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_token_is_kept_until_a_minute_before_it_expires() {
+        let zoom = FakeZoom::start(Options::default()).await.unwrap();
+        let config = load::load(None, &Environment::new()).unwrap();
+        let clients = Clients::new(&config.zoom, |builder| builder).unwrap();
+        let credentials = OAuthCredentials {
+            account_id: credentials::ACCOUNT_ID.to_owned(),
+            client_id: credentials::CLIENT_ID.into(),
+            client_secret: credentials::CLIENT_SECRET.into(),
+        };
+        let tokens = AccessTokens::new(credentials, &zoom.oauth_base_url().parse().unwrap());
+        for (secs, number) in [(0, 1), (1, 1), (3539, 1), (3540, 2), (3541, 2)] {
+            assert_eq!(tokens.current(&clients, after(secs)).await.unwrap().number, number, "after {secs} s");
+        }
+        assert_eq!(zoom.library().api_calls(Endpoint::AccessToken), 2);
+    }
+
+    #[test]
+    fn what_may_not_stand_in_a_header_is_no_token() {
+        assert!(is_token("eyJ.a-b_c.d"));
+        for odd in ["", "a b", "a\r\nx: y", "\u{e9}"] {
+            assert!(!is_token(odd), "{odd:?}");
+        }
+    }
+}

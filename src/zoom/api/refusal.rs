@@ -167,3 +167,111 @@ fn retry_after(headers: &HeaderMap, now: DateTime<Utc>) -> Option<Duration> {
     };
     retry_after_secs(headers).or_else(moment).map(|rest| rest.min(MAX_RETRY_AFTER))
 }
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+    use serde_json::json;
+
+    use super::*;
+
+    fn now() -> DateTime<Utc> {
+        DateTime::from_timestamp(1_700_000_000, 0).unwrap()
+    }
+
+    fn refusal(status: u16, body: Value) -> Refusal {
+        Refusal::new(StatusCode::from_u16(status).unwrap(), &HeaderMap::new(), Some(&body), now())
+    }
+
+    fn meetings(status: u16, code: i64) -> ApiError {
+        refusal(status, json!({ "code": code, "message": "words" })).into_error(Product::Meetings)
+    }
+
+    #[test]
+    fn only_a_404_with_the_right_code_says_that_a_recording_is_not_there() {
+        assert!(matches!(meetings(404, 3301), ApiError::NotFound(_)));
+        assert!(matches!(meetings(404, 3001), ApiError::NotFound(_)));
+        // The same code in a 200, a 404 of somebody else's, and one about the user: no reason to give a file up.
+        assert!(matches!(meetings(200, 3301), ApiError::Refused { .. }));
+        assert!(matches!(meetings(404, 2300), ApiError::Refused { .. }));
+        assert!(matches!(meetings(404, 1001), ApiError::NotAllowed(_)));
+        let page = Refusal::new(StatusCode::NOT_FOUND, &HeaderMap::new(), None, now());
+        let told = page.into_error(Product::Meetings);
+        assert!(
+            matches!(&told, ApiError::Refused { reason, .. } if reason.contains("zoom.api_base_url")),
+            "{told}"
+        );
+    }
+
+    #[test]
+    fn a_missing_scope_is_named_whatever_status_and_code_it_comes_with() {
+        for (status, code) in [(400, 4711), (401, 4711), (400, 104), (400, 4700)] {
+            let body =
+                json!({ "code": code, "message": "Invalid access token, does not contain scopes:[x:y]." });
+            let refusal = refusal(status, body);
+            assert!(!refusal.is_about_the_token(), "a fresh token has the same scopes");
+            let told = refusal.into_error(Product::Meetings);
+            assert!(
+                matches!(&told, ApiError::NotAllowed(words) if words.contains(MEETINGS_SCOPE)
+                    && words.contains("[x:y]")),
+                "{told}"
+            );
+        }
+    }
+
+    #[test]
+    fn credentials_that_are_wrong_are_for_a_person_and_named_by_their_variables() {
+        for (status, code) in [(401, 124), (400, 200), (200, 200), (403, 1), (400, 1010)] {
+            for (product, variable) in
+                [(Product::VideoSdk, "ZOOM_VIDEO_SDK_API_SECRET"), (Product::Meetings, "ZOOM_CLIENT_ID")]
+            {
+                let told = refusal(status, json!({ "code": code, "message": "no" })).into_error(product);
+                assert!(
+                    matches!(&told, ApiError::NotAllowed(words) if words.contains(variable)),
+                    "{status} {code}: {told}"
+                );
+            }
+        }
+        let told = refusal(400, json!({ "reason": "Invalid client_id", "error": "invalid_client" }));
+        let told = told.into_token_error().to_string();
+        assert!(told.contains("ZOOM_CLIENT_SECRET") && told.contains("Invalid client_id"), "{told}");
+    }
+
+    #[test]
+    fn trouble_at_zoom_passes() {
+        for (status, code) in [(429, 429), (500, 0), (503, 0), (302, 0), (200, 300), (400, 300)] {
+            assert!(matches!(meetings(status, code), ApiError::Refused { .. }), "{status} {code}");
+        }
+        let told = refusal(503, json!({})).into_token_error();
+        assert!(matches!(told, ApiError::Refused { .. }), "{told}");
+    }
+
+    #[test]
+    fn the_moment_to_come_again_is_read_in_each_of_its_forms() {
+        for (text, secs) in [
+            ("7", Some(7)),
+            ("2023-11-14T22:13:30Z", Some(10)),
+            ("Tue, 14 Nov 2023 22:13:30 GMT", Some(10)),
+            ("2023-11-14T00:00:00Z", Some(0)),
+            ("99999999999", Some(24 * 3600)),
+            ("soon", None),
+            ("-1", None),
+            ("", None),
+        ] {
+            let headers = HeaderMap::from_iter([(RETRY_AFTER, HeaderValue::from_static(text))]);
+            assert_eq!(retry_after(&headers, now()), secs.map(Duration::from_secs), "{text}");
+        }
+    }
+
+    #[test]
+    fn zooms_words_are_repeated_without_what_may_be_secret_and_not_at_any_length() {
+        let jwt = format!("eyJhbGciOiJIUzI1NiJ9.{}.c2ln", "x".repeat(30));
+        let message = format!("bad\n token {jwt}, see https://zoom.us/rec/x?y {}", "z".repeat(90));
+        let told = refusal(400, json!({ "code": "300", "message": message })).to_string();
+        assert_eq!(told, "400, code 300: bad token … see … …");
+        let told = refusal(400, json!({ "message": "many words ".repeat(1000) })).to_string();
+        assert!(told.len() < 300, "{told}");
+        assert_eq!(refusal(500, json!([1])).to_string(), "500");
+        assert_eq!(refusal(500, json!({ "code": {}, "message": 7 })).to_string(), "500");
+    }
+}
