@@ -385,7 +385,7 @@ def versions():
           f"{first_line('curl', '--version').split(' (')[0]}, "
           f"{first_line(os.environ['NGINX_BIN'], '-v').split(': ')[1].replace('/', ' ')}, "
           f"MinIO {go_version(os.environ['MINIO_BIN'])}, "
-          f"{first_line(os.environ['POSTGRES_BIN'] + '/postgres', '--version').replace(' (', ', ').split(', ')[0]}.")
+          f"PostgreSQL {first_line(os.environ['POSTGRES_BIN'] + '/postgres', '--version').split()[2]}.")
 
 
 def main():

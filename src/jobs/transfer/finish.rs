@@ -21,22 +21,20 @@ pub(super) fn is_odd(announced: Option<u64>, bytes: u64, checkpoint: &TransferCh
     announced.is_some_and(|announced| announced != bytes) && checkpoint.odd_size != Some(bytes)
 }
 
-/// A size other than the announced one is noted, and the file asked for once more; seen again, it is believed, and
-/// the file will be marked.
-pub(super) async fn check_size(
+/// Notes an odd size and has the file asked for once more; seen again, the size is believed, and the file will be
+/// marked.
+pub(super) async fn ask_once_more(
     context: &JobContext,
     announced: Option<u64>,
     bytes: u64,
     checkpoint: &mut TransferCheckpoint,
-) -> Result<(), Ended> {
-    if !is_odd(announced, bytes, checkpoint) {
-        return Ok(());
-    }
+) -> Ended {
     checkpoint.odd_size = Some(bytes);
-    context.note(&checkpoint.to_value()).await?;
+    if let Err(error) = context.note(&checkpoint.to_value()).await {
+        return error.into();
+    }
     let announced = announced.unwrap_or_default();
-    Err(Outcome::retry(format!("Zoom announced {announced} bytes and delivers {bytes}; asking once more"))
-        .into())
+    Outcome::retry(format!("Zoom announced {announced} bytes and delivers {bytes}; asking once more")).into()
 }
 
 /// What speaks against the content of a file, if anything: it has not the shape of its type, or not the digest

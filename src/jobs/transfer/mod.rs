@@ -215,7 +215,9 @@ impl Transfer<'_> {
         let (begun, held) = match left {
             Left::Nothing => (None, BTreeMap::new()),
             Left::Upload(begun, held) if begun.measured.whole => {
-                return self.complete(begun, held.into_values().collect()).await;
+                // What lies behind the end comes from a version of the file that was longer.
+                let parts = held.into_values().take(begun.measured.parts as usize).collect();
+                return self.complete(begun, parts).await;
             }
             Left::Upload(begun, held) => (Some(begun), held),
             Left::Whole(begun) => match self.recognise(&begun).await? {
@@ -264,17 +266,9 @@ impl Transfer<'_> {
     /// A file of which nothing is in the archive yet.
     async fn start(&mut self, access: &Access, buffer: Buffer, first: Download) -> Result<Carried, Ended> {
         let version = first.version();
-        let announced = self.work.file.announced_bytes;
-        let (expected, plan) = plan(version.length, announced, &self.jobs.config)?;
+        let (expected, plan) = plan(version.length, self.work.file.announced_bytes, &self.jobs.config)?;
         self.context.expect(expected.unwrap_or(0));
-        if let Some(length) = version.length
-            && finish::is_odd(announced, length, self.checkpoint)
-        {
-            // Nobody reads on: what Zoom went on sending would be for nothing.
-            drop(first);
-            finish::check_size(self.context, announced, length, self.checkpoint).await?;
-            return Err(Outcome::retry("the file has another size than announced").into());
-        }
+        let first = self.of_expected_size(first, version.length).await?;
         let object = self.object(first.head());
         let mut lanes = self.lanes(access, first, version.clone());
         let wanted = version.length.map_or(plan.part_bytes, |bytes| bytes.min(plan.part_bytes));
@@ -314,11 +308,22 @@ impl Transfer<'_> {
                 "the file has grown beyond the parts it was planned in".to_owned(),
             ));
         }
-        if let Some(length) = begun.version.length {
-            finish::check_size(self.context, self.work.file.announced_bytes, length, self.checkpoint).await?;
-        }
+        let first = self.of_expected_size(first, begun.version.length).await?;
         let lanes = self.lanes(access, first, begun.version.clone());
         self.carry_parts(begun, held, lanes, Ready::Buffer(buffer)).await
+    }
+
+    /// The download again, unless its length is one to be asked for once more. Then it is let go first: while the
+    /// size is noted nobody reads, and what Zoom went on sending would be for nothing.
+    async fn of_expected_size(&mut self, first: Download, length: Option<u64>) -> Result<Download, Ended> {
+        let announced = self.work.file.announced_bytes;
+        match length.filter(|length| finish::is_odd(announced, *length, self.checkpoint)) {
+            None => Ok(first),
+            Some(length) => {
+                drop(first);
+                Err(finish::ask_once_more(self.context, announced, length, self.checkpoint).await)
+            }
+        }
     }
 
     async fn carry_parts(
@@ -402,8 +407,10 @@ impl Transfer<'_> {
 
     /// Whether what has been fetched is fit to be archived.
     async fn judge(&mut self, measured: &Measured) -> Result<(), Ended> {
-        finish::check_size(self.context, self.work.file.announced_bytes, measured.bytes, self.checkpoint)
-            .await?;
+        let (announced, bytes) = (self.work.file.announced_bytes, measured.bytes);
+        if finish::is_odd(announced, bytes, self.checkpoint) {
+            return Err(finish::ask_once_more(self.context, announced, bytes, self.checkpoint).await);
+        }
         let Some(doubt) = finish::doubt(&self.work.file, measured) else {
             self.checkpoint.doubt = None;
             return Ok(());
