@@ -181,6 +181,11 @@ fn recording_kind(name: &str, object: &Map<String, Value>) -> RecordingKind {
     if name.starts_with("session.") {
         return RecordingKind::VideoSdk;
     }
+    meeting_kind(object)
+}
+
+/// A meeting, or the webinar that it says to be.
+pub(super) fn meeting_kind(object: &Map<String, Value>) -> RecordingKind {
     match text(object.get("type")) {
         Some(kind) if WEBINAR_TYPES.contains(&kind.as_str()) => RecordingKind::Webinar,
         _ => RecordingKind::Meeting,
@@ -214,7 +219,7 @@ fn announced_file(collection: &str, entry: &Value, token: Option<&str>) -> Resul
     })
 }
 
-fn check_length(key: &str, id: &str) -> Result<(), String> {
+pub(super) fn check_length(key: &str, id: &str) -> Result<(), String> {
     if id.len() <= MAX_ID_BYTES {
         return Ok(());
     }
@@ -248,7 +253,7 @@ fn strip_map(map: Map<String, Value>) -> Map<String, Value> {
 }
 
 /// A string or a number as text; nothing when missing, null, empty or of another kind.
-fn text(value: Option<&Value>) -> Option<String> {
+pub(super) fn text(value: Option<&Value>) -> Option<String> {
     match value? {
         Value::String(text) if !text.trim().is_empty() => Some(text.trim().replace('\0', "")),
         Value::Number(number) => Some(number.to_string()),
@@ -256,7 +261,7 @@ fn text(value: Option<&Value>) -> Option<String> {
     }
 }
 
-fn time(value: Option<&Value>) -> Option<DateTime<Utc>> {
+pub(super) fn time(value: Option<&Value>) -> Option<DateTime<Utc>> {
     text(value)?.parse::<DateTime<Utc>>().ok()
 }
 
