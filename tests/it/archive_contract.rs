@@ -1163,6 +1163,8 @@ mod only_s3 {
             (S3ErrorCode::ExpiredToken, "unavailable"),
             (S3ErrorCode::AuthorizationHeaderMalformed, "unavailable"),
             (S3ErrorCode::NoSuchBucket, "unavailable"),
+            // What MinIO answers to whatever is on its way while it stops.
+            (S3ErrorCode::Custom("ClientDisconnected".into()), "unavailable"),
             (S3ErrorCode::BadDigest, "mismatch"),
             (S3ErrorCode::InvalidRequest, "refused"),
             (S3ErrorCode::KeyTooLongError, "refused"),

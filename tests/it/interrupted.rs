@@ -191,6 +191,32 @@ async fn an_upload_that_the_archive_has_lost_begins_anew(place: Place, ranges: u
     transfer.end([heir]).await;
 }
 
+/// What has lost or changed what it had confirmed is not built upon: MinIO, killed while it completes an upload,
+/// leaves one that still takes parts and cannot be completed any more.
+async fn an_upload_that_is_not_what_was_confirmed_is_given_up_for_another(place: Place, ranges: u64) {
+    let transfer = Transfer::stage(place, ranges).await;
+    let victim = transfer.worker().start().await;
+    let key = transfer.is_midway().await;
+    let before = transfer.split.place.unfinished(&key).await;
+    victim.kill().await;
+    assert_eq!(transfer.split.place.spoil_unfinished(&key).await, 1);
+    let zoom = transfer.split.zoom.library();
+    zoom.inject(transfer.key_at_zoom(), Fault::StallAt { position: MIDWAY }, When::First(1));
+    let asked = transfer.bytes_served();
+    let heir = transfer.worker().start().await;
+    transfer.served(asked + MIDWAY).await;
+    let after = eventually("another upload", || async {
+        let after = transfer.split.place.unfinished(&key).await;
+        (after.len() == 1 && after != before).then_some(after)
+    })
+    .await;
+    assert_ne!(after, before);
+    heir.kill().await;
+    let last = transfer.worker().start().await;
+    transfer.arrives(transfer.content()).await;
+    transfer.end([last]).await;
+}
+
 async fn content_that_was_replaced_meanwhile_is_archived_whole(place: Place, ranges: u64) {
     let transfer = Transfer::stage(place, ranges).await;
     let victim = transfer.patient_worker().start().await;
@@ -262,6 +288,7 @@ on!(
     a_killed_workers_transfer_goes_on_where_it_was,
     a_stopped_workers_transfer_goes_on_where_it_was,
     an_upload_that_the_archive_has_lost_begins_anew,
+    an_upload_that_is_not_what_was_confirmed_is_given_up_for_another,
     content_that_was_replaced_meanwhile_is_archived_whole,
     content_that_changes_while_it_is_fetched_is_never_mixed,
     a_worker_that_slept_past_its_lease_does_not_disturb_its_heir,
@@ -274,6 +301,7 @@ on!(
     a_killed_workers_transfer_goes_on_where_it_was,
     a_stopped_workers_transfer_goes_on_where_it_was,
     an_upload_that_the_archive_has_lost_begins_anew,
+    an_upload_that_is_not_what_was_confirmed_is_given_up_for_another,
     content_that_was_replaced_meanwhile_is_archived_whole,
     content_that_changes_while_it_is_fetched_is_never_mixed,
     a_worker_that_slept_past_its_lease_does_not_disturb_its_heir,

@@ -132,7 +132,7 @@ impl Failure {
     pub(super) fn words_of_rejection(&self) -> Option<String> {
         let rejects = match self.status {
             Some(501) => true,
-            Some(status @ 400..=499) => !matches!(status, 401 | 403 | 408 | 412 | 425 | 429),
+            Some(status @ 400..=499) => !matches!(status, 401 | 403 | 408 | 412 | 425 | 429 | CLIENT_GONE),
             _ => false,
         };
         rejects.then(|| format!("{} {}", self.code, self.message).to_lowercase())
@@ -174,7 +174,7 @@ impl Failure {
         let mendable = self.remedy().is_some() || self.code.to_lowercase().contains("quota");
         match self.status {
             Some(501) => true,
-            Some(401 | 403 | 407 | 408 | 409 | 425 | 429) => false,
+            Some(401 | 403 | 407 | 408 | 409 | 425 | 429 | CLIENT_GONE) => false,
             Some(400..=499) => !mendable,
             _ => false,
         }
@@ -236,6 +236,9 @@ impl Failure {
 const NOT_FOUND: &str = "NotFound";
 /// Likewise.
 const BAD_REQUEST: &str = "BadRequest";
+/// The client seems to have gone, says the store (nginx's number, and MinIO's `ClientDisconnected`): what MinIO answers
+/// to requests that are on their way while it stops.
+const CLIENT_GONE: u16 = 499;
 
 fn code_of(status: u16) -> &'static str {
     match status {

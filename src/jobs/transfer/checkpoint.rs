@@ -26,6 +26,9 @@ pub(super) struct TransferCheckpoint {
     /// What an earlier run found wrong with the content: found twice, the file is archived and marked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) doubt: Option<String>,
+    /// Whether an upload has been given up already because it could not be completed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) started_over: bool,
 }
 
 impl TransferCheckpoint {

@@ -21,6 +21,7 @@ mod resume;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::Value;
 use tracing::info;
@@ -427,11 +428,17 @@ impl Transfer<'_> {
         Err(Outcome::retry(reason).into())
     }
 
-    /// The upload is of no use any more: the next run begins another one.
+    /// The upload is of no use any more: the next run begins another one. Once, that is taken for the archive's
+    /// fault (it was restarted, and has lost what it had confirmed) and costs no attempt.
     async fn start_over(&mut self, reason: String) -> Result<Outcome, Outcome> {
         self.checkpoint.upload = None;
+        let is_first = !std::mem::replace(&mut self.checkpoint.started_over, true);
         self.context.note(&self.checkpoint.to_value()).await?;
-        Ok(Outcome::retry(format!("{reason}; the file starts over")))
+        let reason = format!("{reason}; the file starts over");
+        if is_first {
+            return Ok(Outcome::Later { reason, after: Duration::ZERO });
+        }
+        Ok(Outcome::retry(reason))
     }
 
     fn object(&self, first_bytes: &[u8]) -> NewObject {

@@ -12,7 +12,6 @@ use super::checkpoint::{Begun, Tags, TransferCheckpoint};
 use crate::archive::{ArchiveError, Part};
 use crate::domain::job::{Job, Outcome};
 use crate::worker::JobContext;
-use crate::zoom::download::Version;
 
 /// How often a run that waits for the archive says that it lives.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(1);
@@ -35,7 +34,7 @@ pub(super) async fn look(
     key: &str,
     checkpoint: &mut TransferCheckpoint,
 ) -> Result<Left, Ended> {
-    let Some(mut begun) = checkpoint.upload.clone() else {
+    let Some(begun) = checkpoint.upload.clone() else {
         // A run that died between beginning an upload and writing it down has left one.
         let is_first_run = job.lease.token <= 1;
         if !is_first_run {
@@ -60,17 +59,20 @@ pub(super) async fn look(
         Err(error) => return Err(error.into()),
     };
     let parts: BTreeMap<u32, Part> = parts.into_iter().map(|part| (part.number, part)).collect();
-    if holds(&begun, &parts) {
-        info!(
-            object.key = key,
-            parts = begun.measured.parts,
-            bytes = begun.measured.bytes,
-            "going on where an earlier run stopped"
-        );
-    } else {
-        warn!(object.key = key, "the archive does not hold the parts that an earlier run wrote down");
-        begun.rewind(Version::default());
+    if !holds(&begun, &parts) {
+        // Not to be built upon: MinIO, killed while it completes an upload, leaves one that still takes parts and
+        // can never be completed.
+        warn!(object.key = key, "the archive does not hold the parts that it has confirmed; the file starts over");
+        jobs.archive.abort(&begun.upload).await?;
+        checkpoint.upload = None;
+        return Ok(Left::Nothing);
     }
+    info!(
+        object.key = key,
+        parts = begun.measured.parts,
+        bytes = begun.measured.bytes,
+        "going on where an earlier run stopped"
+    );
     Ok(Left::Upload(begun, parts))
 }
 

@@ -118,6 +118,21 @@ impl Place {
         unfinished.len()
     }
 
+    /// Changes the beginning of what is unfinished behind the back of whoever carries it; returns how many.
+    pub(crate) async fn spoil_unfinished(&self, key: &str) -> usize {
+        let unfinished = self.unfinished(key).await;
+        for id in &unfinished {
+            match self {
+                Self::Bucket(bucket) => bucket.server.replace_first_part(&bucket.name, key, id).await,
+                Self::Directory(_) => {
+                    let staged = std::fs::OpenOptions::new().write(true).open(id).expect("it can be opened");
+                    std::os::unix::fs::FileExt::write_all_at(&staged, b"spoilt", 0).expect("it can be written");
+                }
+            }
+        }
+        unfinished.len()
+    }
+
     /// The manifest of the recording whose file lies under this key.
     pub(crate) async fn manifest_beside(&self, key: &str) -> Option<serde_json::Value> {
         let (folder, _) = key.rsplit_once('/')?;

@@ -37,6 +37,9 @@ pub(crate) fn default_config() -> S3Config {
     S3Config { attempt_timeout_ms: 20_000, ..defaults.archive.s3 }
 }
 
+/// What nginx, and MinIO after it, answers when the client seems to have gone.
+const NO_OFFICIAL_STATUS: u16 = 499;
+
 /// A running S3 server.
 pub(crate) struct S3Server {
     access: Access,
@@ -177,6 +180,22 @@ impl S3Server {
     /// Drops an unfinished upload, as the store's own housekeeping would.
     pub(crate) async fn abort(&self, bucket: &str, key: &str, id: &str) {
         self.client.abort_multipart_upload().bucket(bucket).key(key).upload_id(id).send().await.unwrap();
+    }
+
+    /// Puts other content in the place of an unfinished upload's first part.
+    pub(crate) async fn replace_first_part(&self, bucket: &str, key: &str, id: &str) {
+        let body = vec![0; 5 * 1024 * 1024];
+        self.client
+            .upload_part()
+            .bucket(bucket)
+            .key(key)
+            .upload_id(id)
+            .part_number(1)
+            .checksum_algorithm(aws_sdk_s3::types::ChecksumAlgorithm::Crc64Nvme)
+            .body(body.into())
+            .send()
+            .await
+            .unwrap();
     }
 
     /// The raw bytes under a full key; `None` when there is nothing.
@@ -524,7 +543,13 @@ impl Memory {
 
     fn answer(&self) -> S3Result<()> {
         match &self.quirks.answers {
-            Some(code) => Err(S3Error::with_message(code.clone(), "as the test wants it")),
+            Some(code) => {
+                let mut error = S3Error::with_message(code.clone(), "as the test wants it");
+                if code.status_code().is_none() {
+                    error.set_status_code(http::StatusCode::from_u16(NO_OFFICIAL_STATUS).unwrap());
+                }
+                Err(error)
+            }
             None => Ok(()),
         }
     }
