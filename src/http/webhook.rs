@@ -23,6 +23,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::domain::event::{Event, EventContent};
 use crate::domain::ids::EventId;
+use crate::domain::recording::Announcement;
 use crate::store::{SharedStore, StoreError};
 use crate::zoom::payload::{self, Message};
 use crate::zoom::signature::{self, ReplayWindow, SIGNATURE_HEADER, TIMESTAMP_HEADER};
@@ -142,20 +143,28 @@ impl Receiver {
             received => received?,
         };
         let secret = self.verify(seen, &body)?;
-        let event = match payload::read(&body) {
+        let events = match payload::read(&body) {
             Message::UrlValidation { plain_token } => return Ok(validate(secret, plain_token)),
             Message::Other { name } => {
                 count_event(&name, "ignored");
                 return Ok(Answer::Accepted);
             }
             Message::Announcement { name, announcement, body } => {
-                self.event(name, EventContent::Announcement(announcement), body)
+                vec![self.event(name, EventContent::Announcement(announcement), body)]
             }
+            // One row for each recording, as if Zoom had told of them one by one. What is recorded before a failure
+            // is recorded again when Zoom repeats the whole, which changes nothing.
+            Message::Announcements { name, parts } => parts
+                .into_iter()
+                .map(|part| {
+                    self.event(name.clone(), EventContent::Announcement(part.announcement), part.body)
+                })
+                .collect(),
             Message::Unreadable { name, reason } => {
-                self.event(name, EventContent::Unreadable { reason }, body)
+                vec![self.event(name, EventContent::Unreadable { reason }, body)]
             }
         };
-        self.record(event).await
+        self.record(events).await
     }
 
     fn event(&self, name: String, content: EventContent, body: Vec<u8>) -> Event {
@@ -241,19 +250,21 @@ impl Receiver {
         let _ = tokio::time::timeout(self.body_timeout, read).await;
     }
 
-    /// Makes an event durable, in a task of its own: the server drops a handler whose client has gone, and a
-    /// transaction must not end that way.
-    async fn record(self: &Arc<Self>, event: Event) -> Result<Answer, Answer> {
+    /// Makes what an event says durable, in a task of its own: the server drops a handler whose client has gone, and
+    /// a transaction must not end that way.
+    async fn record(self: &Arc<Self>, events: Vec<Event>) -> Result<Answer, Answer> {
         let permit = Arc::clone(&self.in_flight).try_acquire_owned().map_err(|_| Answer::Unavailable)?;
-        let span = info_span!("event", event.id = %event.id, event.name = event.name);
         let receiver = Arc::clone(self);
         let task = tokio::spawn(
             async move {
-                let answer = receiver.record_now(&event).await;
+                for event in &events {
+                    let span = info_span!("event", event.id = %event.id, event.name = event.name);
+                    receiver.record_now(event).instrument(span).await?;
+                }
                 drop(permit);
-                answer
+                Ok(Answer::Accepted)
             }
-            .instrument(span),
+            .in_current_span(),
         );
         match tokio::time::timeout(self.answer_timeout, task).await {
             Ok(Ok(answer)) => answer,
@@ -274,6 +285,7 @@ impl Receiver {
                             woken = recorded.woken,
                             "event recorded"
                         );
+                        tell_of_danger(announcement, recorded.endangered);
                         for odd in &announcement.odd {
                             warn!(reason = odd, "a file in the event cannot be read; the event is kept");
                         }
@@ -313,6 +325,22 @@ impl Receiver {
             }
         }
     }
+}
+
+/// Says loudly that a recording leaves Zoom before all of it is archived.
+fn tell_of_danger(announcement: &Announcement, endangered: u64) {
+    let Some(state) = announcement.change.state.filter(|_| endangered > 0) else { return };
+    metrics::counter!("zoom_archiver_endangered_files_total", "state" => state.as_str())
+        .increment(endangered);
+    let identity = &announcement.recording.identity;
+    warn!(
+        recording.account = identity.account_id,
+        recording.kind = %identity.kind,
+        recording.instance = identity.instance_id,
+        recording.state = %state,
+        files = endangered,
+        "a recording leaves Zoom, and not all of its files are archived yet"
+    );
 }
 
 /// The two headers that make a signature.

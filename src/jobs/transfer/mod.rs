@@ -3,6 +3,7 @@
 //!
 //! A run that is interrupted leaves a checkpoint, and the next one, on whatever machine, goes on from there.
 //!
+//! - `inline`: a file that came with its event, and needs no download
 //! - `access`: where the file is and what opens it; a fresh token from Zoom's API when the old one has expired
 //! - `resume`: what an earlier run has left
 //! - `lane`: fetches parts, by one stream or by several ranges at once
@@ -13,6 +14,7 @@
 mod access;
 mod checkpoint;
 mod finish;
+mod inline;
 mod lane;
 mod pipeline;
 mod resume;
@@ -125,6 +127,9 @@ async fn carry(jobs: &Jobs, file: FileId, job: &Job, context: &JobContext) -> Re
         return Ok(finish::done(jobs, &work, None));
     }
     let key = place(jobs, &work).await?;
+    if let Some(content) = work.content.clone() {
+        return inline::carry(jobs, context, &work, key, content).await;
+    }
     let mut checkpoint = TransferCheckpoint::read(job.checkpoint.as_ref());
     let mut is_fresh = false;
     loop {
@@ -134,11 +139,6 @@ async fn carry(jobs: &Jobs, file: FileId, job: &Job, context: &JobContext) -> Re
             Ok(access) => match transfer.run(access).await {
                 Ok((proof, stored, content_type)) => {
                     let archived = finish::archived(&work, key, content_type, &proof, stored, &checkpoint);
-                    info!(
-                        file.id = %file, object.key = archived.object_key, file.bytes = proof.bytes,
-                        file.sha256 = %proof.sha256, "archived"
-                    );
-                    metrics::counter!("zoom_archiver_archived_bytes_total").increment(proof.bytes);
                     return Ok(finish::done(jobs, &work, Some(archived)));
                 }
                 Err(ended) => ended,
