@@ -133,6 +133,19 @@ async fn a_404_that_the_api_does_not_confirm_passes() {
 }
 
 #[tokio::test]
+async fn a_404_is_not_confirmed_by_an_answer_that_cannot_be_read_whole() {
+    let scene = scene().await;
+    let recording = recording(RecordingKind::VideoSdk);
+    scene.shelve(&recording);
+    let not_found = Fault::Status { code: StatusCode::NOT_FOUND, retry_after: None };
+    scene.zoom.library().inject(&recording.files[0].key, not_found, When::First(3));
+    scene.zoom.library().inject_api(&recording, ApiFault::NullFile, When::Always);
+    scene.announce(&recording, EventKind::Recording).await;
+    archived(&scene, &recording).await;
+    scene.close().await;
+}
+
+#[tokio::test]
 async fn a_file_that_zoom_still_works_on_is_put_back_and_costs_no_attempt() {
     let scene = Scene::staged(Options::default(), |setup, zoom| {
         with_credentials(setup, zoom)

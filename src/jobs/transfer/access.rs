@@ -80,7 +80,7 @@ pub(super) async fn refresh(
         Listing::Missing if matches!(error, DownloadError::NotFound) => {
             return Err(gone(jobs, work, "the recording is there, the file is not"));
         }
-        Listing::Missing | Listing::Ready => {}
+        Listing::Missing | Listing::Unknown | Listing::Ready => {}
     }
     info!(file.id = %work.file.id, reason = %error, "fresh access from Zoom's API");
     metrics::counter!("zoom_archiver_access_refreshed_total").increment(1);
@@ -101,12 +101,14 @@ enum Listing {
     Ready,
     Processing,
     Missing,
+    /// It is not among the files, but the answer holds entries that cannot be read: it may be one of them.
+    Unknown,
 }
 
 fn listed(event: &Event, file: &FileRow) -> Listing {
     let EventContent::Announcement(announcement) = &event.content else { return Listing::Missing };
     let Some(found) = announcement.files.iter().find(|other| other.identity == file.identity) else {
-        return Listing::Missing;
+        return if announcement.odd.is_empty() { Listing::Missing } else { Listing::Unknown };
     };
     match found.metadata.get("status").and_then(|status| status.as_str()) {
         Some("processing") => Listing::Processing,

@@ -8,17 +8,17 @@ use chrono::{DateTime, Utc};
 use http::{HeaderMap, StatusCode};
 use serde_json::Value;
 
+use super::purpose::Purpose;
 use super::{ApiError, Product};
 use crate::zoom::client::retry_after;
-
-/// The scope that lists the files of a meeting's recording.
-const MEETINGS_SCOPE: &str = "cloud_recording:read:list_recording_files:admin";
 
 /// "There is no recording for this meeting", and "Meeting does not exist": with 404, both say that it is not there.
 const CODES_NOT_THERE: [i64; 2] = [3301, 3001];
 /// "You do not have the right permissions" (also with status 200), "User not found on this account", "User does not
 /// exist or does not belong to this account".
 const CODES_FORBIDDEN: [i64; 3] = [200, 1010, 1001];
+/// "Your Video SDK app does not exist": there is no webhook log without one of the account's own.
+const CODES_NO_APP: [i64; 1] = [1401];
 /// "Invalid access token, does not contain scopes". The first two also say other things of a token.
 const CODES_SCOPE: [i64; 3] = [4700, 4711, 104];
 
@@ -69,19 +69,29 @@ impl Refusal {
         self.code.is_some_and(|code| codes.contains(&code))
     }
 
-    /// What it means when a product's API says so.
-    pub(super) fn into_error(self, product: Product) -> ApiError {
+    /// Whether Zoom does not want to be asked so often.
+    pub(super) fn is_too_many(&self) -> bool {
+        self.status == StatusCode::TOO_MANY_REQUESTS
+    }
+
+    /// When Zoom said to come again.
+    pub(super) fn retry_after(&self) -> Option<Duration> {
+        self.retry_after
+    }
+
+    /// What it means when an API says so of a call.
+    pub(super) fn into_error(self, purpose: &Purpose) -> ApiError {
         if self.is_about_scopes() {
-            return ApiError::NotAllowed(match product {
-                Product::Meetings => format!(
-                    "the Server-to-Server OAuth app of ZOOM_CLIENT_ID lacks a scope: tick {MEETINGS_SCOPE} on its \
-                     Scopes page in the Zoom App Marketplace ({self})"
+            return ApiError::NotAllowed(match purpose.scope {
+                Some(scope) => format!(
+                    "the Server-to-Server OAuth app of ZOOM_CLIENT_ID lacks a scope: tick {scope} on its Scopes \
+                     page in the Zoom App Marketplace ({self})"
                 ),
-                Product::VideoSdk => format!("the Video SDK account lacks a scope ({self})"),
+                None => format!("the Video SDK account lacks a scope ({self})"),
             });
         }
         if self.status == StatusCode::UNAUTHORIZED {
-            return ApiError::NotAllowed(match product {
+            return ApiError::NotAllowed(match purpose.product {
                 Product::Meetings => format!(
                     "Zoom refuses the access token that it has just given out for ZOOM_CLIENT_ID: look whether the \
                      Server-to-Server OAuth app is activated ({self})"
@@ -96,14 +106,20 @@ impl Refusal {
         if self.status == StatusCode::NOT_FOUND && self.has_code_of(&CODES_NOT_THERE) {
             return ApiError::NotFound(self.to_string());
         }
+        if self.status == StatusCode::NOT_FOUND && self.has_code_of(&CODES_NO_APP) {
+            return ApiError::NotAllowed(format!(
+                "Zoom keeps no webhook log for this account: it has no Video SDK app of its own ({self})"
+            ));
+        }
         if self.status == StatusCode::FORBIDDEN || self.has_code_of(&CODES_FORBIDDEN) {
-            let names = match product {
+            let names = match purpose.product {
                 Product::Meetings => "ZOOM_ACCOUNT_ID, ZOOM_CLIENT_ID and ZOOM_CLIENT_SECRET",
                 Product::VideoSdk => "ZOOM_VIDEO_SDK_API_KEY and ZOOM_VIDEO_SDK_API_SECRET",
             };
             return ApiError::NotAllowed(format!(
-                "Zoom does not show this recording to the holder of {names}: they must belong to the account that \
-                 recorded it, with the right to see its recordings ({self})"
+                "Zoom does not let the holder of {names} {}: they must belong to the account that recorded, with \
+                 the right to do so ({self})",
+                purpose.words
             ));
         }
         let hint = match self.status {
@@ -159,6 +175,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::zoom::api::purpose;
 
     fn now() -> DateTime<Utc> {
         DateTime::from_timestamp(1_700_000_000, 0).unwrap()
@@ -169,7 +186,7 @@ mod tests {
     }
 
     fn meetings(status: u16, code: i64) -> ApiError {
-        refusal(status, json!({ "code": code, "message": "words" })).into_error(Product::Meetings)
+        refusal(status, json!({ "code": code, "message": "words" })).into_error(&purpose::MEETING_RECORDINGS)
     }
 
     #[test]
@@ -181,7 +198,7 @@ mod tests {
         assert!(matches!(meetings(404, 2300), ApiError::Refused { .. }));
         assert!(matches!(meetings(404, 1001), ApiError::NotAllowed(_)));
         let page = Refusal::new(StatusCode::NOT_FOUND, &HeaderMap::new(), None, now());
-        let told = page.into_error(Product::Meetings);
+        let told = page.into_error(&purpose::MEETING_RECORDINGS);
         assert!(
             matches!(&told, ApiError::Refused { reason, .. } if reason.contains("zoom.api_base_url")),
             "{told}"
@@ -195,10 +212,10 @@ mod tests {
                 json!({ "code": code, "message": "Invalid access token, does not contain scopes:[x:y]." });
             let refusal = refusal(status, body);
             assert!(!refusal.is_about_the_token(), "a fresh token has the same scopes");
-            let told = refusal.into_error(Product::Meetings);
+            let told = refusal.into_error(&purpose::MEETING_RECORDINGS);
             assert!(
-                matches!(&told, ApiError::NotAllowed(words) if words.contains(MEETINGS_SCOPE)
-                    && words.contains("[x:y]")),
+                matches!(&told, ApiError::NotAllowed(words) if 
+                    words.contains("cloud_recording:read:list_recording_files:admin") && words.contains("[x:y]")),
                 "{told}"
             );
         }
@@ -207,10 +224,11 @@ mod tests {
     #[test]
     fn credentials_that_are_wrong_are_for_a_person_and_named_by_their_variables() {
         for (status, code) in [(401, 124), (400, 200), (200, 200), (403, 1), (400, 1010)] {
-            for (product, variable) in
-                [(Product::VideoSdk, "ZOOM_VIDEO_SDK_API_SECRET"), (Product::Meetings, "ZOOM_CLIENT_ID")]
-            {
-                let told = refusal(status, json!({ "code": code, "message": "no" })).into_error(product);
+            for (purpose, variable) in [
+                (&purpose::SESSION_RECORDINGS, "ZOOM_VIDEO_SDK_API_SECRET"),
+                (&purpose::LIST_MEETINGS, "ZOOM_CLIENT_ID"),
+            ] {
+                let told = refusal(status, json!({ "code": code, "message": "no" })).into_error(purpose);
                 assert!(
                     matches!(&told, ApiError::NotAllowed(words) if words.contains(variable)),
                     "{status} {code}: {told}"
