@@ -10,7 +10,7 @@ use crate::app::{App, Role};
 use crate::http::public::WEBHOOK_PATH;
 use crate::lifecycle;
 use crate::telemetry::{self, LogTarget};
-use crate::zoom::payload::RECORDING_EVENTS;
+use crate::zoom::events::EVENTS;
 
 /// Options of `serve`.
 #[derive(Debug, Args)]
@@ -47,7 +47,7 @@ async fn serve(
     if roles.contains(&Role::Receiver) {
         info!(
             zoom.webhook_url = format!("https://YOUR-HOST{WEBHOOK_PATH}"),
-            zoom.events = RECORDING_EVENTS.join(","),
+            zoom.events = EVENTS.iter().map(|kind| kind.name).collect::<Vec<_>>().join(","),
             "register this URL as event notification endpoint of your Zoom app, and tick these events; \
              YOUR-HOST is the public https name that leads to {}",
             service.public_addr

@@ -70,6 +70,10 @@ mod tests {
             topic: Some("Über uns".to_owned()),
             start_time: Some(at),
             metadata: Map::new(),
+            state: None,
+            state_at: None,
+            transcript: None,
+            summary: None,
             folder: None,
             announced_at: at,
         };

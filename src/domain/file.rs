@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::ids::{EventId, FileId, RecordingId};
-use super::recording::{FileIdentity, RecordingIdentity, UnknownWord};
+use super::recording::{FileIdentity, RecordingIdentity, RecordingState, TextState, UnknownWord};
 
 /// Where a file stands. Every file that Zoom ever announced is in exactly one of these.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -195,6 +195,14 @@ pub struct RecordingRow {
     pub start_time: Option<DateTime<Utc>>,
     /// All that Zoom said of it, without secrets.
     pub metadata: Map<String, Value>,
+    /// How it stands at Zoom, as far as its events have said.
+    pub state: Option<RecordingState>,
+    /// Since when.
+    pub state_at: Option<DateTime<Utc>>,
+    /// What became of its transcript.
+    pub transcript: Option<TextState>,
+    /// What became of its summary.
+    pub summary: Option<TextState>,
     /// The folder its objects lie in, once the first of them has been placed.
     pub folder: Option<String>,
     /// When it was first announced.

@@ -7,6 +7,7 @@ pub fn extension_of(file_type: &str) -> &'static str {
     match file_type {
         "MP4" => "mp4",
         "M4A" => "m4a",
+        "MP3" => "mp3",
         "CHAT" | "CHAT_MESSAGE" => "txt",
         "TRANSCRIPT" | "CC" => "vtt",
         "TIMELINE" | "SUMMARY" => "json",

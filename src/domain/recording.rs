@@ -21,6 +21,8 @@ pub enum RecordingKind {
     Meeting,
     /// A webinar instance, named by its `uuid`.
     Webinar,
+    /// A recorded call of Zoom Phone, named by the id of its recording.
+    Phone,
 }
 
 impl RecordingKind {
@@ -31,6 +33,7 @@ impl RecordingKind {
             Self::VideoSdk => "video_sdk",
             Self::Meeting => "meeting",
             Self::Webinar => "webinar",
+            Self::Phone => "phone",
         }
     }
 }
@@ -48,6 +51,7 @@ impl FromStr for RecordingKind {
             "video_sdk" => Ok(Self::VideoSdk),
             "meeting" => Ok(Self::Meeting),
             "webinar" => Ok(Self::Webinar),
+            "phone" => Ok(Self::Phone),
             _ => Err(UnknownWord::new("recording kind", text)),
         }
     }
@@ -78,6 +82,131 @@ pub struct RecordingIdentity {
     pub kind: RecordingKind,
     /// `session_id` of a Video SDK session, `uuid` of a meeting or webinar instance.
     pub instance_id: String,
+}
+
+/// How a recording stands at Zoom, as far as its events have said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RecordingState {
+    /// It is being recorded.
+    Started,
+    /// It is being recorded, but not at the moment.
+    Paused,
+    /// It has ended, and Zoom works on it.
+    Stopped,
+    /// Its files are ready.
+    Completed,
+    /// It lies in Zoom's trash, for thirty days.
+    Trashed,
+    /// Zoom has it no more.
+    Deleted,
+    /// It was taken out of the trash again.
+    Recovered,
+}
+
+impl RecordingState {
+    /// Every state.
+    pub const ALL: [Self; 7] = [
+        Self::Started,
+        Self::Paused,
+        Self::Stopped,
+        Self::Completed,
+        Self::Trashed,
+        Self::Deleted,
+        Self::Recovered,
+    ];
+
+    /// The word used in SQL, logs and manifests.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Started => "started",
+            Self::Paused => "paused",
+            Self::Stopped => "stopped",
+            Self::Completed => "completed",
+            Self::Trashed => "trashed",
+            Self::Deleted => "deleted",
+            Self::Recovered => "recovered",
+        }
+    }
+
+    /// Whether Zoom is about to have it no more, or has it no more already.
+    #[must_use]
+    pub fn is_leaving(self) -> bool {
+        matches!(self, Self::Trashed | Self::Deleted)
+    }
+}
+
+impl fmt::Display for RecordingState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for RecordingState {
+    type Err = UnknownWord;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::ALL
+            .into_iter()
+            .find(|state| state.as_str() == text)
+            .ok_or_else(|| UnknownWord::new("recording state", text))
+    }
+}
+
+/// What became of the transcript or the summary that Zoom makes of a recording.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TextState {
+    /// It is ready.
+    Completed,
+    /// Zoom could not make it.
+    Failed,
+}
+
+impl TextState {
+    /// The word used in SQL and manifests.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+impl FromStr for TextState {
+    type Err = UnknownWord;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "completed" => Ok(Self::Completed),
+            "failed" => Ok(Self::Failed),
+            _ => Err(UnknownWord::new("state of a text", text)),
+        }
+    }
+}
+
+/// What an event changes about a recording, beside the files that it announces.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Change {
+    /// How the recording stands now.
+    pub state: Option<RecordingState>,
+    /// What became of its transcript.
+    pub transcript: Option<TextState>,
+    /// What became of its summary.
+    pub summary: Option<TextState>,
+    /// Whether it has another topic now.
+    pub renamed: bool,
+}
+
+impl Change {
+    /// Whether a manifest that was written before should tell of it. What merely brings files is told by their
+    /// transfers.
+    #[must_use]
+    pub fn is_for_the_manifest(self) -> bool {
+        let leaves_or_returns =
+            self.state.is_some_and(|state| state.is_leaving() || state == RecordingState::Recovered);
+        self.renamed || leaves_or_returns || self.transcript == Some(TextState::Failed)
+    }
 }
 
 /// A recording as an event or an API answer describes it.
@@ -122,6 +251,10 @@ pub struct AnnouncedFile {
     pub download_url: Option<SecretString>,
     /// Bearer token for that URL: a secret.
     pub download_token: Option<SecretString>,
+    /// The file itself, where the event brings it along.
+    pub content: Option<Vec<u8>>,
+    /// Why it is deliberately not taken, if so.
+    pub skip: Option<String>,
     /// All that Zoom said of the file, without secrets.
     pub metadata: Map<String, Value>,
 }
@@ -131,6 +264,13 @@ pub struct AnnouncedFile {
 pub struct Announcement {
     /// The recording.
     pub recording: AnnouncedRecording,
+    /// Whether the event leaves open if it was a meeting or a webinar: then a recording that is known under the same
+    /// id decides.
+    pub kind_is_open: bool,
+    /// When it happened at Zoom; events come out of order. `None` for what is true now, such as an API's answer.
+    pub happened_at: Option<DateTime<Utc>>,
+    /// What it changes.
+    pub change: Change,
     /// Those of its files that this event names.
     pub files: Vec<AnnouncedFile>,
     /// Entries of the file arrays that could not be read, in words; their siblings are unharmed.

@@ -155,7 +155,7 @@ impl Receiver {
             received => received?,
         };
         let signed_by = self.verify(seen, &body)?;
-        let event = match payload::read(&body) {
+        let mut events = match payload::read(&body) {
             Message::UrlValidation { plain_token } => {
                 return Ok(validate(&self.secrets[signed_by], plain_token));
             }
@@ -163,15 +163,25 @@ impl Receiver {
                 count_event(&name, "ignored", self.label_of(signed_by));
                 return Ok(Answer::Accepted);
             }
-            Message::Announcement { name, mut announcement, body } => {
-                self.name_account(&mut announcement, signed_by);
-                self.event(name, EventContent::Announcement(announcement), body)
+            Message::Announcement { name, announcement, body } => {
+                vec![self.event(name, EventContent::Announcement(announcement), body)]
             }
+            // One row for each recording, as if Zoom had told of them one by one. What is recorded before a failure
+            // is recorded again when Zoom repeats the whole, which changes nothing.
+            Message::Announcements { name, parts } => parts
+                .into_iter()
+                .map(|part| {
+                    self.event(name.clone(), EventContent::Announcement(part.announcement), part.body)
+                })
+                .collect(),
             Message::Unreadable { name, reason } => {
-                self.event(name, EventContent::Unreadable { reason }, body)
+                vec![self.event(name, EventContent::Unreadable { reason }, body)]
             }
         };
-        self.record(event).await
+        for event in &mut events {
+            self.name_account(event, signed_by);
+        }
+        self.record(events).await
     }
 
     /// What the account of an event is called in metrics and logs.
@@ -200,7 +210,8 @@ impl Receiver {
     }
 
     /// An event that does not say whose it is belongs to the account whose secret verified it.
-    fn name_account(&self, announcement: &mut Announcement, signed_by: usize) {
+    fn name_account(&self, event: &mut Event, signed_by: usize) {
+        let EventContent::Announcement(announcement) = &mut event.content else { return };
         let account_id = &mut announcement.recording.identity.account_id;
         if account_id == UNKNOWN_ACCOUNT
             && let Some(owner) = &self.owners[signed_by]
@@ -281,20 +292,24 @@ impl Receiver {
         let _ = tokio::time::timeout(self.body_timeout, read).await;
     }
 
-    /// Makes an event durable, in a task of its own: the server drops a handler whose client has gone, and a
-    /// transaction must not end that way.
-    async fn record(self: &Arc<Self>, event: Event) -> Result<Answer, Answer> {
+    /// Makes what an event says durable, in a task of its own: the server drops a handler whose client has gone, and
+    /// a transaction must not end that way.
+    async fn record(self: &Arc<Self>, events: Vec<Event>) -> Result<Answer, Answer> {
         let permit = Arc::clone(&self.in_flight).try_acquire_owned().map_err(|_| Answer::Unavailable)?;
-        let account = self.account_label(&event);
-        let span = info_span!("event", event.id = %event.id, event.name = event.name, zoom.account = account);
         let receiver = Arc::clone(self);
         let task = tokio::spawn(
             async move {
-                let answer = receiver.record_now(&event).await;
+                for event in &events {
+                    let account = receiver.account_label(event);
+                    let span = info_span!(
+                        "event", event.id = %event.id, event.name = event.name, zoom.account = account
+                    );
+                    receiver.record_now(event).instrument(span).await?;
+                }
                 drop(permit);
-                answer
+                Ok(Answer::Accepted)
             }
-            .instrument(span),
+            .in_current_span(),
         );
         match tokio::time::timeout(self.answer_timeout, task).await {
             Ok(Ok(answer)) => answer,
@@ -315,6 +330,7 @@ impl Receiver {
                             woken = recorded.woken,
                             "event recorded"
                         );
+                        tell_of_danger(announcement, recorded.endangered);
                         for odd in &announcement.odd {
                             warn!(reason = odd, "a file in the event cannot be read; the event is kept");
                         }
@@ -354,6 +370,22 @@ impl Receiver {
             }
         }
     }
+}
+
+/// Says loudly that a recording leaves Zoom before all of it is archived.
+fn tell_of_danger(announcement: &Announcement, endangered: u64) {
+    let Some(state) = announcement.change.state.filter(|_| endangered > 0) else { return };
+    metrics::counter!("zoom_archiver_endangered_files_total", "state" => state.as_str())
+        .increment(endangered);
+    let identity = &announcement.recording.identity;
+    warn!(
+        recording.account = identity.account_id,
+        recording.kind = %identity.kind,
+        recording.instance = identity.instance_id,
+        recording.state = %state,
+        files = endangered,
+        "a recording leaves Zoom, and not all of its files are archived yet"
+    );
 }
 
 /// The two headers that make a signature.

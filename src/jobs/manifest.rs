@@ -1,5 +1,5 @@
 //! Writes the manifest of one recording: the JSON beside its objects that says what they are and proves it.
-//! Rewritten whenever a file joins the archive; from all manifests the database can be built again.
+//! Rewritten whenever a file joins the archive, and when the recording is renamed or leaves Zoom; from all manifests the database can be built again.
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
@@ -12,7 +12,7 @@ use crate::domain::file::{FileRow, FileState, RecordingRow};
 use crate::domain::ids::RecordingId;
 use crate::domain::job::Outcome;
 use crate::domain::key::MANIFEST_NAME;
-use crate::domain::recording::RecordingIdentity;
+use crate::domain::recording::{RecordingIdentity, RecordingState, TextState};
 use crate::worker::JobContext;
 
 /// Version of the manifest's shape; grows when a reader must be changed.
@@ -65,6 +65,15 @@ struct ManifestRecording<'a> {
     topic: Option<&'a str>,
     start_time: Option<DateTime<Utc>>,
     announced_at: DateTime<Utc>,
+    /// How it stands at Zoom, and since when.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    state: Option<RecordingState>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    state_at: Option<DateTime<Utc>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    transcript: Option<TextState>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    summary: Option<TextState>,
     /// All that Zoom said of it, without secrets.
     zoom: &'a Map<String, Value>,
 }
@@ -113,6 +122,10 @@ fn render(recording: &RecordingRow, files: &[FileRow]) -> serde_json::Result<Vec
             topic: recording.topic.as_deref(),
             start_time: recording.start_time,
             announced_at: recording.announced_at,
+            state: recording.state,
+            state_at: recording.state_at,
+            transcript: recording.transcript,
+            summary: recording.summary,
             zoom: &recording.metadata,
         },
         files: files.iter().map(manifest_file).collect(),

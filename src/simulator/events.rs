@@ -58,6 +58,98 @@ impl EventKind {
     }
 }
 
+/// What happens to a recording, beside its files' becoming ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Happening<'a> {
+    /// Recording begins.
+    Started,
+    /// Recording pauses.
+    Paused,
+    /// Recording goes on.
+    Resumed,
+    /// Recording ends.
+    Stopped,
+    /// There will be no transcript; Video SDK only.
+    TranscriptFailed,
+    /// It is moved to the trash.
+    Trashed,
+    /// It is deleted for good.
+    Deleted,
+    /// It is taken out of the trash.
+    Recovered,
+    /// Moved to the trash together with others; meetings and webinars only, as the next two.
+    BatchTrashed,
+    /// Deleted together with others.
+    BatchDeleted,
+    /// Taken out of the trash together with others.
+    BatchRecovered,
+    /// It has this topic now; meetings and webinars only, as the next two.
+    Renamed(&'a str),
+    /// An archiving account's files of it are ready.
+    ArchiveFilesCompleted,
+    /// A summary of the meeting is ready: this is its overview.
+    SummaryCompleted(&'a str),
+    /// The sound of a recorded call is ready; Phone only, as the next one.
+    CallRecorded,
+    /// The transcript of a recorded call is ready.
+    CallTranscribed,
+}
+
+impl Happening<'_> {
+    /// One of each.
+    pub const ALL: [Self; 16] = [
+        Self::Started,
+        Self::Paused,
+        Self::Resumed,
+        Self::Stopped,
+        Self::TranscriptFailed,
+        Self::Trashed,
+        Self::Deleted,
+        Self::Recovered,
+        Self::BatchTrashed,
+        Self::BatchDeleted,
+        Self::BatchRecovered,
+        Self::Renamed("Another topic"),
+        Self::ArchiveFilesCompleted,
+        Self::SummaryCompleted("All is well."),
+        Self::CallRecorded,
+        Self::CallTranscribed,
+    ];
+
+    /// The value of `event`; `None` where there is no such event for this product.
+    #[must_use]
+    pub fn name(self, kind: RecordingKind) -> Option<&'static str> {
+        let name = match (kind, self) {
+            (RecordingKind::Phone, Self::CallRecorded) => "phone.recording_completed",
+            (RecordingKind::Phone, Self::CallTranscribed) => "phone.recording_transcript_completed",
+            (RecordingKind::Phone, _) | (_, Self::CallRecorded | Self::CallTranscribed) => return None,
+            (RecordingKind::VideoSdk, Self::Started) => "session.recording_started",
+            (RecordingKind::VideoSdk, Self::Paused) => "session.recording_paused",
+            (RecordingKind::VideoSdk, Self::Resumed) => "session.recording_resumed",
+            (RecordingKind::VideoSdk, Self::Stopped) => "session.recording_stopped",
+            (RecordingKind::VideoSdk, Self::TranscriptFailed) => "session.recording_transcript_failed",
+            (RecordingKind::VideoSdk, Self::Trashed) => "session.recording_trashed",
+            (RecordingKind::VideoSdk, Self::Deleted) => "session.recording_deleted",
+            (RecordingKind::VideoSdk, Self::Recovered) => "session.recording_recovered",
+            (RecordingKind::VideoSdk, _) | (_, Self::TranscriptFailed) => return None,
+            (_, Self::Started) => "recording.started",
+            (_, Self::Paused) => "recording.paused",
+            (_, Self::Resumed) => "recording.resumed",
+            (_, Self::Stopped) => "recording.stopped",
+            (_, Self::Trashed) => "recording.trashed",
+            (_, Self::Deleted) => "recording.deleted",
+            (_, Self::Recovered) => "recording.recovered",
+            (_, Self::BatchTrashed) => "recording.batch_trashed",
+            (_, Self::BatchDeleted) => "recording.batch_deleted",
+            (_, Self::BatchRecovered) => "recording.batch_recovered",
+            (_, Self::Renamed(_)) => "recording.renamed",
+            (_, Self::ArchiveFilesCompleted) => "recording.archive_files_completed",
+            (_, Self::SummaryCompleted(_)) => "meeting.summary_completed",
+        };
+        Some(name)
+    }
+}
+
 /// Forms that are odd but have been seen.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Quirks {
@@ -115,6 +207,127 @@ pub fn body(
     quirks.apply(&mut event);
     let text = event.to_string();
     if quirks.doubled_keys { double_keys(&text) } else { text }.into_bytes()
+}
+
+/// The body of an event about what happens to a recording; `None` where there is no such event for its product.
+#[must_use]
+pub fn happening(
+    recording: &FakeRecording,
+    what: Happening<'_>,
+    links: &Links<'_>,
+    quirks: Quirks,
+    event_time: DateTime<Utc>,
+) -> Option<Vec<u8>> {
+    let mut event = json!({
+        "event": what.name(recording.kind)?,
+        "event_ts": event_time.timestamp_millis(),
+        "payload": { "account_id": recording.account_id, "object": happened_object(recording, what, links) },
+    });
+    match what {
+        Happening::ArchiveFilesCompleted | Happening::CallRecorded | Happening::CallTranscribed => {
+            event["download_token"] = json!(links.token);
+        }
+        Happening::Renamed(_) => {
+            event["payload"]["old_object"] = Value::Object(recording_object(recording, links));
+            event["payload"]["time_stamp"] = json!(event_time.timestamp_millis());
+        }
+        _ => {}
+    }
+    if !matches!(what, Happening::SummaryCompleted(_) | Happening::CallRecorded | Happening::CallTranscribed)
+    {
+        event["payload"]["operator"] = json!("admin@example.com");
+        event["payload"]["operator_id"] = json!("Op9fakeOperatorIdQ0w");
+    }
+    quirks.apply(&mut event);
+    let text = event.to_string();
+    Some(if quirks.doubled_keys { double_keys(&text) } else { text }.into_bytes())
+}
+
+fn happened_object(recording: &FakeRecording, what: Happening<'_>, links: &Links<'_>) -> Value {
+    let mut object = recording_object(recording, links);
+    let all: Vec<_> = recording.files.iter().collect();
+    match what {
+        Happening::Started | Happening::Paused | Happening::Resumed | Happening::Stopped => {
+            let started = json!({ "recording_start": time(recording.start_time), "recording_end": "" });
+            object.insert("recording_file".to_owned(), started);
+        }
+        // Meetings list the files even when they are gone.
+        Happening::Trashed | Happening::Deleted if recording.kind != RecordingKind::VideoSdk => {
+            object = object_with(recording, &all, links);
+        }
+        Happening::BatchTrashed => return json!({ "meeting_uuids": [recording.instance_id] }),
+        Happening::BatchDeleted | Happening::BatchRecovered => {
+            let meeting = json!({ "meeting_uuid": recording.instance_id, "recording_file_ids": [] });
+            return json!({ "meetings": [meeting] });
+        }
+        Happening::Renamed(topic) => drop(object.insert("topic".to_owned(), json!(topic))),
+        Happening::ArchiveFilesCompleted => {
+            let archived = |file: &&FakeFile| {
+                let mut entry = file_object(recording, file, links);
+                entry["individual"] = json!(false);
+                entry["encryption_fingerprint"] = json!(file.content.sha256().to_string());
+                entry
+            };
+            let files: Vec<_> = all.iter().map(archived).collect();
+            object.insert("archive_files".to_owned(), Value::Array(files));
+        }
+        Happening::SummaryCompleted(overview) => return summary_object(recording, overview),
+        Happening::CallRecorded | Happening::CallTranscribed => {
+            return json!({ "recordings": [call_object(recording, what, links)] });
+        }
+        _ => {}
+    }
+    Value::Object(object)
+}
+
+fn summary_object(recording: &FakeRecording, overview: &str) -> Value {
+    let end = recording.start_time + TimeDelta::minutes(i64::from(recording.minutes));
+    json!({
+        "meeting_uuid": recording.instance_id,
+        "meeting_id": recording.number,
+        "meeting_host_id": "Hk9fakeHostIdQ0wNr1",
+        "meeting_host_email": "host@example.com",
+        "meeting_topic": recording.topic,
+        "meeting_start_time": time(recording.start_time),
+        "meeting_end_time": time(end),
+        "summary_start_time": time(recording.start_time),
+        "summary_end_time": time(end),
+        "summary_created_time": time(end),
+        "summary_last_modified_time": time(end),
+        "summary_title": format!("Summary of {}", recording.topic),
+        "summary_overview": overview,
+        "summary_details": [{ "label": "Archive", "summary": "Everything is kept." }],
+        "next_steps": ["Ada reads the manifest."],
+    })
+}
+
+/// A call: its first file is the sound, its `TRANSCRIPT` the transcript.
+fn call_object(recording: &FakeRecording, what: Happening<'_>, links: &Links<'_>) -> Value {
+    let end = recording.start_time + TimeDelta::minutes(i64::from(recording.minutes));
+    let mut call = json!({
+        "id": recording.instance_id,
+        "caller_number": "+12025550111",
+        "caller_number_type": 2,
+        "caller_name": "Ada Example",
+        "callee_number": "1002",
+        "callee_number_type": 1,
+        "callee_name": "Grace Example",
+        "direction": "inbound",
+        "duration": recording.minutes * 60,
+        "date_time": time(recording.start_time),
+        "end_time": time(end),
+        "recording_type": "Automatic",
+        "call_id": recording.number.to_string(),
+        "owner": { "type": "user", "id": "Ow9fakeOwnerIdQ0wNr1", "name": "Grace Example" },
+    });
+    let (key, file) = match what {
+        Happening::CallTranscribed => ("transcript_download_url", recording.file("TRANSCRIPT")),
+        _ => ("download_url", recording.files.first()),
+    };
+    if let Some(file) = file {
+        call[key] = json!(links.download_url(file));
+    }
+    call
 }
 
 /// How far Zoom is with a file.

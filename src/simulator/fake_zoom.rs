@@ -4,10 +4,11 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use url::Url;
 
 use super::credentials;
-use super::events::{self, EventKind, Links, Quirks};
+use super::events::{self, EventKind, Happening, Links, Quirks};
 use super::library::Library;
 use super::now;
 use super::recording::FakeRecording;
@@ -120,6 +121,23 @@ impl FakeZoom {
         let token = self.library.issue_token(&recording.instance_id, self.token_lifetime);
         let links = Links { base: &self.base, variant: &variant, token: &token };
         events::body(recording, kind, &links, quirks, now())
+    }
+
+    /// The body of an event about what happened to a recording at this time; `None` where there is no such event for
+    /// its product. Files that it announces are on the shelf from now on.
+    #[must_use]
+    pub fn tell(
+        &self,
+        recording: &FakeRecording,
+        what: Happening<'_>,
+        quirks: Quirks,
+        at: DateTime<Utc>,
+    ) -> Option<Vec<u8>> {
+        self.library.add(recording);
+        let variant = self.library.new_variant();
+        let token = self.library.issue_token(&recording.instance_id, self.token_lifetime);
+        let links = Links { base: &self.base, variant: &variant, token: &token };
+        events::happening(recording, what, &links, quirks, at)
     }
 
     /// Stops it once the answers that are under way have left, or `grace` is over: what counts as served may

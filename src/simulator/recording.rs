@@ -139,6 +139,7 @@ impl FakeFile {
             "MP4" => "video/mp4",
             "M4A" => "audio/mp4",
             "VTT" => "text/vtt",
+            "MP3" => "audio/mpeg",
             "TXT" => "text/plain",
             "JSON" => "application/json",
             _ => "application/octet-stream",
@@ -221,6 +222,15 @@ impl FakeRecording {
     #[must_use]
     pub fn webinar(seed: u64) -> Self {
         Self::new(RecordingKind::Webinar, seed).with(meeting_files())
+    }
+
+    /// A recorded call with its transcript.
+    #[must_use]
+    pub fn call(seed: u64) -> Self {
+        let sound = FakeFile::new("MP3", "MP3", "call_recording", Content::Generated { seed, bytes: 4096 });
+        let text =
+            FakeFile::new("TRANSCRIPT", "JSON", "call_transcript", Content::Embedded(content::TIMELINE_JSON));
+        Self::new(RecordingKind::Phone, seed).with([sound, text])
     }
 
     /// The same recording with more files, each of which gets its key and, unless it is to have none, its id.

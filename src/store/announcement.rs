@@ -6,8 +6,11 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
 
 use super::moment::Moment;
+use crate::domain::event::Event;
 use crate::domain::ids::{FileId, JobId, RecordingId};
-use crate::domain::recording::{AnnouncedFile, Announcement, FileIdentity, RecordingIdentity};
+use crate::domain::recording::{
+    AnnouncedFile, Announcement, Change, FileIdentity, RecordingIdentity, RecordingKind,
+};
 
 /// Why a file without a URL is parked.
 pub(super) const NO_URL: &str = "Zoom gave no download URL yet";
@@ -30,6 +33,13 @@ pub(super) struct NewRecording {
     pub(super) topic: Option<String>,
     pub(super) start_time: Option<Moment>,
     pub(super) metadata: Map<String, Value>,
+    /// Whether a recording that is known under the same id decides between meeting and webinar.
+    pub(super) kind_is_open: bool,
+    /// When what is said of it happened.
+    pub(super) happened_at: Moment,
+    pub(super) change: Change,
+    /// The manifest's job, should it be wanted.
+    pub(super) manifest: JobId,
 }
 
 /// A file as announced, and the job that will carry it.
@@ -44,11 +54,16 @@ pub(super) struct NewFile {
     pub(super) announced_bytes: Option<i64>,
     pub(super) download_url: Option<SecretString>,
     pub(super) download_token: Option<SecretString>,
+    pub(super) content: Option<Vec<u8>>,
+    /// Why it is not taken, if so.
+    pub(super) skip: Option<String>,
     pub(super) metadata: Map<String, Value>,
 }
 
 impl Rows {
-    pub(super) fn new(announcement: &Announcement) -> Self {
+    /// What happened after the event that tells of it came has happened then: a clock that is ahead must not keep
+    /// later events from counting.
+    pub(super) fn new(event: &Event, announcement: &Announcement) -> Self {
         let recording = &announcement.recording;
         let mut files = BTreeMap::new();
         for file in &announcement.files {
@@ -69,10 +84,23 @@ impl Rows {
                 topic: recording.topic.as_deref().map(clean),
                 start_time: recording.start_time.map(Moment),
                 metadata: clean_map(&recording.metadata),
+                kind_is_open: announcement.kind_is_open,
+                happened_at: Moment(
+                    announcement.happened_at.map_or(event.received_at, |at| at.min(event.received_at)),
+                ),
+                change: announcement.change,
+                manifest: JobId::new(),
             },
             files: files.into_values().collect(),
             odd: announcement.odd.iter().map(|words| clean(words)).collect(),
         }
+    }
+}
+
+impl NewRecording {
+    /// What else it may be, where the event leaves that open.
+    pub(super) fn other_kind(&self) -> Option<RecordingKind> {
+        (self.kind_is_open && self.identity.kind == RecordingKind::Meeting).then_some(RecordingKind::Webinar)
     }
 }
 
@@ -93,6 +121,8 @@ impl NewFile {
             announced_bytes: file.announced_bytes.and_then(|bytes| i64::try_from(bytes).ok()),
             download_url: file.download_url.as_ref().map(clean_secret),
             download_token: file.download_token.as_ref().map(clean_secret),
+            content: file.content.clone(),
+            skip: file.skip.as_deref().map(clean),
             metadata: clean_map(&file.metadata),
         }
     }
@@ -100,6 +130,11 @@ impl NewFile {
     /// Whether this announcement brings something that a parked transfer may wait for.
     pub(super) fn brings_access(&self) -> bool {
         self.download_url.is_some() || self.download_token.is_some()
+    }
+
+    /// Whether there is nothing to fetch it from yet.
+    pub(super) fn has_no_source(&self) -> bool {
+        self.download_url.is_none() && self.content.is_none()
     }
 
     /// The same file, announced a second time within one event: what is said later counts.
@@ -113,6 +148,8 @@ impl NewFile {
             announced_bytes: later.announced_bytes.or(self.announced_bytes),
             download_url: later.download_url.or(self.download_url.take()),
             download_token: later.download_token.or(self.download_token.take()),
+            content: later.content.or(self.content.take()),
+            skip: later.skip.or(self.skip.take()),
             metadata: merged(std::mem::take(&mut self.metadata), later.metadata),
             identity: later.identity,
         };

@@ -19,6 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use secrecy::SecretString;
 use serde_json::Value;
 
@@ -76,6 +77,8 @@ pub struct Recorded {
     pub known_files: u64,
     /// Transfers that this event woke: parked ones, and those of gone files.
     pub woken: u64,
+    /// Files that are not archived yet although this event says that their recording leaves Zoom.
+    pub endangered: u64,
 }
 
 /// What one sweep found.
@@ -100,6 +103,8 @@ pub struct TransferWork {
     pub download_url: Option<SecretString>,
     /// Bearer token for it; a secret.
     pub download_token: Option<SecretString>,
+    /// The file itself, where an event has brought it along.
+    pub content: Option<Bytes>,
 }
 
 /// How many jobs of a kind stand in a state.
@@ -126,11 +131,16 @@ pub trait Store: Send + Sync + 'static {
 
     /// Makes an event, its recording, its files and their jobs durable.
     ///
-    /// A known file keeps its row; unless it is archived or skipped it gets the fresh URL and token, and a
+    /// A known file keeps its row; unless it is archived it gets the fresh URL and token, and a
     /// transfer that is parked for a token is woken, one that runs is wanted again. A gone file is woken by a URL,
     /// and by nothing less. Announced facts that the event does not give are kept as they were. A new file of a
-    /// known recording joins it. A file without a URL is recorded parked for a token. When this returns `Ok`, all
-    /// of it has been committed.
+    /// known recording joins it. A file without a URL is recorded parked for a token, unless the event brings its
+    /// content; one that is to be skipped is recorded skipped, with the reason, and keeps its fresh access for the
+    /// case that somebody wants it. When this returns `Ok`, all of it has been committed.
+    ///
+    /// The recording's state, topic and other facts are moved by what happened last, in whatever order the events
+    /// come. When a recording leaves Zoom, what waits to be fetched of it is due at once. What a manifest should tell
+    /// has it written again.
     async fn record(&self, event: &Event) -> Result<Recorded, StoreError>;
 
     /// Claims up to `limit` jobs that are due, oldest first, for `owner` under a lease of length `lease`;

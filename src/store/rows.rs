@@ -3,6 +3,7 @@
 use std::str::FromStr;
 use std::time::Duration;
 
+use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use secrecy::SecretString;
 use serde_json::{Map, Value};
@@ -15,12 +16,13 @@ use super::{Depth, StoreError, TransferWork};
 use crate::domain::file::{ArchivedFile, FileRow, RecordingRow, Sha256Digest};
 use crate::domain::ids::{EventId, FileId, JobId, RecordingId};
 use crate::domain::job::{Job, Lease, Task};
-use crate::domain::recording::{FileIdentity, RecordingIdentity};
+use crate::domain::recording::{FileIdentity, RecordingIdentity, UnknownWord};
 
 /// The columns of a [`RecordingRecord`].
 macro_rules! recording_columns {
     () => {
-        "id, account_id, kind, instance_id, topic, start_time, metadata, folder, announced_at"
+        "id, account_id, kind, instance_id, topic, start_time, metadata, state, state_at, transcript, summary, \
+         folder, announced_at"
     };
 }
 
@@ -45,6 +47,10 @@ pub(super) struct RecordingRecord {
     topic: Option<String>,
     start_time: Option<Moment>,
     metadata: Json<Map<String, Value>>,
+    state: Option<String>,
+    state_at: Option<Moment>,
+    transcript: Option<String>,
+    summary: Option<String>,
     folder: Option<String>,
     announced_at: Moment,
 }
@@ -61,6 +67,10 @@ impl RecordingRecord {
             topic: self.topic,
             start_time: time(self.start_time),
             metadata: self.metadata.0,
+            state: word(self.state)?,
+            state_at: time(self.state_at),
+            transcript: word(self.transcript)?,
+            summary: word(self.summary)?,
             folder: self.folder,
             announced_at: self.announced_at.0,
         })
@@ -157,6 +167,7 @@ pub(super) struct TransferRecord {
     recording_began: Option<Moment>,
     download_url: Option<String>,
     download_token: Option<String>,
+    content: Option<Vec<u8>>,
 }
 
 impl TransferRecord {
@@ -172,6 +183,7 @@ impl TransferRecord {
             recording_began: time(self.recording_began),
             download_url: self.download_url.map(SecretString::from),
             download_token: self.download_token.map(SecretString::from),
+            content: self.content.map(Bytes::from),
         })
     }
 }
@@ -238,6 +250,10 @@ pub(super) fn millis(duration: Duration) -> i64 {
 
 fn time(moment: Option<Moment>) -> Option<DateTime<Utc>> {
     moment.map(|moment| moment.0)
+}
+
+fn word<T: FromStr<Err = UnknownWord>>(text: Option<String>) -> Result<Option<T>, StoreError> {
+    Ok(text.as_deref().map(FromStr::from_str).transpose()?)
 }
 
 fn whole(number: i64) -> Result<u64, StoreError> {

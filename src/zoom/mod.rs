@@ -1,7 +1,9 @@
 //! All that Zoom knows.
 //!
 //! - [`signature`]: whether Zoom sent a request
+//! - [`events`]: every event that is about a recording, and what it means: one table
 //! - [`payload`]: what an event says
+//! - `summary`, `phone`: events whose shape is none of the usual
 //! - [`accounts`]: which account a question is asked with
 //! - [`api`]: questions to Zoom's API, with the credentials for it
 //! - [`download`]: fetching a file, from allowed hosts only
@@ -14,6 +16,9 @@ pub mod address;
 pub mod api;
 mod client;
 pub mod download;
+pub mod events;
 pub mod payload;
+mod phone;
 pub mod signature;
+mod summary;
 pub mod token;

@@ -2,26 +2,19 @@
 //! otherwise: ids come as numbers or strings, keys twice, sizes not at all, and one odd file never spoils its
 //! siblings.
 //!
-//! Shapes: Zoom's event references for Video SDK (`session.recording_completed` and kin) and Meetings
-//! (`recording.completed` and kin).
+//! Which events there are, and what each of them means, is said in [`events`]. Shapes: Zoom's event references for
+//! Video SDK and Meetings; summaries and calls have shapes of their own and are read next door.
 
 use chrono::{DateTime, Utc};
 use secrecy::SecretString;
 use serde_json::{Map, Value};
 
+use super::events::{self, EventKind, Shape};
+use super::{phone, summary};
 use crate::domain::media::extension_of;
 use crate::domain::recording::{
-    AnnouncedFile, AnnouncedRecording, Announcement, FileIdentity, RecordingIdentity, RecordingKind,
+    AnnouncedFile, AnnouncedRecording, Announcement, Change, FileIdentity, RecordingIdentity, RecordingKind,
 };
-
-/// Events that announce files, as they are to be ticked in the portal.
-pub const RECORDING_EVENTS: &[&str] = &[
-    "session.recording_completed",
-    "session.recording_transcript_completed",
-    "session.recording_summary_completed",
-    "recording.completed",
-    "recording.transcript_completed",
-];
 
 /// Longest event name that is kept, in bytes; names label metrics.
 const MAX_NAME_BYTES: usize = 80;
@@ -31,6 +24,7 @@ const SECRET_KEYS: &[&str] = &[
     "download_token",
     "download_access_token",
     "download_url",
+    "transcript_download_url",
     "password",
     "passcode",
     "recording_play_passcode",
@@ -45,6 +39,9 @@ pub const UNKNOWN_ACCOUNT: &str = "unknown";
 /// `type` of a webinar's recording (Zoom's meeting API reference: 5 webinar, 6 and 9 recurring webinars).
 const WEBINAR_TYPES: &[&str] = &["5", "6", "9"];
 
+/// Most seconds since 1970 that a time may have: what is greater counts milliseconds, as `event_ts` does.
+const MOST_SECONDS: i64 = 100_000_000_000;
+
 /// A body that Zoom signed, read.
 #[derive(Debug)]
 pub enum Message {
@@ -53,7 +50,7 @@ pub enum Message {
         /// To be encrypted and sent back.
         plain_token: String,
     },
-    /// Files of a recording are ready.
+    /// Something about one recording.
     Announcement {
         /// Event name.
         name: String,
@@ -61,6 +58,13 @@ pub enum Message {
         announcement: Announcement,
         /// The body without secrets.
         body: Vec<u8>,
+    },
+    /// Something about several recordings.
+    Announcements {
+        /// Event name.
+        name: String,
+        /// One for each recording.
+        parts: Vec<Part>,
     },
     /// An event that this version has no use for.
     Other {
@@ -74,6 +78,15 @@ pub enum Message {
         /// Why, without any of the body.
         reason: String,
     },
+}
+
+/// What an event says of one recording among several.
+#[derive(Debug)]
+pub struct Part {
+    /// What it announces.
+    pub announcement: Announcement,
+    /// The body with this recording alone, without secrets.
+    pub body: Vec<u8>,
 }
 
 /// Reads a body whose signature has been verified.
@@ -94,35 +107,131 @@ pub fn read(body: &[u8]) -> Message {
             None => unreadable(&name, "no plainToken"),
         };
     }
-    if !RECORDING_EVENTS.contains(&name.as_str()) {
-        return Message::Other { name };
-    }
-    match announcement(&name, &value) {
-        Ok(announcement) => {
-            Message::Announcement { name, announcement, body: without_secrets(value).to_string().into() }
+    let Some(kind) = events::find(&name) else { return Message::Other { name } };
+    read_event(kind, value).unwrap_or_else(|reason| Message::Unreadable { name, reason })
+}
+
+fn read_event(kind: &EventKind, value: Value) -> Result<Message, String> {
+    let name = kind.name.to_owned();
+    let told = Told::read(kind, &value)?;
+    let announcement = match kind.shape {
+        Shape::Files | Shape::Bare => of_recording(kind, &told, object_of(&value)?)?,
+        Shape::Summary => summary::read(&told, object_of(&value)?)?,
+        Shape::Batch => return Ok(Message::Announcements { name, parts: batch(&told, value)? }),
+        Shape::Calls | Shape::CallTranscripts => {
+            return Ok(Message::Announcements { name, parts: phone::read(&told, kind.shape, value)? });
         }
-        Err(reason) => Message::Unreadable { name, reason },
+    };
+    Ok(Message::Announcement { name, announcement, body: without_secrets(value).to_string().into() })
+}
+
+/// What an event says beside its object.
+pub(super) struct Told {
+    pub(super) account_id: String,
+    pub(super) token: Option<String>,
+    pub(super) happened_at: Option<DateTime<Utc>>,
+    pub(super) change: Change,
+}
+
+impl Told {
+    fn read(kind: &EventKind, value: &Value) -> Result<Self, String> {
+        let find = |pointers: &[&str]| pointers.iter().find_map(|pointer| text(value.pointer(pointer)));
+        let account_id = find(&["/payload/account_id", "/payload/object/account_id"])
+            .unwrap_or_else(|| UNKNOWN_ACCOUNT.to_owned());
+        check_length("account_id", &account_id)?;
+        Ok(Self {
+            account_id,
+            token: find(&[
+                "/download_token",
+                "/payload/download_token",
+                "/payload/object/download_access_token",
+            ]),
+            happened_at: find(&["/event_ts", "/payload/time_stamp"]).as_deref().and_then(moment),
+            change: kind.change,
+        })
     }
 }
 
-fn announcement(name: &str, value: &Value) -> Result<Announcement, String> {
-    let object = value
-        .pointer("/payload/object")
-        .and_then(Value::as_object)
-        .ok_or("payload.object is missing or no object")?;
-    let kind = recording_kind(name, object);
-    let instance_key = if kind == RecordingKind::VideoSdk { "session_id" } else { "uuid" };
+fn object_of(value: &Value) -> Result<&Map<String, Value>, String> {
+    let object = value.pointer("/payload/object").and_then(Value::as_object);
+    object.ok_or_else(|| "payload.object is missing or no object".to_owned())
+}
+
+/// One recording, whole in `payload.object`.
+fn of_recording(kind: &EventKind, told: &Told, object: &Map<String, Value>) -> Result<Announcement, String> {
+    let recording_kind = recording_kind(kind.name, object);
+    let instance_key = if recording_kind == RecordingKind::VideoSdk { "session_id" } else { "uuid" };
     let instance_id = text(object.get(instance_key)).ok_or_else(|| format!("no {instance_key}"))?;
-    let account_id = text(value.pointer("/payload/account_id"))
-        .or_else(|| text(object.get("account_id")))
-        .unwrap_or_else(|| UNKNOWN_ACCOUNT.to_owned());
     check_length(instance_key, &instance_id)?;
-    check_length("account_id", &account_id)?;
-    let token = ["/download_token", "/payload/download_token", "/payload/object/download_access_token"]
-        .iter()
-        .find_map(|pointer| text(value.pointer(pointer)));
-    let identity = RecordingIdentity { account_id, kind, instance_id };
-    Ok(described(identity, object, token.as_deref()))
+    let identity =
+        RecordingIdentity { account_id: told.account_id.clone(), kind: recording_kind, instance_id };
+    let mut announcement = described(identity, object, told.token.as_deref());
+    announcement.kind_is_open = recording_kind != RecordingKind::VideoSdk && !object.contains_key("type");
+    announcement.happened_at = told.happened_at;
+    announcement.change = told.change;
+    if kind.shape == Shape::Bare {
+        announcement.files.clear();
+        announcement.odd.clear();
+    }
+    Ok(announcement)
+}
+
+/// Recordings of which an event gives nothing but their ids.
+fn batch(told: &Told, mut event: Value) -> Result<Vec<Part>, String> {
+    let meetings = take_list(&mut event, "meetings");
+    let uuids = take_list(&mut event, "meeting_uuids");
+    let meetings = meetings.iter().map(|entry| ("meetings", entry, entry.get("meeting_uuid")));
+    let uuids = uuids.iter().map(|entry| ("meeting_uuids", entry, Some(entry)));
+    let (mut parts, mut odd) = (Vec::new(), Vec::new());
+    for (key, entry, uuid) in meetings.chain(uuids) {
+        match bare(told, uuid) {
+            Ok(announcement) => parts.push(Part::of(&event, announcement, key, entry)),
+            Err(reason) => odd.push(format!("an entry of {key}: {reason}")),
+        }
+    }
+    with_odd(parts, odd).ok_or_else(|| "it names no recording".to_owned())
+}
+
+/// The parts, the first of which tells what was odd beside them; `None` when there are none.
+pub(super) fn with_odd(mut parts: Vec<Part>, odd: Vec<String>) -> Option<Vec<Part>> {
+    parts.first_mut()?.announcement.odd.extend(odd);
+    Some(parts)
+}
+
+/// A meeting or webinar of which nothing but the id is known.
+fn bare(told: &Told, uuid: Option<&Value>) -> Result<Announcement, String> {
+    let instance_id = text(uuid).ok_or("no uuid")?;
+    check_length("uuid", &instance_id)?;
+    let account_id = told.account_id.clone();
+    let identity = RecordingIdentity { account_id, kind: RecordingKind::Meeting, instance_id };
+    Ok(Announcement {
+        recording: AnnouncedRecording { identity, topic: None, start_time: None, metadata: Map::new() },
+        kind_is_open: true,
+        happened_at: told.happened_at,
+        change: told.change,
+        files: Vec::new(),
+        odd: Vec::new(),
+    })
+}
+
+impl Part {
+    /// The part of an event that is about one entry of its list `key`; `event` has no entry of its own any more.
+    pub(super) fn of(event: &Value, announcement: Announcement, key: &str, entry: &Value) -> Self {
+        let mut own = event.clone();
+        if let Some(object) = own.pointer_mut("/payload/object").and_then(Value::as_object_mut) {
+            object.insert(key.to_owned(), Value::Array(vec![entry.clone()]));
+        }
+        Self { announcement, body: without_secrets(own).to_string().into() }
+    }
+}
+
+/// Takes a list out of an event's object; empty when there is none.
+pub(super) fn take_list(event: &mut Value, key: &str) -> Vec<Value> {
+    let object = event.pointer_mut("/payload/object").and_then(Value::as_object_mut);
+    match object.and_then(|object| object.remove(key)) {
+        Some(Value::Array(entries)) => entries,
+        _ => Vec::new(),
+    }
 }
 
 /// Reads the API's answer about one recording, whose identity is the one that was asked about, whatever the answer
@@ -172,6 +281,9 @@ fn described(identity: RecordingIdentity, object: &Map<String, Value>, token: Op
             start_time: time(object.get("start_time")),
             metadata: recording_metadata(object),
         },
+        kind_is_open: false,
+        happened_at: None,
+        change: Change::default(),
         files,
         odd,
     }
@@ -207,16 +319,31 @@ fn announced_file(collection: &str, entry: &Value, token: Option<&str>) -> Resul
     check_length("recording_type", &recording_type)?;
     let extension = text(entry.get("file_extension"))
         .map_or_else(|| extension_of(&file_type).to_owned(), |extension| extension.to_lowercase());
+    let download_url = text(entry.get("download_url"));
     Ok(AnnouncedFile {
+        skip: elsewhere(entry, download_url.is_some()),
         identity: FileIdentity { collection: collection.to_owned(), name, recording_type },
         file_type,
         extension,
         recording_start: time(entry.get("recording_start")),
         announced_bytes: size(entry.get("file_size")),
-        download_url: text(entry.get("download_url")).map(SecretString::from),
+        download_url: secret(download_url),
         download_token: token.map(SecretString::from),
+        content: None,
         metadata: strip_map(entry.clone()),
     })
+}
+
+/// Why a file is not Zoom's to give: it lies in storage that is the account's own.
+fn elsewhere(entry: &Map<String, Value>, has_url: bool) -> Option<String> {
+    let lies = |key: &str| text(entry.get(key)).is_some();
+    if lies("external_storage_url") {
+        Some("Zoom has stored it in your own storage, not in its cloud (external_storage_url)".to_owned())
+    } else if lies("file_path") && !has_url {
+        Some("Zoom has stored it on your own premises, not in its cloud (file_path)".to_owned())
+    } else {
+        None
+    }
 }
 
 pub(super) fn check_length(key: &str, id: &str) -> Result<(), String> {
@@ -245,7 +372,7 @@ fn without_secrets(value: Value) -> Value {
     }
 }
 
-fn strip_map(map: Map<String, Value>) -> Map<String, Value> {
+pub(super) fn strip_map(map: Map<String, Value>) -> Map<String, Value> {
     map.into_iter()
         .filter(|(key, _)| !SECRET_KEYS.contains(&key.as_str()))
         .map(|(key, value)| (key, without_secrets(value)))
@@ -265,7 +392,22 @@ pub(super) fn time(value: Option<&Value>) -> Option<DateTime<Utc>> {
     text(value)?.parse::<DateTime<Utc>>().ok()
 }
 
-fn size(value: Option<&Value>) -> Option<u64> {
+/// A point in time as a number: milliseconds since 1970, or seconds.
+fn moment(text: &str) -> Option<DateTime<Utc>> {
+    let number = text.parse::<i64>().ok()?;
+    if number.abs() > MOST_SECONDS {
+        DateTime::from_timestamp_millis(number)
+    } else {
+        DateTime::from_timestamp(number, 0)
+    }
+}
+
+/// Text that is to be kept from every eye.
+pub(super) fn secret(text: Option<String>) -> Option<SecretString> {
+    text.map(SecretString::from)
+}
+
+pub(super) fn size(value: Option<&Value>) -> Option<u64> {
     text(value)?.parse().ok()
 }
 

@@ -7,7 +7,7 @@ use zoom_archiver::domain::file::FileState;
 use zoom_archiver::store::{self, Migrated, StoreError};
 
 /// The version of the schema that this program has.
-const NEWEST: i64 = 3;
+const NEWEST: i64 = 4;
 
 /// A literal of 16 bytes that end in `n`, as either database writes an id.
 fn id(database: &Database, n: u8) -> String {
@@ -133,6 +133,11 @@ async fn what_contradicts_the_picture_of_the_states_is_refused(database: Databas
         format!("UPDATE files SET archived_at = {time}"),
         format!("UPDATE files SET recording_id = {}", id(&database, 99)),
         "UPDATE events SET unreadable = 'why'".to_owned(),
+        format!("UPDATE recordings SET state = 'lost', state_at = {time}"),
+        "UPDATE recordings SET state = 'trashed'".to_owned(),
+        format!("UPDATE recordings SET state_at = {time}"),
+        format!("UPDATE recordings SET transcript = 'late', transcript_at = {time}"),
+        "UPDATE recordings SET summary = 'completed'".to_owned(),
     ];
     for statement in wrong {
         let refused = database.execute(&statement).await;

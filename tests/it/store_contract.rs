@@ -9,11 +9,14 @@ use serde_json::{Map, Value, json};
 use sqlx::Executor;
 use zoom_archiver::config::store::StoreConfig;
 use zoom_archiver::domain::event::{Event, EventContent};
-use zoom_archiver::domain::file::{ArchivedFile, FileRow, FileState, Sha256Digest, StoreChecksum};
+use zoom_archiver::domain::file::{
+    ArchivedFile, FileRow, FileState, RecordingRow, Sha256Digest, StoreChecksum,
+};
 use zoom_archiver::domain::ids::{EventId, FileId, RecordingId};
 use zoom_archiver::domain::job::{Completion, Cost, Job, JobState, Lease, Settlement, Task, WaitsFor};
 use zoom_archiver::domain::recording::{
-    AnnouncedFile, AnnouncedRecording, Announcement, FileIdentity, RecordingIdentity, RecordingKind,
+    AnnouncedFile, AnnouncedRecording, Announcement, Change, FileIdentity, RecordingIdentity, RecordingKind,
+    RecordingState, TextState,
 };
 use zoom_archiver::store::{self, Recorded, SharedStore, StoreError, Swept, TransferWork};
 
@@ -64,6 +67,8 @@ fn file(name: &str) -> AnnouncedFile {
         announced_bytes: Some(1000),
         download_url: Some(format!("https://zoom.us/rec/{name}").into()),
         download_token: Some(format!("token-of-{name}").into()),
+        content: None,
+        skip: None,
         metadata: map(json!({"id": name, "status": "completed"})),
     }
 }
@@ -86,7 +91,14 @@ fn announce(recording: AnnouncedRecording, files: Vec<AnnouncedFile>) -> Event {
         received_at: at(100),
         name: "session.recording_completed".into(),
         body: br#"{"event":"session.recording_completed"}"#.to_vec(),
-        content: EventContent::Announcement(Announcement { recording, files, odd: Vec::new() }),
+        content: EventContent::Announcement(Announcement {
+            recording,
+            kind_is_open: false,
+            happened_at: None,
+            change: Change::default(),
+            files,
+            odd: Vec::new(),
+        }),
     }
 }
 
@@ -229,7 +241,7 @@ async fn ask_for(store: &SharedStore, name: &str, task: Task) {
 async fn an_event_makes_its_recording_its_files_and_their_jobs_durable(database: Database) {
     let event = announce(session("s"), vec![file("a"), file("b")]);
     let recorded = record(&database.store().await, event.clone()).await;
-    assert_eq!(recorded, Recorded { new_files: 2, known_files: 0, woken: 0 });
+    assert_eq!(recorded, Recorded { new_files: 2, known_files: 0, woken: 0, ..Recorded::default() });
 
     let store = database.open().await;
     let files = all_files(&store).await;
@@ -260,7 +272,7 @@ async fn a_known_file_is_refreshed_and_never_doubled(database: Database) {
     record(&store, announce(session("s"), vec![with_access("a", "https://zoom.us/1", "t1")])).await;
     let again =
         record(&store, announce(session("s"), vec![with_access("a", "https://zoom.us/2", "t2")])).await;
-    assert_eq!(again, Recorded { new_files: 0, known_files: 1, woken: 0 });
+    assert_eq!(again, Recorded { new_files: 0, known_files: 1, woken: 0, ..Recorded::default() });
     let known = only_file(&store).await;
     assert_eq!(access(&store, known.id).await, (Some("https://zoom.us/2".into()), Some("t2".into())));
     assert_eq!(jobs(&store).await, stand(&[("transfer", JobState::Waiting, 1)]));
@@ -296,6 +308,197 @@ async fn facts_that_a_later_event_does_not_give_are_kept(database: Database) {
     assert_eq!(recording.metadata, map(json!({"session_name": "weekly", "duration": 31, "timezone": "UTC"})));
 }
 
+/// An event about a session, or about what else, that says when it happened and what it changes.
+fn told(recording: AnnouncedRecording, second: i64, change: Change) -> Event {
+    let mut event = announce(recording, Vec::new());
+    let EventContent::Announcement(announcement) = &mut event.content else { unreachable!() };
+    announcement.happened_at = Some(at(second));
+    announcement.change = change;
+    event
+}
+
+fn stands(state: RecordingState) -> Change {
+    Change { state: Some(state), ..Change::default() }
+}
+
+async fn only_recording(database: &Database, store: &SharedStore) -> RecordingRow {
+    let hex = match database.kind() {
+        "postgres" => "SELECT replace(id::text, '-', '') FROM recordings",
+        _ => "SELECT lower(hex(id)) FROM recordings",
+    };
+    let ids = database.texts(hex).await;
+    assert_eq!(ids.len(), 1, "{ids:?}");
+    let (recording, _) = store.recording(ids[0].parse().unwrap()).await.unwrap().expect("it is known");
+    recording
+}
+
+async fn what_happened_last_decides_in_whatever_order_the_events_come(database: Database) {
+    let store = database.store().await;
+    let failed = Change { transcript: Some(TextState::Failed), ..Change::default() };
+    let made = Change {
+        transcript: Some(TextState::Completed),
+        summary: Some(TextState::Completed),
+        ..Change::default()
+    };
+    for (second, change) in [
+        (30, stands(RecordingState::Trashed)),
+        (10, stands(RecordingState::Started)),
+        (20, stands(RecordingState::Completed)),
+        (26, made),
+        (25, failed),
+    ] {
+        record(&store, told(session("s"), second, change)).await;
+    }
+    let row = only_recording(&database, &store).await;
+    assert_eq!((row.state, row.state_at), (Some(RecordingState::Trashed), Some(at(30))));
+    assert_eq!((row.transcript, row.summary), (Some(TextState::Completed), Some(TextState::Completed)));
+
+    record(&store, told(session("s"), 40, stands(RecordingState::Recovered))).await;
+    // An event that brings files and changes nothing leaves it as it is.
+    record(&store, announce(session("s"), vec![file("a")])).await;
+    let row = only_recording(&database, &store).await;
+    assert_eq!((row.state, row.state_at), (Some(RecordingState::Recovered), Some(at(40))));
+}
+
+async fn a_time_ahead_of_ours_does_not_keep_later_events_from_counting(database: Database) {
+    let store = database.store().await;
+    // Received at 100.
+    record(&store, told(session("s"), 1_000_000, stands(RecordingState::Started))).await;
+    record(&store, told(session("s"), 2_000_000, stands(RecordingState::Stopped))).await;
+    let row = only_recording(&database, &store).await;
+    assert_eq!((row.state, row.state_at), (Some(RecordingState::Stopped), Some(at(100))));
+}
+
+async fn a_name_and_other_facts_are_not_moved_back_by_a_late_event(database: Database) {
+    let store = database.store().await;
+    let named = |topic: &str, duration: u32| AnnouncedRecording {
+        topic: Some(topic.into()),
+        metadata: map(json!({"duration": duration})),
+        ..session("s")
+    };
+    record(&store, told(named("old", 1), 10, Change::default())).await;
+    record(&store, told(named("new", 2), 30, Change { renamed: true, ..Change::default() })).await;
+    record(&store, told(named("old", 1), 20, Change::default())).await;
+    let row = only_recording(&database, &store).await;
+    assert_eq!(row.topic.as_deref(), Some("new"));
+    assert_eq!(row.metadata, map(json!({"duration": 2})));
+    // What says nothing of the name does not keep an earlier name from being learnt.
+    let nameless = AnnouncedRecording { topic: None, ..session("s") };
+    record(&store, told(nameless, 50, Change::default())).await;
+    record(&store, told(named("newest", 3), 40, Change::default())).await;
+    assert_eq!(only_recording(&database, &store).await.topic.as_deref(), Some("newest"));
+}
+
+async fn an_event_that_leaves_the_kind_open_is_about_the_webinar_that_is_known(database: Database) {
+    let store = database.store().await;
+    let of_kind = |kind| {
+        let mut recording = session("u==");
+        recording.identity.kind = kind;
+        recording
+    };
+    let open = |second| {
+        let mut event = told(of_kind(RecordingKind::Meeting), second, stands(RecordingState::Trashed));
+        let EventContent::Announcement(announcement) = &mut event.content else { unreachable!() };
+        announcement.kind_is_open = true;
+        event
+    };
+    record(&store, announce(of_kind(RecordingKind::Webinar), vec![file("a")])).await;
+    assert_eq!(record(&store, open(10)).await.endangered, 1);
+    let row = only_recording(&database, &store).await;
+    assert_eq!((row.identity.kind, row.state), (RecordingKind::Webinar, Some(RecordingState::Trashed)));
+    // Where it is not open, it is another recording.
+    record(&store, told(of_kind(RecordingKind::Meeting), 10, Change::default())).await;
+    assert_eq!(database.number("SELECT count(*) FROM recordings").await, 2);
+}
+
+async fn a_recording_that_leaves_has_its_transfers_due_at_once_and_what_is_missing_counted(
+    database: Database,
+) {
+    let store = database.store().await;
+    record(&store, announce(session("s"), vec![file("a"), file("b"), without_access("c"), file("d")])).await;
+    let jobs = claim(&store, 10).await;
+    assert_eq!(jobs.len(), 3);
+    settle(&store, &jobs[0], archive(transferred(&jobs[0]), vec![])).await;
+    settle(&store, &jobs[1], wait(AN_HOUR, Cost::Attempt)).await;
+    settle(&store, &jobs[2], dead()).await;
+    assert_eq!(claim(&store, 10).await.len(), 0);
+
+    // An older event than the one that decides is no alarm.
+    record(&store, told(session("s"), 30, stands(RecordingState::Recovered))).await;
+    assert_eq!(record(&store, told(session("s"), 20, stands(RecordingState::Trashed))).await.endangered, 0);
+    assert_eq!(claim(&store, 10).await.len(), 0);
+
+    let recorded = record(&store, told(session("s"), 40, stands(RecordingState::Deleted))).await;
+    assert_eq!(recorded.endangered, 3);
+    assert_eq!(claim_one(&store).await.task, jobs[1].task);
+}
+
+async fn what_a_manifest_should_tell_has_it_written_again(database: Database) {
+    let store = database.store().await;
+    let renamed = || Change { renamed: true, ..Change::default() };
+    record(&store, announce(session("s"), vec![file("a")])).await;
+    // Nothing of it is in the archive yet, so there is no manifest.
+    record(&store, told(session("s"), 10, renamed())).await;
+    assert_eq!(jobs(&store).await, stand(&[("transfer", JobState::Waiting, 1)]));
+    let job = claim_one(&store).await;
+    store.place(transferred(&job), "folder", "a.mp4").await.unwrap();
+    settle(&store, &job, archive(transferred(&job), vec![])).await;
+
+    record(&store, told(session("s"), 20, stands(RecordingState::Completed))).await;
+    assert_eq!(claim(&store, 10).await.len(), 0, "a transfer would tell of that");
+    for (second, change) in [(30, renamed()), (40, stands(RecordingState::Trashed)), (50, renamed())] {
+        record(&store, told(session("s"), second, change)).await;
+        let job = claim_one(&store).await;
+        assert!(matches!(job.task, Task::Manifest(_)), "{job:?}");
+        settle(&store, &job, done(vec![])).await;
+    }
+}
+
+fn with_content(name: &str, content: &[u8]) -> AnnouncedFile {
+    AnnouncedFile { content: Some(content.to_vec()), ..without_access(name) }
+}
+
+async fn a_file_that_comes_with_its_event_waits_without_a_url_and_is_forgotten_when_archived(
+    database: Database,
+) {
+    let store = database.store().await;
+    record(&store, announce(session("s"), vec![with_content("a", b"{}")])).await;
+    record(&store, announce(session("s"), vec![with_content("a", b"{\"a\":1}")])).await;
+    let file = only_file(&store).await;
+    assert_eq!(file.state, FileState::Pending);
+    let content = work(&store, file.id).await.content;
+    assert_eq!(content.as_deref(), Some(&b"{\"a\":1}"[..]));
+    let job = claim_one(&store).await;
+    settle(&store, &job, archive(file.id, vec![])).await;
+    assert_eq!(work(&store, file.id).await.content, None);
+    // Announced again, it is not kept again.
+    record(&store, announce(session("s"), vec![with_content("a", b"{}")])).await;
+    assert_eq!(work(&store, file.id).await.content, None);
+}
+
+fn skipped(name: &str) -> AnnouncedFile {
+    AnnouncedFile { skip: Some("nobody wants it".into()), ..file(name) }
+}
+
+async fn a_skipped_file_says_why_and_nothing_carries_it(database: Database) {
+    let store = database.store().await;
+    let recorded = record(&store, announce(session("s"), vec![skipped("a")])).await;
+    assert_eq!(recorded, Recorded { new_files: 1, ..Recorded::default() });
+    let row = only_file(&store).await;
+    assert_eq!((row.state, row.reason.as_deref()), (FileState::Skipped, Some("nobody wants it")));
+    assert_eq!(jobs(&store).await, stand(&[("transfer", JobState::Cancelled, 1)]));
+    // Announced anew it stays skipped, and has fresh access for the case that somebody wants it.
+    let again =
+        record(&store, announce(session("s"), vec![with_access("a", "https://zoom.us/2", "t2")])).await;
+    assert_eq!(again, Recorded { known_files: 1, ..Recorded::default() });
+    assert_eq!(only_file(&store).await.state, FileState::Skipped);
+    assert_eq!(access(&store, row.id).await, (Some("https://zoom.us/2".into()), Some("t2".into())));
+    assert_eq!(claim(&store, 10).await.len(), 0);
+    // It is in no danger either.
+    let leaves = told(session("s"), 10, stands(RecordingState::Trashed));
+    assert_eq!(record(&store, leaves).await.endangered, 0);
+}
+
 async fn the_same_id_in_two_arrays_is_two_files(database: Database) {
     let store = database.store().await;
     let mut twin = file("a");
@@ -328,7 +531,7 @@ async fn a_file_announced_twice_in_one_event_is_one_file(database: Database) {
     let mut later = with_access("a", "https://zoom.us/later", "later");
     later.announced_bytes = None;
     let recorded = record(&store, announce(session("s"), vec![file("a"), later])).await;
-    assert_eq!(recorded, Recorded { new_files: 1, known_files: 0, woken: 0 });
+    assert_eq!(recorded, Recorded { new_files: 1, known_files: 0, woken: 0, ..Recorded::default() });
     let known = only_file(&store).await;
     assert_eq!(known.announced_bytes, Some(1000));
     assert_eq!(access(&store, known.id).await.1.as_deref(), Some("later"));
@@ -338,7 +541,7 @@ async fn a_late_file_joins_its_recording(database: Database) {
     let store = database.store().await;
     record(&store, announce(session("s"), vec![file("a")])).await;
     let late = record(&store, announce(session("s"), vec![file("transcript")])).await;
-    assert_eq!(late, Recorded { new_files: 1, known_files: 0, woken: 0 });
+    assert_eq!(late, Recorded { new_files: 1, known_files: 0, woken: 0, ..Recorded::default() });
     let files = all_files(&store).await;
     assert_eq!(files[0].recording_id, files[1].recording_id);
     assert_eq!(jobs(&store).await, stand(&[("transfer", JobState::Waiting, 2)]));
@@ -431,9 +634,9 @@ async fn a_file_without_a_url_is_parked_until_an_event_brings_one(database: Data
     assert_eq!(jobs(&store).await, stand(&[("transfer", JobState::Parked, 1)]));
 
     let still = record(&store, announce(session("s"), vec![without_access("a")])).await;
-    assert_eq!(still, Recorded { new_files: 0, known_files: 1, woken: 0 });
+    assert_eq!(still, Recorded { new_files: 0, known_files: 1, woken: 0, ..Recorded::default() });
     let woken = record(&store, announce(session("s"), vec![file("a")])).await;
-    assert_eq!(woken, Recorded { new_files: 0, known_files: 1, woken: 1 });
+    assert_eq!(woken, Recorded { new_files: 0, known_files: 1, woken: 1, ..Recorded::default() });
     let pending = only_file(&store).await;
     assert_eq!((pending.state, pending.reason), (FileState::Pending, None));
     assert_eq!(transferred(&claim_one(&store).await), pending.id);
@@ -508,7 +711,7 @@ async fn a_gone_file_is_woken_by_a_url_and_by_nothing_less(database: Database) {
     token_alone.announced_bytes = Some(1234);
     for poor in [without_access("a"), token_alone] {
         let recorded = record(&store, announce(session("s"), vec![poor])).await;
-        assert_eq!(recorded, Recorded { new_files: 0, known_files: 1, woken: 0 });
+        assert_eq!(recorded, Recorded { new_files: 0, known_files: 1, woken: 0, ..Recorded::default() });
         assert_eq!(only_file(&store).await.state, FileState::Gone);
         assert_eq!(access(&store, known).await, (None, None));
     }
@@ -545,7 +748,10 @@ async fn a_dead_transfer_stays_dead_but_its_file_is_refreshed(database: Database
     record(&store, announce(session("s"), vec![file("a")])).await;
     settle(&store, &claim_one(&store).await, dead()).await;
     let fresh = announce(session("s"), vec![with_access("a", "https://zoom.us/fresh", "fresh")]);
-    assert_eq!(record(&store, fresh).await, Recorded { new_files: 0, known_files: 1, woken: 0 });
+    assert_eq!(
+        record(&store, fresh).await,
+        Recorded { new_files: 0, known_files: 1, woken: 0, ..Recorded::default() }
+    );
     let known = only_file(&store).await;
     assert_eq!((known.state, known.reason.as_deref()), (FileState::Dead, Some("too many attempts")));
     assert_eq!(access(&store, known.id).await.1.as_deref(), Some("fresh"));
@@ -1026,7 +1232,7 @@ async fn an_archived_file_takes_no_secret_again(database: Database) {
     let mut topic = session("s");
     topic.topic = Some("renamed".into());
     let again = record(&store, announce(topic, vec![file("a")])).await;
-    assert_eq!(again, Recorded { new_files: 0, known_files: 1, woken: 0 });
+    assert_eq!(again, Recorded { new_files: 0, known_files: 1, woken: 0, ..Recorded::default() });
     let work = work(&store, transferred(&job)).await;
     assert!(work.download_url.is_none() && work.download_token.is_none());
     assert_eq!(work.file.state, FileState::Archived);
@@ -1259,16 +1465,16 @@ async fn it_says_which_database_it_is(database: Database) {
 
 async fn another_schema_is_refused_by_number(database: Database) {
     let unopened = store::open(database.url(), &config()).await.err().expect("there is no schema");
-    assert!(matches!(unopened, StoreError::Schema { found: 0, needed: 3 }), "{unopened:?}");
+    assert!(matches!(unopened, StoreError::Schema { found: 0, needed: 4 }), "{unopened:?}");
     database.migrate_to(1).await;
     let unopened = store::open(database.url(), &config()).await.err().expect("the schema is too old");
-    assert!(matches!(unopened, StoreError::Schema { found: 1, needed: 3 }), "{unopened:?}");
+    assert!(matches!(unopened, StoreError::Schema { found: 1, needed: 4 }), "{unopened:?}");
 
     let store = database.store().await;
     store.ping().await.expect("the schema is this version's");
-    database.execute("UPDATE _sqlx_migrations SET version = 7 WHERE version = 3").await.unwrap();
+    database.execute("UPDATE _sqlx_migrations SET version = 7 WHERE version = 4").await.unwrap();
     let outdated = store.ping().await.unwrap_err();
-    assert!(matches!(outdated, StoreError::Schema { found: 7, needed: 3 }), "{outdated:?}");
+    assert!(matches!(outdated, StoreError::Schema { found: 7, needed: 4 }), "{outdated:?}");
 }
 
 async fn a_closed_store_is_unavailable(database: Database) {
@@ -1432,6 +1638,14 @@ on_each_database! {
     an_event_makes_its_recording_its_files_and_their_jobs_durable,
     a_known_file_is_refreshed_and_never_doubled,
     facts_that_a_later_event_does_not_give_are_kept,
+    what_happened_last_decides_in_whatever_order_the_events_come,
+    a_time_ahead_of_ours_does_not_keep_later_events_from_counting,
+    a_name_and_other_facts_are_not_moved_back_by_a_late_event,
+    an_event_that_leaves_the_kind_open_is_about_the_webinar_that_is_known,
+    a_recording_that_leaves_has_its_transfers_due_at_once_and_what_is_missing_counted,
+    what_a_manifest_should_tell_has_it_written_again,
+    a_file_that_comes_with_its_event_waits_without_a_url_and_is_forgotten_when_archived,
+    a_skipped_file_says_why_and_nothing_carries_it,
     the_same_id_in_two_arrays_is_two_files,
     files_without_an_id_are_told_apart_by_what_stands_in_for_it,
     a_file_announced_twice_in_one_event_is_one_file,

@@ -70,7 +70,7 @@ async fn an_answer_names_recording_and_files_exactly_as_the_events_did() {
         assert_eq!(files(&answer), from_events, "{}", recording.kind);
         let name = match recording.kind {
             RecordingKind::VideoSdk => "api.session_recordings",
-            RecordingKind::Meeting | RecordingKind::Webinar => "api.meeting_recordings",
+            _ => "api.meeting_recordings",
         };
         assert_eq!(answer.name, name);
     }
@@ -123,7 +123,7 @@ async fn a_recorded_answer_refreshes_what_is_known_wakes_what_is_parked_and_brin
     let new = files(&answer).len() as u64 - known;
     assert_eq!(new, 1, "the transcript");
     let recorded = store.record(&answer).await.unwrap();
-    assert_eq!(recorded, Recorded { new_files: new, known_files: known, woken: 1 });
+    assert_eq!(recorded, Recorded { new_files: new, known_files: known, woken: 1, ..Recorded::default() });
 
     let after = access().await;
     assert_eq!(after.len() as u64, known + new);

@@ -4,9 +4,11 @@
 use std::sync::Arc;
 
 use chrono::TimeDelta;
+use secrecy::ExposeSecret;
 use tracing::info;
 
 use super::super::Jobs;
+use super::alive_while;
 use crate::domain::event::{Event, EventContent};
 use crate::domain::file::FileRow;
 use crate::domain::job::{Outcome, Task, WaitsFor};
@@ -55,6 +57,12 @@ pub(super) async fn refresh(
     if !jobs.accounts.know(identity) {
         return Err(without_api(jobs, work, error));
     }
+    let _turn = alive_while(context, jobs.turns.take(work.recording.id)).await;
+    let known = reread(jobs, work).await?;
+    if way(&known) != way(work) {
+        // Whoever had the turn before us, or an event, has brought it.
+        return Ok(known);
+    }
     context.alive();
     let event = match jobs.accounts.recording(identity).await {
         Ok(event) => event,
@@ -77,8 +85,16 @@ pub(super) async fn refresh(
     info!(file.id = %work.file.id, reason = %error, "fresh access from Zoom's API");
     let account = jobs.names.label(&identity.account_id).to_owned();
     metrics::counter!("zoom_archiver_access_refreshed_total", "account" => account).increment(1);
-    let fresh = jobs.store.transfer_work(work.file.id).await?;
-    fresh.ok_or_else(|| Outcome::Dead { reason: "the file is not known any more".to_owned() })
+    reread(jobs, work).await
+}
+
+async fn reread(jobs: &Jobs, work: &TransferWork) -> Result<TransferWork, Outcome> {
+    let known = jobs.store.transfer_work(work.file.id).await?;
+    known.ok_or_else(|| Outcome::Dead { reason: "the file is not known any more".to_owned() })
+}
+
+fn way(work: &TransferWork) -> [Option<&str>; 2] {
+    [&work.download_url, &work.download_token].map(|secret| secret.as_ref().map(ExposeSecret::expose_secret))
 }
 
 /// What an answer of the API says of one file.

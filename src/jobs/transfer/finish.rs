@@ -107,6 +107,11 @@ pub(super) fn archived(
         tracing::warn!(file.id = %work.file.id, suspect, "archived, but worth a look");
     }
     let marks: Vec<String> = [size, suspect].into_iter().flatten().collect();
+    info!(
+        file.id = %work.file.id, object.key = object_key, file.bytes = proof.bytes, file.sha256 = %proof.sha256,
+        "archived"
+    );
+    metrics::counter!("zoom_archiver_archived_bytes_total").increment(proof.bytes);
     ArchivedFile {
         object_key,
         bytes: proof.bytes,

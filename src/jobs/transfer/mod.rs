@@ -3,6 +3,7 @@
 //!
 //! A run that is interrupted leaves a checkpoint, and the next one, on whatever machine, goes on from there.
 //!
+//! - `inline`: a file that came with its event, and needs no download
 //! - `access`: where the file is and what opens it; a fresh token from Zoom's API when the old one has expired
 //! - `resume`: what an earlier run has left
 //! - `lane`: fetches parts, by one stream or by several ranges at once
@@ -13,6 +14,7 @@
 mod access;
 mod checkpoint;
 mod finish;
+mod inline;
 mod lane;
 mod pipeline;
 mod resume;
@@ -61,6 +63,9 @@ pub async fn run(jobs: &Jobs, file: FileId, job: &Job, context: &JobContext) -> 
         outcome = carry(jobs, file, job, context) => outcome.unwrap_or_else(|early| early),
     }
 }
+
+/// How often a run that waits for something of ours says that it lives.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(1);
 
 /// Why a run ends before the file is in the archive.
 #[derive(Debug)]
@@ -122,6 +127,9 @@ async fn carry(jobs: &Jobs, file: FileId, job: &Job, context: &JobContext) -> Re
         return Ok(finish::done(jobs, &work, None));
     }
     let key = place(jobs, &work).await?;
+    if let Some(content) = work.content.clone() {
+        return inline::carry(jobs, context, &work, key, content).await;
+    }
     let mut checkpoint = TransferCheckpoint::read(job.checkpoint.as_ref());
     let mut is_fresh = false;
     loop {
@@ -131,11 +139,6 @@ async fn carry(jobs: &Jobs, file: FileId, job: &Job, context: &JobContext) -> Re
             Ok(access) => match transfer.run(access).await {
                 Ok((proof, stored, content_type)) => {
                     let archived = finish::archived(&work, key, content_type, &proof, stored, &checkpoint);
-                    info!(
-                        file.id = %file, object.key = archived.object_key, file.bytes = proof.bytes,
-                        file.sha256 = %proof.sha256, "archived"
-                    );
-                    metrics::counter!("zoom_archiver_archived_bytes_total").increment(proof.bytes);
                     return Ok(finish::done(jobs, &work, Some(archived)));
                 }
                 Err(ended) => ended,
@@ -144,7 +147,16 @@ async fn carry(jobs: &Jobs, file: FileId, job: &Job, context: &JobContext) -> Re
         };
         match ended {
             Ended::Zoom(error) if !is_fresh && access::may_help(&error) => {
-                work = access::refresh(jobs, context, &work, error).await?;
+                match access::refresh(jobs, context, &work, error).await {
+                    Ok(fresh) => work = fresh,
+                    Err(gone @ Outcome::Gone { .. }) => {
+                        if let Some(begun) = &checkpoint.upload {
+                            jobs.archive.abort(&begun.upload).await?;
+                        }
+                        return Err(gone);
+                    }
+                    Err(outcome) => return Err(outcome),
+                }
                 is_fresh = true;
             }
             // Not parked: what would wake it has just come, and did not help.
@@ -488,6 +500,17 @@ async fn fitting(jobs: &Jobs, context: &JobContext, buffer: Buffer, bytes: u64) 
     }
     drop(buffer);
     take_buffer(&jobs.buffers, context, bytes).await
+}
+
+/// Waits for something of ours, with a sign of life now and then.
+async fn alive_while<T>(context: &JobContext, work: impl Future<Output = T>) -> T {
+    tokio::pin!(work);
+    loop {
+        match tokio::time::timeout(SIGN_OF_LIFE, &mut work).await {
+            Ok(done) => return done,
+            Err(_) => context.alive(),
+        }
+    }
 }
 
 async fn take_buffer(buffers: &Buffers, context: &JobContext, bytes: u64) -> Buffer {

@@ -175,8 +175,31 @@ pub(super) async fn settle(pool: &PgPool, lease: &Lease, settlement: Settlement)
     if jobs == 1 { Ok(()) } else { Err(StoreError::LeaseLost(lease.job)) }
 }
 
+/// What becomes of a job that follows and is known already: what waits keeps its time, what runs is wanted again,
+/// and all else waits again.
+macro_rules! or_want_again {
+    () => {
+        "
+    ON CONFLICT (kind, subject) DO UPDATE SET
+        wanted_again = known.state = 'running',
+        state = CASE known.state WHEN 'running' THEN 'running' ELSE 'waiting' END,
+        run_at = EXCLUDED.run_at,
+        attempts = CASE WHEN known.state IN ('running', 'parked') THEN known.attempts ELSE 0 END,
+        snoozes = CASE known.state WHEN 'running' THEN known.snoozes ELSE 0 END,
+        lost_leases = CASE known.state WHEN 'running' THEN known.lost_leases ELSE 0 END,
+        waits_for = NULL,
+        reason = CASE known.state WHEN 'running' THEN known.reason END,
+        finished_at = NULL,
+        updated_at = now()
+    WHERE known.state <> 'waiting'"
+    };
+}
+
+pub(super) use or_want_again;
+
 /// The job, its file and the jobs that follow. All hang on `held`: without the lease nothing is written.
-const SETTLE: &str = "
+const SETTLE: &str = concat!(
+    "
 WITH held AS MATERIALIZED (
     SELECT id, wanted_again AND $3 AS again, CASE WHEN wanted_again AND $3 THEN 'waiting' ELSE $4 END AS state
     FROM jobs WHERE id = $1 AND lease_token = $2 AND state = 'running'
@@ -219,7 +242,7 @@ gone AS (
 archived AS (
     UPDATE files SET state = 'archived', reason = NULL, object_key = $12, bytes = $13, sha256 = $14,
         content_type = $15, store_checksum = $16, etag = $17, version_id = $18, mark = $19,
-        download_url = NULL, download_token = NULL, archived_at = now(), updated_at = now()
+        download_url = NULL, download_token = NULL, content = NULL, archived_at = now(), updated_at = now()
     FROM job WHERE files.id = $11 AND files.state <> 'archived'
 ),
 next AS (
@@ -228,22 +251,13 @@ next AS (
     FROM job CROSS JOIN unnest($20::uuid[], $21::text[], $22::uuid[], $23::bigint[])
         AS next (id, kind, subject, rest_ms)
     WHERE (next.kind, next.subject) <> (job.kind, job.subject)
-    ORDER BY next.kind, next.subject
-    ON CONFLICT (kind, subject) DO UPDATE SET
-        wanted_again = known.state = 'running',
-        state = CASE known.state WHEN 'running' THEN 'running' ELSE 'waiting' END,
-        run_at = EXCLUDED.run_at,
-        attempts = CASE WHEN known.state IN ('running', 'parked') THEN known.attempts ELSE 0 END,
-        snoozes = CASE known.state WHEN 'running' THEN known.snoozes ELSE 0 END,
-        lost_leases = CASE known.state WHEN 'running' THEN known.lost_leases ELSE 0 END,
-        waits_for = NULL,
-        reason = CASE known.state WHEN 'running' THEN known.reason END,
-        finished_at = NULL,
-        updated_at = now()
-    WHERE known.state <> 'waiting'
+    ORDER BY next.kind, next.subject",
+    or_want_again!(),
+    "
 )
 SELECT count(*) FROM job
-";
+"
+);
 
 /// Returns jobs whose lease has expired.
 pub(super) async fn sweep(pool: &PgPool, max_lost_leases: u32) -> Result<Swept, StoreError> {

@@ -16,7 +16,7 @@ pub(super) async fn transfer_work(pool: &PgPool, file: FileId) -> Result<Option<
     let work: Option<TransferRecord> = sqlx::query_as(concat!(
         "SELECT ",
         file_columns!(),
-        ", download_url, download_token,
+        ", download_url, download_token, content,
             (SELECT min(recording_start) FROM files sibling WHERE sibling.recording_id = files.recording_id)
                 AS recording_began
          FROM files WHERE id = $1"

@@ -5,11 +5,13 @@ use sqlx::PgPool;
 use sqlx::types::Json;
 use uuid::Uuid;
 
-use super::super::announcement::{NO_URL, NewFile, Rows, clean};
+use super::super::announcement::{NO_URL, NewFile, NewRecording, Rows, clean};
 use super::super::moment::Moment;
 use super::super::{Recorded, StoreError, error};
+use super::queue::or_want_again;
 use crate::domain::event::{Event, EventContent};
 use crate::domain::ids::FileId;
+use crate::domain::recording::{RecordingKind, RecordingState, TextState};
 
 /// Times that a statement which lost a race is sent in all.
 const TRIES: u32 = 5;
@@ -21,23 +23,50 @@ pub(super) async fn record(pool: &PgPool, event: &Event) -> Result<Recorded, Sto
             keep_raw(pool, event, reason).await?;
             Ok(Recorded::default())
         }
-        EventContent::Announcement(announcement) => record_rows(pool, event, &Rows::new(announcement)).await,
+        EventContent::Announcement(announcement) => {
+            let mut rows = Rows::new(event, announcement);
+            if let Some(other) = rows.recording.other_kind()
+                && is_known_as(pool, &rows.recording, other).await?
+            {
+                rows.recording.identity.kind = other;
+            }
+            record_rows(pool, event, &rows).await
+        }
     }
 }
 
-/// Two statements. The first makes everything durable. The second wakes transfers of known files; it needs a
-/// snapshot taken after the first one's locks, or it would miss a transfer that was parked (or a file that was
-/// announced, or is gone) a moment before. Where it is not reached, the event is not answered, and Zoom repeats
-/// it.
+/// Whether there is such a recording of another kind. One that is announced at this very moment is missed, and then
+/// there are two rows for it: what its files are is not touched by that.
+async fn is_known_as(
+    pool: &PgPool,
+    recording: &NewRecording,
+    kind: RecordingKind,
+) -> Result<bool, StoreError> {
+    let known = sqlx::query_scalar(
+        "SELECT EXISTS (SELECT 1 FROM recordings WHERE account_id = $1 AND kind = $2 AND instance_id = $3)",
+    )
+    .bind(&recording.identity.account_id)
+    .bind(kind.as_str())
+    .bind(&recording.identity.instance_id)
+    .fetch_one(pool)
+    .await?;
+    Ok(known)
+}
+
+/// Three statements at most. The first makes everything durable. The second wakes transfers of known files; it needs
+/// a snapshot taken after the first one's locks, or it would miss a transfer that was parked (or a file that was
+/// announced, or is gone) a moment before. The third draws the consequences of what the event changed, and sees the
+/// recording as the first has left it. Where they are not reached, the event is not answered, and Zoom repeats it.
 async fn record_rows(pool: &PgPool, event: &Event, rows: &Rows) -> Result<Recorded, StoreError> {
     let (all, mut new_files, mut try_number) = (rows.files.len(), 0, 1);
     loop {
         match announce_and_wake(pool, event, rows, &mut new_files).await {
-            Ok(woken) => {
+            Ok((woken, endangered)) => {
                 return Ok(Recorded {
                     new_files: new_files as u64,
                     known_files: all.saturating_sub(new_files) as u64,
                     woken,
+                    endangered,
                 });
             }
             Err(error) if error::lost_a_race(&error) && try_number < TRIES => try_number += 1,
@@ -51,18 +80,21 @@ async fn announce_and_wake(
     event: &Event,
     rows: &Rows,
     new_files: &mut usize,
-) -> Result<u64, sqlx::Error> {
+) -> Result<(u64, u64), sqlx::Error> {
     let written = announce(pool, event, rows).await?;
+    let recording = written.first().ok_or(sqlx::Error::RowNotFound)?.recording;
     // A second try finds what the first one wrote: it was new all the same.
-    *new_files = (*new_files).max(written.iter().filter(|file| file.is_new).count());
-    let announced = |file: &Written| rows.files.iter().find(|announced| announced.id.0 == file.announced_as);
+    *new_files = (*new_files).max(written.iter().filter(|row| row.is_new == Some(true)).count());
+    let announced = |id: Uuid| rows.files.iter().find(|announced| announced.id.0 == id);
     let refreshed: Vec<(Uuid, &NewFile)> = written
         .iter()
-        .filter(|file| !file.is_new)
-        .filter_map(|file| Some((file.id, announced(file)?)))
+        .filter(|row| row.is_new == Some(false))
+        .filter_map(|row| Some((row.id?, announced(row.announced_as?)?)))
         .filter(|(_, announced)| announced.brings_access())
         .collect();
-    if refreshed.is_empty() { Ok(0) } else { wake(pool, &refreshed).await }
+    let woken = if refreshed.is_empty() { 0 } else { wake(pool, &refreshed).await? };
+    let endangered = follow(pool, recording, &rows.recording).await?;
+    Ok((woken, endangered))
 }
 
 async fn keep_raw(pool: &PgPool, event: &Event, reason: &str) -> Result<(), StoreError> {
@@ -80,13 +112,15 @@ async fn keep_raw(pool: &PgPool, event: &Event, reason: &str) -> Result<(), Stor
     Ok(())
 }
 
-/// A file that an announcement wrote; files that need nothing any more are not written.
+/// A recording that an announcement wrote, with a file that it wrote; files that need nothing any more are not
+/// written, and where there are none stands the recording alone.
 #[derive(sqlx::FromRow)]
 struct Written {
-    id: Uuid,
+    recording: Uuid,
+    id: Option<Uuid>,
     /// The id that it would have got, had it been new.
-    announced_as: Uuid,
-    is_new: bool,
+    announced_as: Option<Uuid>,
+    is_new: Option<bool>,
 }
 
 async fn announce(pool: &PgPool, event: &Event, rows: &Rows) -> Result<Vec<Written>, sqlx::Error> {
@@ -117,6 +151,12 @@ async fn announce(pool: &PgPool, event: &Event, rows: &Rows) -> Result<Vec<Writt
         .bind(files.iter().map(|file| Json(&file.metadata)).collect::<Vec<_>>())
         .bind(exposed(files.iter().map(|file| file.download_url.as_ref())))
         .bind(exposed(files.iter().map(|file| file.download_token.as_ref())))
+        .bind(rows.recording.happened_at)
+        .bind(rows.recording.change.state.map(RecordingState::as_str))
+        .bind(rows.recording.change.transcript.map(TextState::as_str))
+        .bind(rows.recording.change.summary.map(TextState::as_str))
+        .bind(files.iter().map(|file| file.content.as_deref()).collect::<Vec<_>>())
+        .bind(files.iter().map(|file| file.skip.as_deref()).collect::<Vec<_>>())
         .fetch_all(pool)
         .await
 }
@@ -126,12 +166,28 @@ async fn announce(pool: &PgPool, event: &Event, rows: &Rows) -> Result<Vec<Writt
 const ANNOUNCE: &str = "
 WITH recording AS (
     INSERT INTO recordings AS known
-        (id, account_id, kind, instance_id, topic, start_time, metadata, announced_at)
-    VALUES ($6, $7, $8, $9, $10, $11, $12, $2)
+        (id, account_id, kind, instance_id, topic, start_time, metadata, announced_at, topic_at, told_at,
+         state, state_at, transcript, transcript_at, summary, summary_at)
+    VALUES ($6, $7, $8, $9, $10, $11, $12, $2, CASE WHEN $10 IS NOT NULL THEN $26 END, $26,
+        $27, CASE WHEN $27 IS NOT NULL THEN $26 END, $28, CASE WHEN $28 IS NOT NULL THEN $26 END,
+        $29, CASE WHEN $29 IS NOT NULL THEN $26 END)
     ON CONFLICT (account_id, kind, instance_id) DO UPDATE SET
-        topic = COALESCE(EXCLUDED.topic, known.topic),
+        topic = CASE WHEN known.topic_at > EXCLUDED.topic_at THEN known.topic
+            ELSE COALESCE(EXCLUDED.topic, known.topic) END,
+        topic_at = GREATEST(known.topic_at, EXCLUDED.topic_at),
         start_time = COALESCE(EXCLUDED.start_time, known.start_time),
-        metadata = known.metadata || EXCLUDED.metadata
+        metadata = CASE WHEN known.told_at > EXCLUDED.told_at THEN EXCLUDED.metadata || known.metadata
+            ELSE known.metadata || EXCLUDED.metadata END,
+        told_at = GREATEST(known.told_at, EXCLUDED.told_at),
+        state = CASE WHEN known.state_at > EXCLUDED.state_at THEN known.state
+            ELSE COALESCE(EXCLUDED.state, known.state) END,
+        state_at = GREATEST(known.state_at, EXCLUDED.state_at),
+        transcript = CASE WHEN known.transcript_at > EXCLUDED.transcript_at THEN known.transcript
+            ELSE COALESCE(EXCLUDED.transcript, known.transcript) END,
+        transcript_at = GREATEST(known.transcript_at, EXCLUDED.transcript_at),
+        summary = CASE WHEN known.summary_at > EXCLUDED.summary_at THEN known.summary
+            ELSE COALESCE(EXCLUDED.summary, known.summary) END,
+        summary_at = GREATEST(known.summary_at, EXCLUDED.summary_at)
     RETURNING id
 ),
 event AS (
@@ -140,23 +196,32 @@ event AS (
     ON CONFLICT (id) DO NOTHING
 ),
 announced AS (
-    SELECT * FROM unnest(
+    SELECT *,
+        CASE
+            WHEN skip IS NOT NULL THEN 'skipped'
+            WHEN download_url IS NULL AND content IS NULL THEN 'parked'
+            ELSE 'pending'
+        END AS state,
+        CASE
+            WHEN skip IS NOT NULL THEN skip
+            WHEN download_url IS NULL AND content IS NULL THEN $13
+        END AS reason
+    FROM unnest(
         $14::uuid[], $15::uuid[], $16::text[], $17::text[], $18::text[], $19::text[], $20::text[],
-        $21::timestamptz[], $22::bigint[], $23::jsonb[], $24::text[], $25::text[]
+        $21::timestamptz[], $22::bigint[], $23::jsonb[], $24::text[], $25::text[], $30::bytea[], $31::text[]
     ) AS announced (
         id, job_id, collection, name, recording_type, file_type, extension,
-        recording_start, announced_bytes, metadata, download_url, download_token
+        recording_start, announced_bytes, metadata, download_url, download_token, content, skip
     )
 ),
 file AS (
     INSERT INTO files AS known
         (id, recording_id, collection, name, recording_type, file_type, extension, recording_start,
-         announced_bytes, metadata, download_url, download_token, state, reason, first_event_id, announced_at)
+         announced_bytes, metadata, download_url, download_token, content, state, reason, first_event_id,
+         announced_at)
     SELECT a.id, recording.id, a.collection, a.name, a.recording_type, a.file_type, a.extension,
-        a.recording_start, a.announced_bytes, a.metadata, a.download_url, a.download_token,
-        CASE WHEN a.download_url IS NULL THEN 'parked' ELSE 'pending' END,
-        CASE WHEN a.download_url IS NULL THEN $13 END,
-        $1, $2
+        a.recording_start, a.announced_bytes, a.metadata, a.download_url, a.download_token, a.content,
+        a.state, a.reason, $1, $2
     FROM recording CROSS JOIN announced a
     ORDER BY a.collection, a.name, a.recording_type
     ON CONFLICT (recording_id, collection, name, recording_type) DO UPDATE SET
@@ -168,22 +233,73 @@ file AS (
         download_url = CASE WHEN known.state <> 'gone' THEN COALESCE(EXCLUDED.download_url, known.download_url) END,
         download_token =
             CASE WHEN known.state <> 'gone' THEN COALESCE(EXCLUDED.download_token, known.download_token) END,
+        content = COALESCE(EXCLUDED.content, known.content),
         updated_at = now()
-    WHERE known.state NOT IN ('archived', 'skipped')
+    WHERE known.state <> 'archived'
     RETURNING id, collection, name, recording_type
 ),
 job AS (
-    INSERT INTO jobs (id, kind, subject, account, state, run_at, waits_for, reason)
+    INSERT INTO jobs (id, kind, subject, account, state, run_at, waits_for, reason, finished_at)
     SELECT a.job_id, 'transfer', a.id, $7,
-        CASE WHEN a.download_url IS NULL THEN 'parked' ELSE 'waiting' END,
+        CASE a.state WHEN 'pending' THEN 'waiting' WHEN 'skipped' THEN 'cancelled' ELSE 'parked' END,
         now(),
-        CASE WHEN a.download_url IS NULL THEN 'token' END,
-        CASE WHEN a.download_url IS NULL THEN $13 END
+        CASE a.state WHEN 'parked' THEN 'token' END,
+        a.reason,
+        CASE a.state WHEN 'skipped' THEN now() END
     FROM announced a JOIN file ON file.id = a.id
 )
-SELECT file.id, a.id AS announced_as, file.id = a.id AS is_new
-FROM file JOIN announced a USING (collection, name, recording_type)
+SELECT recording.id AS recording, written.* FROM recording LEFT JOIN (
+    SELECT file.id, a.id AS announced_as, file.id = a.id AS is_new
+    FROM file JOIN announced a USING (collection, name, recording_type)
+) written ON true
 ";
+
+/// What follows from what an event has changed. When it was this event that has the recording leave Zoom, what waits
+/// of it is due at once, and what is not archived is counted. What the manifest should tell has it written again.
+async fn follow(pool: &PgPool, recording: Uuid, told: &NewRecording) -> Result<u64, sqlx::Error> {
+    let leaves = told.change.state.is_some_and(RecordingState::is_leaving);
+    let for_the_manifest = told.change.is_for_the_manifest();
+    if !leaves && !for_the_manifest {
+        return Ok(0);
+    }
+    let endangered: i64 = sqlx::query_scalar(FOLLOW)
+        .bind(recording)
+        .bind(leaves)
+        .bind(told.happened_at)
+        .bind(for_the_manifest)
+        .bind(told.manifest.0)
+        .fetch_one(pool)
+        .await?;
+    Ok(u64::try_from(endangered).unwrap_or(0))
+}
+
+const FOLLOW: &str = concat!(
+    "
+WITH recording AS (
+    SELECT id, folder, $2 AND state IN ('trashed', 'deleted') AND state_at = $3 AS leaves
+    FROM recordings WHERE id = $1
+),
+held AS MATERIALIZED (
+    SELECT job.id FROM recording
+        JOIN files file ON file.recording_id = recording.id
+        JOIN jobs job ON job.kind = 'transfer' AND job.subject = file.id
+    WHERE recording.leaves AND file.state IN ('pending', 'parked', 'dead')
+    ORDER BY job.id
+    FOR UPDATE OF job
+),
+due AS (
+    UPDATE jobs SET run_at = LEAST(run_at, now()), updated_at = now()
+    FROM held WHERE jobs.id = held.id AND jobs.state = 'waiting'
+),
+manifest AS (
+    INSERT INTO jobs AS known (id, kind, subject, state, run_at)
+    SELECT $5, 'manifest', recording.id, 'waiting', now() FROM recording
+    WHERE $4 AND recording.folder IS NOT NULL",
+    or_want_again!(),
+    "
+)
+SELECT count(*) FROM held"
+);
 
 /// Wakes the parked transfers of files that got fresh access, and those of gone files, and tells the running
 /// ones. A transfer may be parking, or finding its file gone, at this very moment: its row then still runs, and

@@ -263,7 +263,7 @@ async fn archive_file(
     sqlx::query(
         "UPDATE files SET state = 'archived', reason = NULL, object_key = $2, bytes = $3, sha256 = $4,
             content_type = $5, store_checksum = $6, etag = $7, version_id = $8, mark = $9,
-            download_url = NULL, download_token = NULL, archived_at = $10, updated_at = $10
+            download_url = NULL, download_token = NULL, content = NULL, archived_at = $10, updated_at = $10
          WHERE id = $1 AND state <> 'archived'",
     )
     .bind(id.0)
@@ -283,7 +283,12 @@ async fn archive_file(
 
 /// Lets a job follow: a new one waits; of a known one, what waits keeps its time, what runs is wanted again,
 /// and all else waits again.
-async fn enqueue(db: &mut SqliteConnection, task: Task, rest_ms: i64, now: i64) -> Result<(), StoreError> {
+pub(super) async fn enqueue(
+    db: &mut SqliteConnection,
+    task: Task,
+    rest_ms: i64,
+    now: i64,
+) -> Result<(), StoreError> {
     sqlx::query(
         "INSERT INTO jobs AS known (id, kind, subject, state, run_at, created_at, updated_at)
          VALUES ($1, $2, $3, 'waiting', $4 + $5, $4, $4)

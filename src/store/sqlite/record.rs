@@ -10,8 +10,11 @@ use super::super::announcement::{NO_URL, NewFile, NewRecording, Rows, clean, mer
 use super::super::moment::Moment;
 use super::super::{Recorded, StoreError};
 use super::now;
+use super::queue::enqueue;
 use crate::domain::event::{Event, EventContent};
-use crate::domain::ids::FileId;
+use crate::domain::ids::{FileId, RecordingId};
+use crate::domain::job::Task;
+use crate::domain::recording::{RecordingKind, RecordingState, TextState};
 
 /// Makes an event durable.
 pub(super) async fn record(db: &mut SqliteConnection, event: &Event) -> Result<Recorded, StoreError> {
@@ -20,14 +23,21 @@ pub(super) async fn record(db: &mut SqliteConnection, event: &Event) -> Result<R
             keep_event(db, event, None, Some(&clean(reason)), &[]).await?;
             Ok(Recorded::default())
         }
-        EventContent::Announcement(announcement) => record_rows(db, event, Rows::new(announcement)).await,
+        EventContent::Announcement(announcement) => {
+            record_rows(db, event, Rows::new(event, announcement)).await
+        }
     }
 }
 
 async fn record_rows(db: &mut SqliteConnection, event: &Event, rows: Rows) -> Result<Recorded, StoreError> {
     let now = now(db).await?;
-    let account = rows.recording.identity.account_id.clone();
-    let recording = keep_recording(db, event, rows.recording).await?;
+    let mut told = rows.recording;
+    if let Some(other) = told.other_kind()
+        && known_recording(db, &told, other).await?.is_some()
+    {
+        told.identity.kind = other;
+    }
+    let recording = keep_recording(db, event, &told).await?;
     keep_event(db, event, Some(recording), None, &rows.odd).await?;
     let mut recorded = Recorded::default();
     for file in rows.files {
@@ -39,11 +49,51 @@ async fn record_rows(db: &mut SqliteConnection, event: &Event, rows: Rows) -> Re
             None => {
                 recorded.new_files += 1;
                 add_file(db, event, recording, &file, now).await?;
-                add_transfer(db, &file, &account, now).await?;
+                add_transfer(db, &file, &told.identity.account_id, now).await?;
             }
         }
     }
+    recorded.endangered = follow(db, recording, &told, now).await?;
     Ok(recorded)
+}
+
+/// What follows from what an event has changed. When it was this event that has the recording leave Zoom, what waits
+/// of it is due at once, and what is not archived is counted. What the manifest should tell has it written again.
+async fn follow(
+    db: &mut SqliteConnection,
+    recording: Uuid,
+    told: &NewRecording,
+    now: i64,
+) -> Result<u64, StoreError> {
+    let (leaves, folder): (bool, Option<String>) = sqlx::query_as(
+        "SELECT COALESCE(state IN ('trashed', 'deleted') AND state_at = $2, false), folder FROM recordings WHERE id = $1",
+    )
+    .bind(recording)
+    .bind(told.happened_at)
+    .fetch_one(&mut *db)
+    .await?;
+    if folder.is_some() && told.change.is_for_the_manifest() {
+        enqueue(db, Task::Manifest(RecordingId(recording)), 0, now).await?;
+    }
+    if !leaves || !told.change.state.is_some_and(RecordingState::is_leaving) {
+        return Ok(0);
+    }
+    sqlx::query(
+        "UPDATE jobs SET run_at = min(run_at, $2), updated_at = $2
+         WHERE kind = 'transfer' AND state = 'waiting'
+            AND subject IN (SELECT id FROM files WHERE recording_id = $1)",
+    )
+    .bind(recording)
+    .bind(now)
+    .execute(&mut *db)
+    .await?;
+    let endangered: i64 = sqlx::query_scalar(
+        "SELECT count(*) FROM files WHERE recording_id = $1 AND state IN ('pending', 'parked', 'dead')",
+    )
+    .bind(recording)
+    .fetch_one(db)
+    .await?;
+    Ok(u64::try_from(endangered).unwrap_or(0))
 }
 
 /// Writes the event; one that is recorded already stays as it is.
@@ -71,30 +121,60 @@ async fn keep_event(
     Ok(())
 }
 
+/// A recording that was announced before: its metadata, and when the newest event happened that they are from.
+async fn known_recording(
+    db: &mut SqliteConnection,
+    recording: &NewRecording,
+    kind: RecordingKind,
+) -> Result<Option<(Json<Map<String, Value>>, Option<Moment>)>, StoreError> {
+    let known = sqlx::query_as(
+        "SELECT metadata, told_at FROM recordings WHERE account_id = $1 AND kind = $2 AND instance_id = $3",
+    )
+    .bind(&recording.identity.account_id)
+    .bind(kind.as_str())
+    .bind(&recording.identity.instance_id)
+    .fetch_optional(db)
+    .await?;
+    Ok(known)
+}
+
 /// Writes the recording, or refreshes the known one; returns its id.
 async fn keep_recording(
     db: &mut SqliteConnection,
     event: &Event,
-    recording: NewRecording,
+    recording: &NewRecording,
 ) -> Result<Uuid, StoreError> {
     let identity = &recording.identity;
-    let known: Option<Json<Map<String, Value>>> = sqlx::query_scalar(
-        "SELECT metadata FROM recordings WHERE account_id = $1 AND kind = $2 AND instance_id = $3",
-    )
-    .bind(&identity.account_id)
-    .bind(identity.kind.as_str())
-    .bind(&identity.instance_id)
-    .fetch_optional(&mut *db)
-    .await?;
-    let known = known.map(|known| known.0).unwrap_or_default();
+    let (known, told_at) = match known_recording(db, recording, identity.kind).await? {
+        Some((known, told_at)) => (known.0, told_at),
+        None => (Map::new(), None),
+    };
+    let told = recording.metadata.clone();
+    let is_late = told_at.is_some_and(|told_at| told_at > recording.happened_at);
+    let metadata = if is_late { merged(told, known) } else { merged(known, told) };
+    // `max` of two is NULL when one of them is.
     let id = sqlx::query_scalar(
         "INSERT INTO recordings AS known
-            (id, account_id, kind, instance_id, topic, start_time, metadata, announced_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+            (id, account_id, kind, instance_id, topic, start_time, metadata, announced_at, topic_at, told_at,
+             state, state_at, transcript, transcript_at, summary, summary_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, iif($5 IS NULL, NULL, $9), $9, $10, iif($10 IS NULL, NULL, $9),
+            $11, iif($11 IS NULL, NULL, $9), $12, iif($12 IS NULL, NULL, $9))
          ON CONFLICT (account_id, kind, instance_id) DO UPDATE SET
-            topic = COALESCE(excluded.topic, known.topic),
+            topic = iif(known.topic_at > excluded.topic_at, known.topic, COALESCE(excluded.topic, known.topic)),
+            topic_at = COALESCE(max(known.topic_at, excluded.topic_at), known.topic_at, excluded.topic_at),
             start_time = COALESCE(excluded.start_time, known.start_time),
-            metadata = excluded.metadata
+            metadata = excluded.metadata,
+            told_at = COALESCE(max(known.told_at, excluded.told_at), excluded.told_at),
+            state = iif(known.state_at > excluded.state_at, known.state, COALESCE(excluded.state, known.state)),
+            state_at = COALESCE(max(known.state_at, excluded.state_at), known.state_at, excluded.state_at),
+            transcript = iif(known.transcript_at > excluded.transcript_at, known.transcript,
+                COALESCE(excluded.transcript, known.transcript)),
+            transcript_at = COALESCE(max(known.transcript_at, excluded.transcript_at), known.transcript_at,
+                excluded.transcript_at),
+            summary = iif(known.summary_at > excluded.summary_at, known.summary,
+                COALESCE(excluded.summary, known.summary)),
+            summary_at = COALESCE(max(known.summary_at, excluded.summary_at), known.summary_at,
+                excluded.summary_at)
          RETURNING id",
     )
     .bind(recording.id.0)
@@ -103,8 +183,12 @@ async fn keep_recording(
     .bind(&identity.instance_id)
     .bind(&recording.topic)
     .bind(recording.start_time)
-    .bind(Json(merged(known, recording.metadata)))
+    .bind(Json(metadata))
     .bind(Moment(event.received_at))
+    .bind(recording.happened_at)
+    .bind(recording.change.state.map(RecordingState::as_str))
+    .bind(recording.change.transcript.map(TextState::as_str))
+    .bind(recording.change.summary.map(TextState::as_str))
     .fetch_one(db)
     .await?;
     Ok(id)
@@ -115,8 +199,7 @@ async fn keep_recording(
 struct KnownFile {
     id: Uuid,
     metadata: Json<Map<String, Value>>,
-    /// Whether it is archived or skipped.
-    needs_nothing: bool,
+    archived: bool,
     gone: bool,
 }
 
@@ -126,7 +209,7 @@ async fn known_file(
     file: &NewFile,
 ) -> Result<Option<KnownFile>, StoreError> {
     let known = sqlx::query_as(
-        "SELECT id, metadata, state IN ('archived', 'skipped') AS needs_nothing, state = 'gone' AS gone
+        "SELECT id, metadata, state = 'archived' AS archived, state = 'gone' AS gone
          FROM files
          WHERE recording_id = $1 AND collection = $2 AND name = $3 AND recording_type = $4",
     )
@@ -149,10 +232,9 @@ async fn add_file(
     sqlx::query(
         "INSERT INTO files
             (id, recording_id, collection, name, recording_type, file_type, extension, recording_start,
-             announced_bytes, metadata, download_url, download_token, state, reason, first_event_id,
+             announced_bytes, metadata, download_url, download_token, content, state, reason, first_event_id,
              announced_at, updated_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12,
-            iif($11 IS NULL, 'parked', 'pending'), iif($11 IS NULL, $13, NULL), $14, $15, $16)",
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)",
     )
     .bind(file.id.0)
     .bind(recording)
@@ -166,7 +248,15 @@ async fn add_file(
     .bind(Json(&file.metadata))
     .bind(file.download_url.as_ref().map(|url| url.expose_secret()))
     .bind(file.download_token.as_ref().map(|token| token.expose_secret()))
-    .bind(NO_URL)
+    .bind(&file.content)
+    .bind(if file.skip.is_some() {
+        "skipped"
+    } else if file.has_no_source() {
+        "parked"
+    } else {
+        "pending"
+    })
+    .bind(why_it_rests(file))
     .bind(event.id.0)
     .bind(Moment(event.received_at))
     .bind(now)
@@ -181,31 +271,44 @@ async fn add_transfer(
     account: &str,
     now: i64,
 ) -> Result<(), StoreError> {
-    let parked = file.download_url.is_none();
+    let (skipped, parked) = (file.skip.is_some(), file.has_no_source());
     sqlx::query(
-        "INSERT INTO jobs (id, kind, subject, account, state, run_at, waits_for, reason, created_at, updated_at)
-         VALUES ($1, 'transfer', $2, $7, $3, $4, $5, $6, $4, $4)",
+        "INSERT INTO jobs
+            (id, kind, subject, account, state, run_at, waits_for, reason, finished_at, created_at, updated_at)
+         VALUES ($1, 'transfer', $2, $7, $3, $4, $5, $6, $8, $4, $4)",
     )
     .bind(file.job.0)
     .bind(file.id.0)
-    .bind(if parked { "parked" } else { "waiting" })
+    .bind(if skipped {
+        "cancelled"
+    } else if parked {
+        "parked"
+    } else {
+        "waiting"
+    })
     .bind(now)
-    .bind(parked.then_some("token"))
-    .bind(parked.then_some(NO_URL))
+    .bind((parked && !skipped).then_some("token"))
+    .bind(why_it_rests(file))
     .bind(account)
+    .bind(skipped.then_some(now))
     .execute(db)
     .await?;
     Ok(())
 }
 
-/// Refreshes a known file that still needs something, and wakes its transfer; returns how many it woke.
+/// Why a new file is skipped or parked, when it is.
+fn why_it_rests(file: &NewFile) -> Option<&str> {
+    file.skip.as_deref().or(file.has_no_source().then_some(NO_URL))
+}
+
+/// Refreshes a known file that is not archived, and wakes its transfer; returns how many it woke.
 async fn refresh(
     db: &mut SqliteConnection,
     known: KnownFile,
     file: NewFile,
     now: i64,
 ) -> Result<u64, StoreError> {
-    if known.needs_nothing {
+    if known.archived {
         return Ok(0);
     }
     // A gone file takes a token only with a URL, which wakes it.
@@ -219,6 +322,7 @@ async fn refresh(
             metadata = $6,
             download_url = COALESCE($7, download_url),
             download_token = COALESCE($8, download_token),
+            content = COALESCE($10, content),
             state = iif(state = 'gone' AND $7 IS NOT NULL, 'pending', state),
             reason = iif(state = 'gone' AND $7 IS NOT NULL, NULL, reason),
             updated_at = $9
@@ -234,6 +338,7 @@ async fn refresh(
     .bind(file.download_url.as_ref().map(|url| url.expose_secret()))
     .bind(file.download_token.as_ref().filter(|_| takes_access).map(|token| token.expose_secret()))
     .bind(now)
+    .bind(&file.content)
     .fetch_one(&mut *db)
     .await?;
     if has_url && file.brings_access() { wake(db, known.id, known.gone, now).await } else { Ok(0) }

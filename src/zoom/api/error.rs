@@ -14,6 +14,7 @@ pub enum ApiError {
             RecordingKind::VideoSdk => "ZOOM_VIDEO_SDK_API_KEY and ZOOM_VIDEO_SDK_API_SECRET",
             RecordingKind::Meeting | RecordingKind::Webinar =>
                 "ZOOM_ACCOUNT_ID, ZOOM_CLIENT_ID and ZOOM_CLIENT_SECRET",
+            RecordingKind::Phone => "nothing: it is not asked about calls",
         }
     )]
     NoCredentials(RecordingKind),

@@ -64,7 +64,7 @@ impl From<RecordingKind> for Product {
     fn from(kind: RecordingKind) -> Self {
         match kind {
             RecordingKind::VideoSdk => Self::VideoSdk,
-            RecordingKind::Meeting | RecordingKind::Webinar => Self::Meetings,
+            RecordingKind::Meeting | RecordingKind::Webinar | RecordingKind::Phone => Self::Meetings,
         }
     }
 }
@@ -114,9 +114,11 @@ impl Api {
     /// Whether there are credentials to ask about recordings of this kind.
     #[must_use]
     pub fn knows(&self, kind: RecordingKind) -> bool {
-        match kind.into() {
-            Product::VideoSdk => self.video_sdk.is_some(),
-            Product::Meetings => self.meetings.is_some(),
+        match kind {
+            RecordingKind::VideoSdk => self.video_sdk.is_some(),
+            RecordingKind::Meeting | RecordingKind::Webinar => self.meetings.is_some(),
+            // No call asks about them.
+            RecordingKind::Phone => false,
         }
     }
 

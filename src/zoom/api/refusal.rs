@@ -5,13 +5,12 @@ use std::fmt;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use http::header::RETRY_AFTER;
 use http::{HeaderMap, StatusCode};
 use serde_json::Value;
 
 use super::purpose::Purpose;
 use super::{ApiError, Product};
-use crate::zoom::client::{header_text, retry_after_secs};
+use crate::zoom::client::retry_after;
 
 /// "There is no recording for this meeting", and "Meeting does not exist": with 404, both say that it is not there.
 const CODES_NOT_THERE: [i64; 2] = [3301, 3001];
@@ -27,8 +26,6 @@ const CODES_SCOPE: [i64; 3] = [4700, 4711, 104];
 const MAX_MESSAGE_CHARS: usize = 240;
 /// Longest single word of it, in characters: the longest scope has some seventy, tokens have more.
 const MAX_WORD_CHARS: usize = 80;
-/// Longest rest that Zoom may ask for: its daily limits end with the day.
-const MAX_RETRY_AFTER: Duration = Duration::from_secs(24 * 3600);
 
 /// An error of Zoom's.
 #[derive(Debug)]
@@ -173,20 +170,8 @@ fn repeatable(message: &str) -> String {
     words.join(" ").chars().filter(|c| !c.is_control()).take(MAX_MESSAGE_CHARS).collect()
 }
 
-/// Zoom gives seconds, or the moment in which a daily limit ends ("Rate limits": `2020-05-31T00:00:00Z`).
-fn retry_after(headers: &HeaderMap, now: DateTime<Utc>) -> Option<Duration> {
-    let text = header_text(headers, RETRY_AFTER);
-    let moment = || {
-        let moment =
-            DateTime::parse_from_rfc3339(text).or_else(|_| DateTime::parse_from_rfc2822(text)).ok()?;
-        Some((moment.to_utc() - now).to_std().unwrap_or_default())
-    };
-    retry_after_secs(headers).or_else(moment).map(|rest| rest.min(MAX_RETRY_AFTER))
-}
-
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
     use serde_json::json;
 
     use super::*;
@@ -262,23 +247,6 @@ mod tests {
         }
         let told = refusal(503, json!({})).into_token_error();
         assert!(matches!(told, ApiError::Refused { .. }), "{told}");
-    }
-
-    #[test]
-    fn the_moment_to_come_again_is_read_in_each_of_its_forms() {
-        for (text, secs) in [
-            ("7", Some(7)),
-            ("2023-11-14T22:13:30Z", Some(10)),
-            ("Tue, 14 Nov 2023 22:13:30 GMT", Some(10)),
-            ("2023-11-14T00:00:00Z", Some(0)),
-            ("99999999999", Some(24 * 3600)),
-            ("soon", None),
-            ("-1", None),
-            ("", None),
-        ] {
-            let headers = HeaderMap::from_iter([(RETRY_AFTER, HeaderValue::from_static(text))]);
-            assert_eq!(retry_after(&headers, now()), secs.map(Duration::from_secs), "{text}");
-        }
     }
 
     #[test]

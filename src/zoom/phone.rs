@@ -1,0 +1,92 @@
+//! `phone.recording_completed` and `phone.recording_transcript_completed`: recorded calls of Zoom Phone. One event may
+//! tell of several; each is a recording with two files at most, its sound and its transcript.
+//!
+//! Shape: Zoom's event reference for Phone: `payload.object.recordings[]` with `id`, `download_url` and, of a
+//! transcript, `transcript_download_url`. That the sound is MP3 and the transcript JSON is observed, not promised. The
+//! event brings no token as far as the reference says; where one comes, it is used.
+
+use serde_json::{Map, Value};
+
+use super::events::Shape;
+use super::payload::{Part, Told, check_length, secret, size, strip_map, take_list, text, time, with_odd};
+use crate::domain::recording::{
+    AnnouncedFile, AnnouncedRecording, Announcement, FileIdentity, RecordingIdentity, RecordingKind,
+};
+
+/// Where the files stand.
+const COLLECTION: &str = "recordings";
+
+/// Reads every call; what is odd is told with the first that is not.
+///
+/// # Errors
+/// In words, when there is no call at all.
+pub(super) fn read(told: &Told, shape: Shape, mut event: Value) -> Result<Vec<Part>, String> {
+    let calls = take_list(&mut event, COLLECTION);
+    let (mut parts, mut odd) = (Vec::new(), Vec::new());
+    for (index, call) in calls.iter().enumerate() {
+        match announcement(told, shape, call) {
+            Ok(announcement) => parts.push(Part::of(&event, announcement, COLLECTION, call)),
+            Err(reason) => odd.push(format!("{COLLECTION}[{index}]: {reason}")),
+        }
+    }
+    with_odd(parts, odd).ok_or_else(|| "it names no call".to_owned())
+}
+
+fn announcement(told: &Told, shape: Shape, call: &Value) -> Result<Announcement, String> {
+    let call = call.as_object().ok_or("no object")?;
+    let id = text(call.get("id")).ok_or("no id")?;
+    check_length("id", &id)?;
+    let identity = RecordingIdentity {
+        account_id: told.account_id.clone(),
+        kind: RecordingKind::Phone,
+        instance_id: id.clone(),
+    };
+    Ok(Announcement {
+        recording: AnnouncedRecording {
+            identity,
+            topic: topic(call),
+            start_time: time(call.get("date_time")),
+            metadata: strip_map(call.clone()),
+        },
+        kind_is_open: false,
+        happened_at: told.happened_at,
+        change: told.change,
+        files: vec![file(told, shape, call, id)],
+        odd: Vec::new(),
+    })
+}
+
+/// Who called whom, as far as names or numbers are known.
+fn topic(call: &Map<String, Value>) -> Option<String> {
+    let who = |side: &str| {
+        ["name", "number"].iter().find_map(|key| text(call.get(format!("{side}_{key}").as_str())))
+    };
+    match (who("caller"), who("callee")) {
+        (Some(caller), Some(callee)) => Some(format!("{caller} to {callee}")),
+        (one, other) => one.or(other),
+    }
+}
+
+fn file(told: &Told, shape: Shape, call: &Map<String, Value>, id: String) -> AnnouncedFile {
+    let (url, recording_type, file_type, extension) = match shape {
+        Shape::CallTranscripts => ("transcript_download_url", "call_transcript", "TRANSCRIPT", "json"),
+        _ => ("download_url", "call_recording", "MP3", "mp3"),
+    };
+    let token = text(call.get("download_token")).or_else(|| told.token.clone());
+    AnnouncedFile {
+        identity: FileIdentity {
+            collection: COLLECTION.to_owned(),
+            name: id,
+            recording_type: recording_type.to_owned(),
+        },
+        file_type: file_type.to_owned(),
+        extension: extension.to_owned(),
+        recording_start: time(call.get("date_time")),
+        announced_bytes: size(call.get("file_size")),
+        download_url: secret(text(call.get(url))),
+        download_token: secret(token),
+        content: None,
+        skip: None,
+        metadata: strip_map(call.clone()),
+    }
+}

@@ -1,0 +1,98 @@
+//! `meeting.summary_completed`: the text of the summary is in the event itself. It becomes a file of the meeting like
+//! any other, but for its content, which need not be fetched.
+//!
+//! Shape: Zoom's event reference for Meetings, `meeting.summary_completed`: `meeting_uuid`, `meeting_topic` and other
+//! keys of the meeting with `meeting_` before them; `summary_title`, `summary_overview`, `summary_details`,
+//! `next_steps`; nothing that says whether it was a webinar.
+
+use serde_json::{Map, Value};
+
+use super::payload::{Told, check_length, strip_map, text, time};
+use crate::domain::recording::{
+    AnnouncedFile, AnnouncedRecording, Announcement, FileIdentity, RecordingIdentity, RecordingKind,
+};
+
+/// Where the file stands, as if the event had a list of that name.
+const COLLECTION: &str = "meeting_summary";
+
+/// Keys whose values are the text: they are in the file, and not told a second time beside it.
+const TEXT_KEYS: &[&str] = &[
+    "summary_overview",
+    "summary_details",
+    "summary_content",
+    "summary_doc_url",
+    "next_steps",
+    "edited_summary",
+];
+
+/// Reads the meeting and its summary.
+///
+/// # Errors
+/// In words, when it is about no meeting.
+pub(super) fn read(told: &Told, object: &Map<String, Value>) -> Result<Announcement, String> {
+    let meeting = of_the_meeting(object);
+    let instance_id = text(meeting.get("uuid")).ok_or("no meeting_uuid")?;
+    check_length("meeting_uuid", &instance_id)?;
+    let identity =
+        RecordingIdentity { account_id: told.account_id.clone(), kind: RecordingKind::Meeting, instance_id };
+    let mut odd = Vec::new();
+    let file = file(object).map_err(|reason| odd.push(reason)).ok();
+    Ok(Announcement {
+        recording: AnnouncedRecording {
+            identity,
+            topic: text(meeting.get("topic")),
+            start_time: time(meeting.get("start_time")),
+            metadata: strip_map(meeting),
+        },
+        kind_is_open: true,
+        happened_at: told.happened_at,
+        change: told.change,
+        files: file.into_iter().collect(),
+        odd,
+    })
+}
+
+/// What is said of the meeting, under the names that it has elsewhere.
+fn of_the_meeting(object: &Map<String, Value>) -> Map<String, Value> {
+    let of_meeting = object.iter().filter(|(key, _)| !key.starts_with("summary_") && !is_text(key));
+    of_meeting
+        .map(|(key, value)| (key.strip_prefix("meeting_").unwrap_or(key).to_owned(), value.clone()))
+        .collect()
+}
+
+fn is_text(key: &str) -> bool {
+    TEXT_KEYS.contains(&key)
+}
+
+/// The summary as a file: JSON, all that Zoom said. A meeting has several when the summary was begun several times.
+fn file(object: &Map<String, Value>) -> Result<AnnouncedFile, String> {
+    if !object.keys().any(|key| is_text(key)) {
+        return Err("there is no text in the summary".to_owned());
+    }
+    let began = ["summary_start_time", "summary_created_time"].map(|key| text(object.get(key)));
+    let name = match began.into_iter().flatten().next() {
+        Some(began) => format!("SUMMARY@{began}"),
+        None => "SUMMARY".to_owned(),
+    };
+    check_length("summary_start_time", &name)?;
+    let whole = Value::Object(strip_map(object.clone()));
+    let mut content = serde_json::to_vec_pretty(&whole).map_err(|error| error.to_string())?;
+    content.push(b'\n');
+    let about = object.iter().filter(|(key, _)| key.starts_with("summary_") && !is_text(key));
+    Ok(AnnouncedFile {
+        identity: FileIdentity {
+            collection: COLLECTION.to_owned(),
+            name,
+            recording_type: COLLECTION.to_owned(),
+        },
+        file_type: "SUMMARY".to_owned(),
+        extension: "json".to_owned(),
+        recording_start: time(object.get("summary_start_time")),
+        announced_bytes: Some(content.len() as u64),
+        download_url: None,
+        download_token: None,
+        content: Some(content),
+        skip: None,
+        metadata: strip_map(about.map(|(key, value)| (key.clone(), value.clone())).collect()),
+    })
+}

@@ -1,0 +1,354 @@
+//! Every event about a recording: sent by the fake Zoom in its documented shape and in odd ones, read by the program,
+//! and what becomes of it in a running service.
+
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, Utc};
+use http::StatusCode;
+use serde_json::{Value, json};
+use zoom_archiver::clock::Clock;
+use zoom_archiver::domain::file::{FileRow, FileState};
+use zoom_archiver::domain::recording::{Announcement, Change, RecordingKind, RecordingState, TextState};
+use zoom_archiver::simulator::events::{EventKind, Happening, Quirks};
+use zoom_archiver::simulator::{Content, FakeFile, FakeRecording, FakeZoom, Fault, Options, When};
+use zoom_archiver::zoom::events::{EVENTS, find};
+use zoom_archiver::zoom::payload::{self, Message};
+
+use crate::support::scene::Scene;
+use crate::support::service::eventually;
+
+/// One of each kind.
+fn recordings() -> [FakeRecording; 4] {
+    [
+        FakeRecording::video_sdk(1).with_numeric_ids(),
+        FakeRecording::meeting(2).with_numeric_ids(),
+        FakeRecording::webinar(3).with_numeric_ids(),
+        FakeRecording::call(4).with_numeric_ids(),
+    ]
+}
+
+fn at(second: i64) -> DateTime<Utc> {
+    DateTime::from_timestamp(1_780_000_000 + second, 0).expect("a time")
+}
+
+/// Every event that there is for a recording.
+fn bodies(zoom: &FakeZoom, recording: &FakeRecording, quirks: Quirks) -> Vec<Vec<u8>> {
+    let happened = Happening::ALL.into_iter().filter_map(|what| zoom.tell(recording, what, quirks, at(0)));
+    let ready = EventKind::of(recording).filter(|_| recording.kind != RecordingKind::Phone);
+    ready.map(|kind| zoom.announce(recording, kind, quirks)).chain(happened).collect()
+}
+
+/// What a body says: its name, and an announcement for each of its recordings.
+fn read(body: &[u8]) -> (String, Vec<Announcement>) {
+    match payload::read(body) {
+        Message::Announcement { name, announcement, .. } => (name, vec![announcement]),
+        Message::Announcements { name, parts } => {
+            (name, parts.into_iter().map(|part| part.announcement).collect())
+        }
+        other => panic!("{other:?}: {}", String::from_utf8_lossy(body)),
+    }
+}
+
+fn read_json(body: &Value) -> Vec<Announcement> {
+    read(body.to_string().as_bytes()).1
+}
+
+// ---------------------------------------------------------------------------------------------------------
+// Reading
+
+#[tokio::test]
+async fn every_event_of_the_table_is_sent_by_the_fake_zoom_and_read() {
+    let zoom = FakeZoom::start(Options::default()).await.unwrap();
+    let mut seen = BTreeSet::new();
+    for recording in recordings() {
+        for body in bodies(&zoom, &recording, Quirks::default()) {
+            let (name, announcements) = read(&body);
+            let [announcement] = announcements.as_slice() else { panic!("{name}: {announcements:?}") };
+            let identity = &announcement.recording.identity;
+            assert_eq!(identity.account_id, recording.account_id, "{name}");
+            assert_eq!(identity.instance_id, recording.instance_id, "{name}");
+            assert!(identity.kind == recording.kind || announcement.kind_is_open, "{name}: {identity:?}");
+            assert_eq!(announcement.change, find(&name).unwrap().change, "{name}");
+            assert!(announcement.happened_at.is_some() && announcement.odd.is_empty(), "{announcement:?}");
+            seen.insert(name);
+        }
+    }
+    assert_eq!(seen, EVENTS.iter().map(|kind| kind.name.to_owned()).collect());
+}
+
+#[tokio::test]
+async fn odd_forms_of_every_event_are_read_as_the_usual_ones() {
+    let zoom = FakeZoom::start(Options::default()).await.unwrap();
+    let words = Quirks { doubled_keys: true, unknown_words: true, missing_sizes: true, ..Quirks::default() };
+    let forms = [
+        Quirks { numbers_as_strings: true, ..words },
+        Quirks { strings_as_numbers: true, ..words },
+        Quirks { stray_entries: true, ..words },
+    ];
+    for recording in recordings() {
+        let usual = bodies(&zoom, &recording, Quirks::default());
+        for quirks in forms {
+            for (usual, odd) in usual.iter().zip(bodies(&zoom, &recording, quirks)) {
+                let (name, usual) = read(usual);
+                let (_, odd) = read(&odd);
+                for (usual, odd) in usual.iter().zip(&odd) {
+                    assert_eq!(odd.recording.identity, usual.recording.identity, "{name}");
+                    assert_eq!(odd.change, usual.change, "{name}");
+                    let identities = |it: &Announcement| {
+                        it.files.iter().map(|file| file.identity.clone()).collect::<Vec<_>>()
+                    };
+                    assert_eq!(identities(odd), identities(usual), "{name}");
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn nothing_that_is_kept_of_any_event_holds_a_secret() {
+    let zoom = FakeZoom::start(Options::default()).await.unwrap();
+    for recording in recordings() {
+        for body in bodies(&zoom, &recording, Quirks::default()) {
+            let kept = match payload::read(&body) {
+                Message::Announcement { announcement, body, .. } => vec![(announcement, body)],
+                Message::Announcements { parts, .. } => {
+                    parts.into_iter().map(|part| (part.announcement, part.body)).collect()
+                }
+                other => panic!("{other:?}"),
+            };
+            for (announcement, body) in kept {
+                let kept = format!("{announcement:?} {}", String::from_utf8(body).unwrap());
+                for secret in ["eyJ", "webhook_download", "fake-password", "fake-passcode"] {
+                    assert!(!kept.contains(secret), "{secret} in {kept}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_file_in_storage_of_the_accounts_own_is_skipped_with_the_reason() {
+    let body = |file: Value| {
+        json!({"event": "recording.completed", "payload": {"account_id": "acc", "object": {
+            "uuid": "u==", "type": 8, "recording_files": [file]}}})
+    };
+    let own =
+        json!({"id": "a", "file_type": "MP4", "external_storage_url": "https://bucket.example/a?sig=s3cret"});
+    let announcement = read_json(&body(own)).remove(0);
+    let skip = announcement.files[0].skip.as_deref().unwrap();
+    assert!(skip.contains("your own storage"), "{skip}");
+    assert!(!format!("{announcement:?}").contains("s3cret"));
+
+    let premises = json!({"id": "a", "file_type": "MP4", "file_path": "/recordings/a.mp4"});
+    let skip = read_json(&body(premises)).remove(0).files[0].skip.clone().unwrap();
+    assert!(skip.contains("your own premises"), "{skip}");
+
+    let both = json!({"id": "a", "file_path": "/x", "download_url": "https://zoom.us/a"});
+    assert_eq!(read_json(&body(both)).remove(0).files[0].skip, None);
+}
+
+#[test]
+fn a_batch_names_each_of_its_recordings_and_an_odd_entry_spoils_none() {
+    let body = json!({"event": "recording.batch_deleted", "event_ts": 1_780_000_000_000_i64,
+        "payload": {"account_id": "acc", "object": {"meetings": [
+            {"meeting_uuid": "/a+=="}, null, {"recording_file_ids": []}, {"meeting_uuid": 77}]}}});
+    let read = read_json(&body);
+    let ids: Vec<_> = read.iter().map(|it| it.recording.identity.instance_id.as_str()).collect();
+    assert_eq!(ids, ["/a+==", "77"]);
+    assert_eq!((read[0].odd.len(), read[1].odd.len()), (2, 0));
+    assert!(read.iter().all(|it| it.kind_is_open && it.happened_at == Some(at(0))));
+
+    let nothing = json!({"event": "recording.batch_trashed", "payload": {"account_id": "acc"}}).to_string();
+    assert!(
+        matches!(payload::read(nothing.as_bytes()), Message::Unreadable { reason, .. } if reason == "it names no recording")
+    );
+}
+
+#[test]
+fn times_of_events_are_read_in_milliseconds_in_seconds_and_as_text() {
+    for time in
+        [json!(1_780_000_000_000_i64), json!("1780000000000"), json!(1_780_000_000), json!("1780000000")]
+    {
+        let body = json!({"event": "session.recording_started", "event_ts": time,
+            "payload": {"object": {"session_id": "s"}}});
+        assert_eq!(read_json(&body)[0].happened_at, Some(at(0)), "{time}");
+    }
+    for odd in [json!(null), json!("soon"), json!(i64::MAX), json!([])] {
+        let body = json!({"event": "session.recording_started", "event_ts": odd,
+            "payload": {"object": {"session_id": "s"}}});
+        assert_eq!(read_json(&body)[0].happened_at, None, "{odd}");
+    }
+}
+
+#[test]
+fn a_deleted_recordings_list_announces_no_files_and_a_trashed_ones_does() {
+    let body = |name: &str| {
+        json!({"event": name, "payload": {"object": {"uuid": "u==", "type": 8, "recording_files": [
+            {"id": "a", "download_url": "https://zoom.us/a"}]}}})
+    };
+    assert_eq!(read_json(&body("recording.deleted"))[0].files.len(), 0);
+    assert_eq!(read_json(&body("recording.trashed"))[0].files.len(), 1);
+}
+
+#[test]
+fn a_summary_without_its_text_is_odd_and_its_meeting_is_known_all_the_same() {
+    let body = json!({"event": "meeting.summary_completed", "payload": {"account_id": "acc",
+        "object": {"meeting_uuid": "u==", "meeting_topic": "Weekly", "meeting_host_id": "h"}}});
+    let read = read_json(&body).remove(0);
+    assert_eq!((read.files.len(), read.odd.len()), (0, 1));
+    assert_eq!(read.recording.topic.as_deref(), Some("Weekly"));
+    assert_eq!(read.recording.metadata["host_id"], "h");
+    assert_eq!(read.change, Change { summary: Some(TextState::Completed), ..Change::default() });
+}
+
+// ---------------------------------------------------------------------------------------------------------
+// In a running service
+
+impl Scene {
+    async fn tell(&self, recording: &FakeRecording, what: Happening<'_>) {
+        let body = self.zoom.tell(recording, what, Quirks::default(), Clock::System.now());
+        let delivery = self.sender.deliver(&body.expect("there is such an event")).await;
+        assert!(delivery.answer.is_accepted(), "{}", delivery.answer);
+    }
+
+    fn manifest(&self, file: &FileRow) -> Value {
+        let (folder, _) = file.object_key.as_deref().expect("it has a place").rsplit_once('/').unwrap();
+        let path = self.data.path().join("archive").join(folder).join("recording.json");
+        std::fs::read(path).ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default()
+    }
+}
+
+#[tokio::test]
+async fn a_meetings_summary_is_archived_with_its_proof_and_erased_from_the_database() {
+    let scene = Scene::start().await;
+    let recording = FakeRecording::new(RecordingKind::Meeting, 11);
+    scene.tell(&recording, Happening::SummaryCompleted("Ünder budget, on time.")).await;
+    let file = scene.one_file_in(FileState::Archived).await;
+    let object = scene.object(&file);
+    let summary: Value = serde_json::from_slice(&object).unwrap();
+    assert_eq!(summary["summary_overview"], "Ünder budget, on time.");
+    let archived = file.archived.clone().unwrap();
+    assert_eq!((archived.bytes, archived.mark), (object.len() as u64, None));
+    assert_eq!(archived.content_type, "application/json");
+    assert!(file.object_key.as_deref().unwrap().ends_with(".json"));
+    scene.settled().await;
+    let manifest = scene.manifest(&file);
+    assert_eq!(manifest["files"][0]["object"]["sha256"], archived.sha256.to_string());
+    assert_eq!(manifest["recording"]["summary"], "completed");
+    assert_eq!(scene.store.transfer_work(file.id).await.unwrap().unwrap().content, None);
+
+    // The same event once more is nothing new.
+    scene.tell(&recording, Happening::SummaryCompleted("Ünder budget, on time.")).await;
+    scene.settled().await;
+    assert_eq!(scene.files().await.len(), 1);
+    scene.close().await;
+}
+
+#[tokio::test]
+async fn a_renamed_recording_keeps_its_keys_and_its_manifest_tells_the_new_name() {
+    let scene = Scene::start().await;
+    let recording = FakeRecording::new(RecordingKind::Meeting, 12).with([FakeFile::generated(12, 1000)]);
+    scene.announce(&recording, EventKind::Recording).await;
+    let file = scene.one_file_in(FileState::Archived).await;
+    scene.settled().await;
+    assert_eq!(scene.manifest(&file)["recording"]["topic"], recording.topic);
+
+    scene.tell(&recording, Happening::Renamed("Board, final")).await;
+    eventually("the manifest tells the new name", || async {
+        (scene.manifest(&file)["recording"]["topic"] == "Board, final").then_some(())
+    })
+    .await;
+    // A transcript that comes later lies beside the others, under the old name.
+    let late = recording.clone().with([FakeFile::new(
+        "TRANSCRIPT",
+        "VTT",
+        "audio_transcript",
+        Content::Embedded(b"WEBVTT\n"),
+    )]);
+    scene.announce(&late, EventKind::Transcript).await;
+    let files = eventually("both are archived", || async {
+        let files = scene.files().await;
+        let archived = files.iter().filter(|file| file.state == FileState::Archived).count();
+        (archived == 2).then_some(files)
+    })
+    .await;
+    let folder = |file: &FileRow| file.object_key.as_deref().unwrap().rsplit_once('/').unwrap().0.to_owned();
+    assert_eq!(folder(&files[0]), folder(&files[1]));
+    assert_eq!(files[0].object_key, file.object_key);
+    scene.settled().await;
+    scene.close().await;
+}
+
+#[tokio::test]
+async fn a_recording_that_leaves_zoom_before_it_is_archived_is_told_loudly() {
+    let scene = Scene::with(|setup| {
+        let rests = ["ZOOM_ARCHIVER_WORKER__RETRY_BASE_MS", "ZOOM_ARCHIVER_WORKER__RETRY_MAX_MS"];
+        rests.into_iter().fold(setup, |setup, key| setup.env(key, "3600000"))
+    })
+    .await;
+    let recording = FakeRecording::new(RecordingKind::VideoSdk, 13).with([FakeFile::generated(13, 1000)]);
+    scene.shelve(&recording);
+    let error = Fault::Status { code: StatusCode::INTERNAL_SERVER_ERROR, retry_after: None };
+    scene.zoom.library().inject(&recording.files[0].key, error, When::First(1));
+    scene.announce(&recording, EventKind::Recording).await;
+    eventually("the first try has failed", || async {
+        scene.files().await.first().filter(|file| file.reason.is_some()).map(|_| ())
+    })
+    .await;
+
+    // It would have rested for up to an hour; now it is due at once.
+    scene.tell(&recording, Happening::Trashed).await;
+    let line = scene.service.log.wait_for(|line| line["recording.state"] == "trashed").await;
+    assert_eq!((&line["level"], &line["files"]), (&json!("WARN"), &json!(1)));
+    assert_eq!(scene.service.metric("zoom_archiver_endangered_files_total", "trashed").await, 1.0);
+    let file = scene.one_file_in(FileState::Archived).await;
+    scene.settled().await;
+    let (row, _) = scene.store.recording(file.recording_id).await.unwrap().unwrap();
+    assert_eq!(row.state, Some(RecordingState::Trashed));
+
+    // What is archived is in no danger.
+    scene.tell(&recording, Happening::Deleted).await;
+    eventually("the manifest tells that it is deleted", || async {
+        (scene.manifest(&file)["recording"]["state"] == "deleted").then_some(())
+    })
+    .await;
+    scene.settled().await;
+    assert_eq!(scene.service.metric("zoom_archiver_endangered_files_total", "deleted").await, 0.0);
+    scene.close().await;
+}
+
+#[tokio::test]
+async fn a_recorded_call_is_archived_with_its_transcript() {
+    let scene = Scene::start().await;
+    let call = FakeRecording::call(14);
+    scene.tell(&call, Happening::CallRecorded).await;
+    scene.tell(&call, Happening::CallTranscribed).await;
+    let files = eventually("both are archived", || async {
+        let files = scene.files().await;
+        let archived = files.iter().filter(|file| file.state == FileState::Archived).count();
+        (archived == 2).then_some(files)
+    })
+    .await;
+    for (file, fake) in files.iter().zip(&call.files) {
+        scene.assert_archived(file, fake.content);
+    }
+    scene.settled().await;
+    let (row, _) = scene.store.recording(files[0].recording_id).await.unwrap().unwrap();
+    assert_eq!(row.identity.kind, RecordingKind::Phone);
+    assert_eq!(row.topic.as_deref(), Some("Ada Example to Grace Example"));
+    assert_eq!((row.state, row.transcript), (Some(RecordingState::Completed), Some(TextState::Completed)));
+    assert_eq!(scene.manifest(&files[0])["files"].as_array().unwrap().len(), 2);
+    scene.close().await;
+}
+
+#[tokio::test]
+async fn an_archiving_accounts_files_are_archived_and_compared_with_the_digest_that_zoom_gives() {
+    let scene = Scene::start().await;
+    let recording = FakeRecording::new(RecordingKind::Meeting, 15).with([FakeFile::generated(15, 5000)]);
+    scene.tell(&recording, Happening::ArchiveFilesCompleted).await;
+    let file = scene.one_file_in(FileState::Archived).await;
+    assert_eq!(file.identity.collection, "archive_files");
+    scene.assert_archived(&file, recording.files[0].content);
+    scene.settled().await;
+    scene.close().await;
+}
