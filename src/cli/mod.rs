@@ -5,7 +5,9 @@ mod demo;
 mod files;
 mod healthcheck;
 mod migrate;
+mod recording;
 mod serve;
+mod session_token;
 mod simulate;
 
 use std::io::Write;
@@ -50,6 +52,10 @@ enum Command {
     Simulate(Box<simulate::SimulateArgs>),
     /// Shows files and why they stand where they stand; tries parked and dead ones again.
     Files(files::FilesArgs),
+    /// Starts, stops, pauses or resumes the cloud recording of a live Video SDK session.
+    Recording(recording::RecordingArgs),
+    /// Makes a token to join a Video SDK session with, for those who test their set-up.
+    SessionToken(session_token::SessionTokenArgs),
     /// Brings the database schema up to date.
     Migrate,
     /// Shows or checks the settings.
@@ -72,6 +78,8 @@ pub fn main() -> ExitCode {
             Command::Demo(args) => demo::run(&cli.common, args).await,
             Command::Simulate(args) => simulate::run(*args).await,
             Command::Files(args) => files::run(&cli.common, args).await,
+            Command::Recording(args) => recording::run(&cli.common, args).await,
+            Command::SessionToken(args) => session_token::run(&cli.common, args),
             Command::Migrate => migrate::run(&cli.common).await,
             Command::Config(args) => config::run(&cli.common, &args),
             Command::Healthcheck => healthcheck::run(&cli.common).await,
