@@ -2,6 +2,7 @@
 
 mod config;
 mod demo;
+mod doctor;
 mod files;
 mod healthcheck;
 mod migrate;
@@ -50,6 +51,8 @@ enum Command {
     Simulate(Box<simulate::SimulateArgs>),
     /// Shows files and why they stand where they stand; tries parked and dead ones again.
     Files(files::FilesArgs),
+    /// Looks at database, archive and Zoom's API from all sides, and says how to mend what is wrong.
+    Doctor(doctor::DoctorArgs),
     /// Brings the database schema up to date.
     Migrate,
     /// Shows or checks the settings.
@@ -72,6 +75,7 @@ pub fn main() -> ExitCode {
             Command::Demo(args) => demo::run(&cli.common, args).await,
             Command::Simulate(args) => simulate::run(*args).await,
             Command::Files(args) => files::run(&cli.common, args).await,
+            Command::Doctor(args) => doctor::run(&cli.common, &args).await,
             Command::Migrate => migrate::run(&cli.common).await,
             Command::Config(args) => config::run(&cli.common, &args),
             Command::Healthcheck => healthcheck::run(&cli.common).await,

@@ -18,6 +18,7 @@ pub mod checksum;
 pub mod event;
 pub mod fact;
 pub mod file;
+pub mod finding;
 pub mod hash;
 pub mod ids;
 pub mod job;
