@@ -62,7 +62,10 @@ pub(super) async fn look(
     if !holds(&begun, &parts) {
         // Not to be built upon: MinIO, killed while it completes an upload, leaves one that still takes parts and
         // can never be completed.
-        warn!(object.key = key, "the archive does not hold the parts that it has confirmed; the file starts over");
+        warn!(
+            object.key = key,
+            "the archive does not hold the parts that it has confirmed; the file starts over"
+        );
         jobs.archive.abort(&begun.upload).await?;
         checkpoint.upload = None;
         return Ok(Left::Nothing);

@@ -126,7 +126,8 @@ impl Place {
                 Self::Bucket(bucket) => bucket.server.replace_first_part(&bucket.name, key, id).await,
                 Self::Directory(_) => {
                     let staged = std::fs::OpenOptions::new().write(true).open(id).expect("it can be opened");
-                    std::os::unix::fs::FileExt::write_all_at(&staged, b"spoilt", 0).expect("it can be written");
+                    std::os::unix::fs::FileExt::write_all_at(&staged, b"spoilt", 0)
+                        .expect("it can be written");
                 }
             }
         }
