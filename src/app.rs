@@ -27,6 +27,7 @@ use crate::http::webhook::Receiver;
 use crate::jobs::Jobs;
 use crate::jobs::buffers::Buffers;
 use crate::jobs::throttle::Throttle;
+use crate::jobs::turns::Turns;
 use crate::scheduler::janitor;
 use crate::store::{self, Intake, SharedStore, StoreError};
 use crate::worker::{Board, Pool, sweeper};
@@ -240,11 +241,12 @@ impl App {
         let jobs = Jobs {
             store: Arc::clone(&self.store),
             archive: Arc::clone(&self.archive),
-            downloader: Downloader::new(&self.config.zoom, &transfer)?,
+            downloader: Downloader::new(&self.config.zoom, &transfer, Clock::System)?,
             api: Api::new(&self.config.zoom, self.zoom_credentials.clone(), Clock::System)?,
             template: KeyTemplate::parse(&self.config.archive.key_template)?,
             buffers: Buffers::new(transfer.memory_bytes, transfer.part_bytes),
             throttle: Throttle::new(transfer.max_bytes_per_sec),
+            turns: Turns::default(),
             clock: Clock::System,
             config: transfer.clone(),
         };

@@ -45,7 +45,7 @@ pub(super) fn run(common: &Common, args: &ConfigArgs) -> ExitCode {
             Err(error) => return failed(&error.to_string()),
         },
         Action::Check => {
-            if let Err(error) = Downloader::new(&config.zoom, &config.transfer) {
+            if let Err(error) = Downloader::new(&config.zoom, &config.transfer, Clock::System) {
                 return failed(&error.to_string());
             }
             if let Err(error) = Api::new(&config.zoom, secrets.zoom.clone(), Clock::System) {

@@ -37,6 +37,8 @@ pub struct S3Config {
     pub conditional_create: Switch,
     /// Bucket in the path instead of the host name.
     pub path_style: Switch,
+    /// Whether the signature of a request covers its body.
+    pub sign_body: Switch,
     /// Milliseconds for one request without an answer.
     pub attempt_timeout_ms: u64,
     /// Times one request is sent.

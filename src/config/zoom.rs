@@ -16,6 +16,10 @@ const LONGEST_TTL_SECS: u64 = 604_800;
 const LONGEST_API_TIMEOUT_MS: u64 = 600_000;
 /// Most calls at once that make sense. Zoom allows ten to eighty a second, depending on plan and call.
 const MOST_API_CALLS: u64 = 64;
+/// Most calls a second that make sense: Zoom gives no plan more ("Rate limits": 80 light ones).
+const MOST_API_CALLS_PER_SEC: u64 = 80;
+/// Longest page that Zoom gives, in recordings (Zoom API reference, "List all recordings", parameter `page_size`).
+const LONGEST_PAGE: u64 = 300;
 
 /// See `config/default.toml`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -37,6 +41,14 @@ pub struct ZoomConfig {
     pub api_timeout_ms: u64,
     /// Calls to the API at once.
     pub api_calls_at_once: u32,
+    /// Light calls to the API per second and account.
+    pub api_light_per_sec: u32,
+    /// Medium calls to the API per second and account.
+    pub api_medium_per_sec: u32,
+    /// Heavy calls to the API per second and account.
+    pub api_heavy_per_sec: u32,
+    /// Recordings per page of a list.
+    pub api_page_size: u32,
     /// How long a download token from the API shall be good, in seconds.
     pub token_ttl_secs: u64,
 }
@@ -73,6 +85,16 @@ impl ZoomConfig {
         problems.at_most("zoom.api_timeout_ms", self.api_timeout_ms, LONGEST_API_TIMEOUT_MS);
         problems.at_least("zoom.api_calls_at_once", self.api_calls_at_once.into(), 1);
         problems.at_most("zoom.api_calls_at_once", self.api_calls_at_once.into(), MOST_API_CALLS);
+        for (key, per_sec) in [
+            ("zoom.api_light_per_sec", self.api_light_per_sec),
+            ("zoom.api_medium_per_sec", self.api_medium_per_sec),
+            ("zoom.api_heavy_per_sec", self.api_heavy_per_sec),
+        ] {
+            problems.at_least(key, per_sec.into(), 1);
+            problems.at_most(key, per_sec.into(), MOST_API_CALLS_PER_SEC);
+        }
+        problems.at_least("zoom.api_page_size", self.api_page_size.into(), 1);
+        problems.at_most("zoom.api_page_size", self.api_page_size.into(), LONGEST_PAGE);
         problems.at_least("zoom.token_ttl_secs", self.token_ttl_secs, SHORTEST_TTL_SECS);
         problems.at_most("zoom.token_ttl_secs", self.token_ttl_secs, LONGEST_TTL_SECS);
         let mut allowed = Vec::new();
@@ -151,6 +173,11 @@ mod tests {
             ("API_TIMEOUT_MS", "9223372036854775807"),
             ("API_CALLS_AT_ONCE", "0"),
             ("API_CALLS_AT_ONCE", "1000"),
+            ("API_LIGHT_PER_SEC", "0"),
+            ("API_MEDIUM_PER_SEC", "81"),
+            ("API_HEAVY_PER_SEC", "0"),
+            ("API_PAGE_SIZE", "0"),
+            ("API_PAGE_SIZE", "301"),
             ("TOKEN_TTL_SECS", "59"),
             ("TOKEN_TTL_SECS", "604801"),
         ] {

@@ -4,6 +4,7 @@
 //! - [`manifest`]: writes the manifest of one recording
 //! - [`buffers`]: the memory that all transfers share
 //! - [`throttle`]: the ceiling on what they bring together
+//! - [`turns`]: one question to Zoom's API per recording at a time
 //!
 //! A job never settles itself: it returns an [`Outcome`], and the worker writes it down.
 
@@ -11,6 +12,7 @@ pub mod buffers;
 pub mod manifest;
 pub mod throttle;
 pub mod transfer;
+pub mod turns;
 
 use std::sync::Arc;
 
@@ -28,6 +30,7 @@ use crate::zoom::download::{DownloadError, Downloader};
 
 use buffers::Buffers;
 use throttle::Throttle;
+use turns::Turns;
 
 /// What every job works with.
 pub struct Jobs {
@@ -47,6 +50,8 @@ pub struct Jobs {
     pub buffers: Buffers,
     /// The ceiling on what all transfers bring together.
     pub throttle: Throttle,
+    /// Who asks Zoom's API for fresh access.
+    pub turns: Turns,
     /// The time, for what expires.
     pub clock: Clock,
 }

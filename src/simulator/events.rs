@@ -8,6 +8,11 @@ use url::Url;
 use super::recording::{Collection, FakeFile, FakeRecording};
 use crate::domain::recording::RecordingKind;
 
+/// The host of every session and meeting.
+pub(super) const HOST_ID: &str = "Hk9fakeHostIdQ0wNr1";
+/// The host's address.
+pub(super) const HOST_EMAIL: &str = "host@example.com";
+
 /// What an event is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum EventKind {
@@ -390,7 +395,7 @@ fn recording_object(recording: &FakeRecording, links: &Links<'_>) -> Map<String,
             "session_id": recording.instance_id,
             "session_name": recording.topic,
             "session_key": format!("key-{}", recording.number),
-            "host_id": "Hk9fakeHostIdQ0wNr1",
+            "host_id": HOST_ID,
             "start_time": start,
             "timezone": "UTC",
             "duration": recording.minutes,
@@ -399,8 +404,8 @@ fn recording_object(recording: &FakeRecording, links: &Links<'_>) -> Map<String,
             "uuid": recording.instance_id,
             "id": recording.number,
             "account_id": recording.account_id,
-            "host_id": "Hk9fakeHostIdQ0wNr1",
-            "host_email": "host@example.com",
+            "host_id": HOST_ID,
+            "host_email": HOST_EMAIL,
             "topic": recording.topic,
             // 8: a meeting that recurs at fixed times; 5: a webinar (Zoom, "Meeting and webinar types").
             "type": if kind == RecordingKind::Webinar { 5 } else { 8 },

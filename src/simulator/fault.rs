@@ -189,6 +189,13 @@ pub enum ApiFault {
     },
     /// The connection is closed amid the answer.
     Cut,
+    /// The right answer, in which `null` stands for the first file.
+    NullFile,
+    /// 200 with an answer about another recording.
+    About {
+        /// Its `session_id` or `uuid`.
+        instance_id: String,
+    },
 }
 
 /// How often a fault strikes. Only requests with a valid token are counted.

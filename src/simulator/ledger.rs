@@ -2,6 +2,7 @@
 //! requests, and the gaps that are still open.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::time::{Duration, Instant};
 
 /// Requests remembered per file, and of the API.
 pub const RECENT_REQUESTS: usize = 64;
@@ -28,8 +29,78 @@ pub enum Endpoint {
     SessionRecordings,
     /// `GET /v2/meetings/{id}/recordings`.
     MeetingRecordings,
+    /// `GET /v2/videosdk/recordings`.
+    Sessions,
+    /// `GET /v2/accounts/me/recordings`.
+    Meetings,
+    /// `GET /v2/users/{id}/recordings`.
+    UserMeetings,
+    /// `DELETE` of a recording, or of a file of it.
+    Remove,
+    /// `PUT …/status` of a recording, or of a file of it.
+    Recover,
+    /// `PATCH /v2/videosdk/sessions/{id}/events`.
+    SessionEvents,
+    /// `GET /v2/videosdk/report/webhook_logs`.
+    WebhookLog,
     /// `POST /oauth/token`.
     AccessToken,
+}
+
+impl Endpoint {
+    /// How heavy it is.
+    #[must_use]
+    pub fn weight(self) -> Weight {
+        match self {
+            Self::Sessions | Self::Meetings | Self::UserMeetings => Weight::Medium,
+            Self::WebhookLog => Weight::Heavy,
+            Self::AccessToken => Weight::Unlimited,
+            _ => Weight::Light,
+        }
+    }
+}
+
+/// How heavy a question is: each weight has a limit of its own (Zoom, "Rate limits").
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Weight {
+    /// One thing.
+    Light,
+    /// Many things.
+    Medium,
+    /// Reports.
+    Heavy,
+    /// Not limited.
+    Unlimited,
+}
+
+/// Questions of one weight, second by second.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Rate {
+    /// Those of the last second.
+    last_second: VecDeque<Instant>,
+    peak: usize,
+    limit: Option<usize>,
+}
+
+impl Rate {
+    /// Counts a question; whether it is within the limit.
+    pub(super) fn count(&mut self, now: Instant) -> bool {
+        while self.last_second.front().is_some_and(|then| now.duration_since(*then) >= Duration::from_secs(1))
+        {
+            self.last_second.pop_front();
+        }
+        self.last_second.push_back(now);
+        self.peak = self.peak.max(self.last_second.len());
+        self.limit.is_none_or(|limit| self.last_second.len() <= limit)
+    }
+
+    pub(super) fn peak(&self) -> usize {
+        self.peak
+    }
+
+    pub(super) fn limit(&mut self, per_sec: Option<usize>) {
+        self.limit = per_sec;
+    }
 }
 
 /// One question to the API.
@@ -173,6 +244,17 @@ mod tests {
         assert!(!coverage.is_whole(20));
         coverage.add(10, 11);
         assert!(coverage.is_whole(20));
+    }
+
+    #[test]
+    fn the_peak_is_the_most_within_any_second() {
+        let mut rate = Rate::default();
+        rate.limit(Some(2));
+        let began = Instant::now();
+        let within =
+            [0, 900, 1000, 1100, 1899, 5000].map(|millis| rate.count(began + Duration::from_millis(millis)));
+        assert_eq!(within, [true, true, true, false, false, true]);
+        assert_eq!(rate.peak(), 4);
     }
 
     #[test]

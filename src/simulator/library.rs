@@ -1,9 +1,12 @@
 //! Everything that the fake Zoom has recorded, what is wrong with it, and what was asked of it. Shared between
 //! the server and whoever sets the scene; may be changed at any time.
 //!
-//! Here: the files, and downloads of them. In `api`: the recordings, and questions about them.
+//! Here: the files, and downloads of them. In `api`: questions about them, and how often they are asked. In `lists`: the
+//! recordings, listed, thrown away and recovered. In `live`: sessions that go on, and events that were not delivered.
 
 mod api;
+mod lists;
+mod live;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,6 +16,8 @@ use tokio::sync::watch;
 
 pub(super) use self::api::ACCESS_TOKEN_LIFE;
 use self::api::ApiShelf;
+pub(super) use self::lists::ListedBy;
+pub use self::live::LiveState;
 use super::content::{Content, scramble};
 use super::fault::{Fault, Rules, When};
 use super::ledger::{Account, Request, Violation};
@@ -222,8 +227,10 @@ impl Library {
         }
     }
 
+    /// A file; nothing when it is gone, or in the trash.
     pub(super) fn open(&self, key: &str) -> Option<Opened> {
-        self.shelf().files.get(key).map(|entry| Opened {
+        let shelf = self.shelf();
+        shelf.files.get(key).filter(|_| !shelf.api.is_in_trash(key)).map(|entry| Opened {
             content: entry.content,
             content_type: entry.content_type,
             etag: entry.etag.clone(),

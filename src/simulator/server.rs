@@ -16,7 +16,7 @@ use std::pin::pin;
 use std::time::Duration;
 
 use axum::Router;
-use axum::routing::{get, post};
+use axum::routing::{any, get, post};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -80,7 +80,7 @@ impl Server {
         let front_router = signed
             .clone()
             .route(answer::DOWNLOAD_PATH, get(answer::download))
-            .route(api::API_PATH, get(api::recordings))
+            .route(api::API_PATH, any(api::question))
             .route(api::TOKEN_PATH, post(api::access_token))
             .with_state(context.clone());
         let behind_router = signed.with_state(context);

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use http::header::RETRY_AFTER;
 use http::{HeaderMap, HeaderName};
 use reqwest::redirect::Policy;
@@ -11,6 +12,9 @@ use url::Url;
 
 use crate::config::zoom::ZoomConfig;
 use crate::domain::origin::is_loopback;
+
+/// Longest rest that Zoom may ask for: its daily limits end with the day.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(24 * 3600);
 
 /// Two clients, of which [`for_url`](Self::for_url) chooses.
 #[derive(Debug, Clone)]
@@ -48,9 +52,17 @@ pub(super) fn header_text(headers: &HeaderMap, name: HeaderName) -> &str {
     headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().trim()
 }
 
-/// `Retry-After` in seconds.
-pub(super) fn retry_after_secs(headers: &HeaderMap) -> Option<Duration> {
-    header_text(headers, RETRY_AFTER).parse().ok().map(Duration::from_secs)
+/// `Retry-After`. Zoom gives seconds, or the moment in which a daily limit ends ("Rate limits":
+/// `2020-05-31T00:00:00Z`); HTTP has a form of its own for a moment.
+pub(super) fn retry_after(headers: &HeaderMap, now: DateTime<Utc>) -> Option<Duration> {
+    let text = header_text(headers, RETRY_AFTER);
+    let moment = || {
+        let moment =
+            DateTime::parse_from_rfc3339(text).or_else(|_| DateTime::parse_from_rfc2822(text)).ok()?;
+        Some((moment.to_utc() - now).to_std().unwrap_or_default())
+    };
+    let rest = text.parse().ok().map(Duration::from_secs).or_else(moment);
+    rest.map(|rest| rest.min(MAX_RETRY_AFTER))
 }
 
 /// Why a connection failed, in words, without its URL: `reqwest` would print it with its query.
@@ -65,4 +77,29 @@ pub(super) fn connection_words(error: &reqwest::Error) -> String {
 /// What lies below an error, from the outside in.
 pub(super) fn causes(error: &reqwest::Error) -> impl Iterator<Item = &(dyn std::error::Error + 'static)> {
     std::iter::successors(std::error::Error::source(error), |cause| cause.source())
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn the_moment_to_come_again_is_read_in_each_of_its_forms() {
+        let now = DateTime::from_timestamp(1_700_000_000, 0).unwrap();
+        for (text, secs) in [
+            ("7", Some(7)),
+            ("2023-11-14T22:13:30Z", Some(10)),
+            ("Tue, 14 Nov 2023 22:13:30 GMT", Some(10)),
+            ("2023-11-14T00:00:00Z", Some(0)),
+            ("99999999999", Some(24 * 3600)),
+            ("soon", None),
+            ("-1", None),
+            ("", None),
+        ] {
+            let headers = HeaderMap::from_iter([(RETRY_AFTER, HeaderValue::from_static(text))]);
+            assert_eq!(retry_after(&headers, now), secs.map(Duration::from_secs), "{text}");
+        }
+    }
 }

@@ -25,7 +25,8 @@ use tokio::time::Instant;
 use url::Url;
 
 use super::address::is_public;
-use super::client::{Clients, causes, connection_words, header_text, retry_after_secs};
+use super::client::{Clients, causes, connection_words, header_text, retry_after};
+use crate::clock::Clock;
 use crate::config::transfer::TransferConfig;
 use crate::config::zoom::ZoomConfig;
 use crate::domain::media::looks_like_html;
@@ -170,6 +171,7 @@ pub struct Downloader {
     clients: Clients,
     allowed: Arc<[AllowedOrigin]>,
     patience: Patience,
+    clock: Clock,
 }
 
 impl Downloader {
@@ -177,7 +179,11 @@ impl Downloader {
     ///
     /// # Errors
     /// When an entry of `zoom.download_hosts` makes no sense or TLS cannot be set up.
-    pub fn new(config: &ZoomConfig, transfer: &TransferConfig) -> Result<Self, DownloaderError> {
+    pub fn new(
+        config: &ZoomConfig,
+        transfer: &TransferConfig,
+        clock: Clock,
+    ) -> Result<Self, DownloaderError> {
         let allowed: Arc<[AllowedOrigin]> = config
             .download_hosts
             .iter()
@@ -186,7 +192,7 @@ impl Downloader {
         let resolver = Arc::new(PublicResolver::new(&allowed));
         let clients = Clients::new(config, |builder| builder.dns_resolver(Arc::clone(&resolver)))?;
         let patience = Patience { stall: transfer.stall(), floor: transfer.min_bytes_per_sec };
-        Ok(Self { clients, allowed, patience })
+        Ok(Self { clients, allowed, patience, clock })
     }
 
     /// Opens a piece of a file: follows redirects, and returns once its first bytes have come and look like a
@@ -294,7 +300,7 @@ impl Downloader {
             StatusCode::NOT_FOUND | StatusCode::GONE => Err(DownloadError::NotFound),
             _ => Err(DownloadError::Refused {
                 reason: format!("Zoom answered {}", status.as_u16()),
-                retry_after: retry_after_secs(response.headers()),
+                retry_after: retry_after(response.headers(), self.clock.now()),
                 whole_account: status == StatusCode::TOO_MANY_REQUESTS,
             }),
         }

@@ -307,6 +307,11 @@ fn recording_kind(name: &str, object: &Map<String, Value>) -> RecordingKind {
     if name.starts_with("session.") {
         return RecordingKind::VideoSdk;
     }
+    meeting_kind(object)
+}
+
+/// A meeting, or the webinar that it says to be.
+pub(super) fn meeting_kind(object: &Map<String, Value>) -> RecordingKind {
     match text(object.get("type")) {
         Some(kind) if WEBINAR_TYPES.contains(&kind.as_str()) => RecordingKind::Webinar,
         _ => RecordingKind::Meeting,

@@ -6,6 +6,7 @@ use zoom_archiver::domain::file::{FileRow, FileState};
 use zoom_archiver::domain::recording::RecordingKind;
 use zoom_archiver::simulator::events::{EventKind, Quirks};
 use zoom_archiver::simulator::fault::ApiFault;
+use zoom_archiver::simulator::ledger::Endpoint;
 use zoom_archiver::simulator::{FakeFile, FakeRecording, FakeZoom, Fault, Options, When};
 
 use crate::support::scene::Scene;
@@ -90,12 +91,55 @@ async fn a_404_that_the_api_confirms_is_believed_and_told_loudly() {
 }
 
 #[tokio::test]
+async fn a_file_that_is_gone_midway_leaves_no_upload_behind() {
+    let scene = scene().await;
+    let recording = recording(RecordingKind::VideoSdk);
+    scene.shelve(&recording);
+    let expires = Fault::ExpireAt { position: 2 * PART + 1 };
+    scene.zoom.library().inject(&recording.files[0].key, expires, When::First(1));
+    scene.zoom.library().inject_api(&recording, ApiFault::Gone, When::Always);
+    scene.announce(&recording, EventKind::Recording).await;
+    scene.one_file_in(FileState::Gone).await;
+    scene.settled().await;
+    assert_eq!(scene.leftovers(), Vec::<String>::new());
+    scene.close().await;
+}
+
+#[tokio::test]
+async fn siblings_that_expire_together_ask_the_api_once() {
+    let scene = scene().await;
+    let files = (0..4).map(|seed| FakeFile::generated(seed, LARGE));
+    let recording = FakeRecording::new(RecordingKind::VideoSdk, 7).with(files);
+    scene.shelve(&recording);
+    let body = scene.zoom.announce(&recording, EventKind::Recording, Quirks::default());
+    scene.zoom.library().expire_tokens(&recording);
+    assert!(scene.sender.deliver(&body).await.answer.is_accepted());
+    scene.settled().await;
+    assert!(scene.files().await.iter().all(|file| file.state == FileState::Archived));
+    assert_eq!(scene.zoom.library().api_calls(Endpoint::SessionRecordings), 1);
+    scene.close().await;
+}
+
+#[tokio::test]
 async fn a_404_that_the_api_does_not_confirm_passes() {
     let scene = scene().await;
     let recording = recording(RecordingKind::VideoSdk);
     scene.shelve(&recording);
     let not_found = Fault::Status { code: StatusCode::NOT_FOUND, retry_after: None };
     scene.zoom.library().inject(&recording.files[0].key, not_found, When::First(3));
+    scene.announce(&recording, EventKind::Recording).await;
+    archived(&scene, &recording).await;
+    scene.close().await;
+}
+
+#[tokio::test]
+async fn a_404_is_not_confirmed_by_an_answer_that_cannot_be_read_whole() {
+    let scene = scene().await;
+    let recording = recording(RecordingKind::VideoSdk);
+    scene.shelve(&recording);
+    let not_found = Fault::Status { code: StatusCode::NOT_FOUND, retry_after: None };
+    scene.zoom.library().inject(&recording.files[0].key, not_found, When::First(3));
+    scene.zoom.library().inject_api(&recording, ApiFault::NullFile, When::Always);
     scene.announce(&recording, EventKind::Recording).await;
     archived(&scene, &recording).await;
     scene.close().await;

@@ -21,3 +21,5 @@ mod support;
 mod transfer;
 mod worker;
 mod zoom_api;
+mod zoom_changes;
+mod zoom_lists;

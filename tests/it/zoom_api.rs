@@ -5,92 +5,22 @@ use std::time::{Duration, Instant};
 
 use secrecy::ExposeSecret;
 use zoom_archiver::clock::Clock;
-use zoom_archiver::config::load::{self, Environment};
-use zoom_archiver::config::{Config, Secrets};
+use zoom_archiver::config::Secrets;
+use zoom_archiver::config::load;
 use zoom_archiver::domain::event::{Event, EventContent};
 use zoom_archiver::domain::ids::EventId;
 use zoom_archiver::domain::job::{Settlement, WaitsFor};
-use zoom_archiver::domain::recording::{Announcement, FileIdentity, RecordingIdentity, RecordingKind};
+use zoom_archiver::domain::recording::{FileIdentity, RecordingKind};
 use zoom_archiver::simulator::events::EventKind;
-use zoom_archiver::simulator::ledger::{ApiRequest, Endpoint};
-use zoom_archiver::simulator::{ApiFault, FakeFile, FakeRecording, FakeZoom, Options, When, credentials};
+use zoom_archiver::simulator::ledger::Endpoint;
+use zoom_archiver::simulator::{ApiFault, FakeFile, FakeRecording, FakeZoom, When, credentials};
 use zoom_archiver::store::Recorded;
 use zoom_archiver::zoom::api::{Api, ApiError};
 use zoom_archiver::zoom::payload::{self, Message};
 use zoom_archiver::zoom::token;
 
+use crate::support::api::{Scene, announcement, identity};
 use crate::support::database::Database;
-
-/// Long enough for anything on loopback; only a hanging test ever waits for it.
-const PATIENCE_MS: u64 = 20_000;
-
-/// A fake Zoom, and how its API is to be asked.
-struct Scene {
-    zoom: FakeZoom,
-    environment: Environment,
-}
-
-impl Scene {
-    async fn start() -> Self {
-        let zoom = FakeZoom::start(Options::default()).await.unwrap();
-        let mut environment = Environment::from([
-            ("ZOOM_ARCHIVER_ZOOM__API_BASE_URL".to_owned(), zoom.api_base_url()),
-            ("ZOOM_ARCHIVER_ZOOM__OAUTH_BASE_URL".to_owned(), zoom.oauth_base_url()),
-            ("ZOOM_ARCHIVER_ZOOM__API_TIMEOUT_MS".to_owned(), PATIENCE_MS.to_string()),
-        ]);
-        for (name, value) in zoom.video_sdk_credentials().into_iter().chain(zoom.oauth_credentials()) {
-            environment.insert(name.to_owned(), value.to_owned());
-        }
-        Self { zoom, environment }
-    }
-
-    fn with(mut self, name: &str, value: &str) -> Self {
-        self.environment.insert(name.to_owned(), value.to_owned());
-        self
-    }
-
-    fn api(&self) -> Api {
-        let Config { zoom, .. } = load::load(None, &self.environment).unwrap();
-        let secrets = Secrets::read(&self.environment, "/nowhere".as_ref()).unwrap();
-        Api::new(&zoom, secrets.zoom, Clock::System).unwrap()
-    }
-
-    /// Puts a recording on the shelf and asks about it.
-    async fn ask(&self, recording: &FakeRecording) -> Result<Event, ApiError> {
-        self.zoom.library().add(recording);
-        self.api().recording(&identity(recording)).await
-    }
-
-    /// Asks about a recording while the API goes wrong about it.
-    async fn ask_amid(&self, recording: &FakeRecording, fault: ApiFault) -> ApiError {
-        self.zoom.library().clear_api_faults();
-        self.zoom.library().inject_api(recording, fault, When::Always);
-        self.ask(recording).await.expect_err("the API goes wrong")
-    }
-
-    fn calls(&self, endpoint: Endpoint) -> u64 {
-        self.zoom.library().api_calls(endpoint)
-    }
-
-    fn last_request(&self) -> ApiRequest {
-        self.zoom.library().api_requests().pop().expect("something was asked")
-    }
-}
-
-fn identity(recording: &FakeRecording) -> RecordingIdentity {
-    RecordingIdentity {
-        account_id: recording.account_id.clone(),
-        kind: recording.kind,
-        instance_id: recording.instance_id.clone(),
-    }
-}
-
-fn announcement(event: &Event) -> &Announcement {
-    match &event.content {
-        EventContent::Announcement(announcement) => announcement,
-        other => panic!("not an announcement: {other:?}"),
-    }
-}
 
 /// What Zoom's webhook says of a recording, read as the receiver reads it.
 fn announced(zoom: &FakeZoom, recording: &FakeRecording, kind: EventKind) -> Event {

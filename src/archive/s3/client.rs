@@ -36,8 +36,8 @@ impl fmt::Debug for Access {
     }
 }
 
-/// A client for the store that `access` names, or else the SDK's own chain.
-pub(super) async fn connect(config: &S3Config, access: Option<&Access>) -> Client {
+/// A client for the store that `access` names, or else the SDK's own chain; and whether the way there is encrypted.
+pub(super) async fn connect(config: &S3Config, access: Option<&Access>) -> (Client, bool) {
     let mut loader = aws_config::defaults(BehaviorVersion::latest());
     if let Some(access) = access {
         let secret = access.secret_access_key.expose_secret();
@@ -48,10 +48,11 @@ pub(super) async fn connect(config: &S3Config, access: Option<&Access>) -> Clien
     }
     let found = loader.load().await;
     let region = found.region().cloned().unwrap_or_else(|| Region::new(DEFAULT_REGION));
+    let endpoint = own_endpoint(&found);
     let path_style = match config.path_style {
         Switch::On => true,
         Switch::Off => false,
-        Switch::Auto => has_own_endpoint(&found),
+        Switch::Auto => endpoint.is_some(),
     };
     let settings = aws_sdk_s3::config::Builder::from(&found)
         .region(region)
@@ -64,12 +65,13 @@ pub(super) async fn connect(config: &S3Config, access: Option<&Access>) -> Clien
         .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
         // It takes a body that its source delivers slowly for a store that is stuck.
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
-    Client::from_conf(settings.build())
+    let is_encrypted = endpoint.is_none_or(|endpoint| endpoint.starts_with("https:"));
+    (Client::from_conf(settings.build()), is_encrypted)
 }
 
-/// Whether environment, profile or caller name an endpoint: then it is not AWS, and its buckets seldom have
-/// host names of their own.
-fn has_own_endpoint(found: &SdkConfig) -> bool {
+/// The endpoint that environment, profile or caller name: then it is not AWS, and its buckets seldom have host names
+/// of their own.
+fn own_endpoint(found: &SdkConfig) -> Option<String> {
     let key = ServiceConfigKey::builder()
         .service_id("S3")
         .env("AWS_ENDPOINT_URL")
@@ -77,5 +79,5 @@ fn has_own_endpoint(found: &SdkConfig) -> bool {
         .build()
         .ok();
     let for_s3 = key.and_then(|key| found.service_config()?.load_config(key));
-    for_s3.is_some() || found.endpoint_url().is_some()
+    for_s3.or_else(|| found.endpoint_url().map(str::to_owned))
 }

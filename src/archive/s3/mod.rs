@@ -39,7 +39,7 @@ use self::options::Options;
 use super::location::S3Location;
 use super::review::review_part;
 use super::{Archive, ArchiveError, NewObject, ObjectStream, Part, StoredObject, Unfinished, Upload};
-use crate::config::archive::S3Config;
+use crate::config::archive::{S3Config, Switch};
 use crate::domain::file::Proof;
 use crate::domain::part::PartPlan;
 
@@ -57,6 +57,8 @@ pub struct S3Archive {
     prefix: String,
     description: String,
     attempt_timeout: Duration,
+    /// Whether signatures cover bodies that a checksum goes with; those without one are always covered.
+    signs_bodies: bool,
     abilities: Abilities,
     options: Options,
 }
@@ -65,8 +67,15 @@ impl S3Archive {
     /// Opens a bucket without asking the store anything. With `access` the store is that one, without it the
     /// SDK's own chain says which store, region and credentials to use.
     pub async fn open(place: &S3Location, config: &S3Config, access: Option<&Access>) -> Self {
+        let (client, is_encrypted) = client::connect(config, access).await;
+        let signs_bodies = match config.sign_body {
+            Switch::On => true,
+            Switch::Off => false,
+            Switch::Auto => !is_encrypted,
+        };
         Self {
-            client: client::connect(config, access).await,
+            client,
+            signs_bodies,
             bucket: place.bucket.clone(),
             prefix: place.prefix.clone(),
             description: format!("s3://{}/{}", place.bucket, place.prefix).trim_end_matches('/').to_owned(),

@@ -89,12 +89,12 @@ impl S3Archive {
             .part_number(number.cast_signed())
             .set_content_md5(self.content_md5(&body, checksum.as_ref()))
             .body(ByteStream::from(body));
-        with_checksum!(request, checksum)
+        let leaves_unsigned = checksum.is_some() && !self.signs_bodies;
+        let request = with_checksum!(request, checksum)
             .customize()
-            .config_override(self.patience(bytes, SLOWEST_BYTES_PER_SECOND))
-            .send()
-            .await
-            .map_err(Failure::from)
+            .config_override(self.patience(bytes, SLOWEST_BYTES_PER_SECOND));
+        let request = if leaves_unsigned { request.disable_payload_signing() } else { request };
+        request.send().await.map_err(Failure::from)
     }
 
     /// Makes an object of the parts, where there is none.

@@ -122,12 +122,12 @@ impl S3Archive {
             .set_if_none_match(condition.then(|| "*".to_owned()))
             .set_content_md5(self.content_md5(&body, checksum.as_ref()))
             .body(ByteStream::from(body));
-        with_checksum!(with_options!(request, wanted), checksum)
+        let leaves_unsigned = checksum.is_some() && !self.signs_bodies;
+        let request = with_checksum!(with_options!(request, wanted), checksum)
             .customize()
-            .config_override(self.patience(bytes, SLOWEST_BYTES_PER_SECOND))
-            .send()
-            .await
-            .map_err(Failure::from)
+            .config_override(self.patience(bytes, SLOWEST_BYTES_PER_SECOND));
+        let request = if leaves_unsigned { request.disable_payload_signing() } else { request };
+        request.send().await.map_err(Failure::from)
     }
 
     /// For stores without conditional writes: looks before we write.

@@ -4,9 +4,11 @@
 use std::sync::Arc;
 
 use chrono::TimeDelta;
+use secrecy::ExposeSecret;
 use tracing::info;
 
 use super::super::Jobs;
+use super::alive_while;
 use crate::domain::event::{Event, EventContent};
 use crate::domain::file::FileRow;
 use crate::domain::job::{Outcome, Task, WaitsFor};
@@ -55,6 +57,12 @@ pub(super) async fn refresh(
     if !jobs.api.knows(identity.kind) {
         return Err(without_api(jobs, work, error));
     }
+    let _turn = alive_while(context, jobs.turns.take(work.recording.id)).await;
+    let known = reread(jobs, work).await?;
+    if way(&known) != way(work) {
+        // Whoever had the turn before us, or an event, has brought it.
+        return Ok(known);
+    }
     context.alive();
     let event = match jobs.api.recording(identity).await {
         Ok(event) => event,
@@ -72,12 +80,20 @@ pub(super) async fn refresh(
         Listing::Missing if matches!(error, DownloadError::NotFound) => {
             return Err(gone(jobs, work, "the recording is there, the file is not"));
         }
-        Listing::Missing | Listing::Ready => {}
+        Listing::Missing | Listing::Unknown | Listing::Ready => {}
     }
     info!(file.id = %work.file.id, reason = %error, "fresh access from Zoom's API");
     metrics::counter!("zoom_archiver_access_refreshed_total").increment(1);
-    let fresh = jobs.store.transfer_work(work.file.id).await?;
-    fresh.ok_or_else(|| Outcome::Dead { reason: "the file is not known any more".to_owned() })
+    reread(jobs, work).await
+}
+
+async fn reread(jobs: &Jobs, work: &TransferWork) -> Result<TransferWork, Outcome> {
+    let known = jobs.store.transfer_work(work.file.id).await?;
+    known.ok_or_else(|| Outcome::Dead { reason: "the file is not known any more".to_owned() })
+}
+
+fn way(work: &TransferWork) -> [Option<&str>; 2] {
+    [&work.download_url, &work.download_token].map(|secret| secret.as_ref().map(ExposeSecret::expose_secret))
 }
 
 /// What an answer of the API says of one file.
@@ -85,12 +101,14 @@ enum Listing {
     Ready,
     Processing,
     Missing,
+    /// It is not among the files, but the answer holds entries that cannot be read: it may be one of them.
+    Unknown,
 }
 
 fn listed(event: &Event, file: &FileRow) -> Listing {
     let EventContent::Announcement(announcement) = &event.content else { return Listing::Missing };
     let Some(found) = announcement.files.iter().find(|other| other.identity == file.identity) else {
-        return Listing::Missing;
+        return if announcement.odd.is_empty() { Listing::Missing } else { Listing::Unknown };
     };
     match found.metadata.get("status").and_then(|status| status.as_str()) {
         Some("processing") => Listing::Processing,

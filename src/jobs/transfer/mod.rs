@@ -64,6 +64,9 @@ pub async fn run(jobs: &Jobs, file: FileId, job: &Job, context: &JobContext) -> 
     }
 }
 
+/// How often a run that waits for something of ours says that it lives.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(1);
+
 /// Why a run ends before the file is in the archive.
 #[derive(Debug)]
 enum Ended {
@@ -144,7 +147,16 @@ async fn carry(jobs: &Jobs, file: FileId, job: &Job, context: &JobContext) -> Re
         };
         match ended {
             Ended::Zoom(error) if !is_fresh && access::may_help(&error) => {
-                work = access::refresh(jobs, context, &work, error).await?;
+                match access::refresh(jobs, context, &work, error).await {
+                    Ok(fresh) => work = fresh,
+                    Err(gone @ Outcome::Gone { .. }) => {
+                        if let Some(begun) = &checkpoint.upload {
+                            jobs.archive.abort(&begun.upload).await?;
+                        }
+                        return Err(gone);
+                    }
+                    Err(outcome) => return Err(outcome),
+                }
                 is_fresh = true;
             }
             // Not parked: what would wake it has just come, and did not help.
@@ -488,6 +500,17 @@ async fn fitting(jobs: &Jobs, context: &JobContext, buffer: Buffer, bytes: u64) 
     }
     drop(buffer);
     take_buffer(&jobs.buffers, context, bytes).await
+}
+
+/// Waits for something of ours, with a sign of life now and then.
+async fn alive_while<T>(context: &JobContext, work: impl Future<Output = T>) -> T {
+    tokio::pin!(work);
+    loop {
+        match tokio::time::timeout(SIGN_OF_LIFE, &mut work).await {
+            Ok(done) => return done,
+            Err(_) => context.alive(),
+        }
+    }
 }
 
 async fn take_buffer(buffers: &Buffers, context: &JobContext, bytes: u64) -> Buffer {

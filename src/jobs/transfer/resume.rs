@@ -2,19 +2,15 @@
 //! really holds.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use tracing::{info, warn};
 
 use super::super::Jobs;
-use super::Ended;
 use super::checkpoint::{Begun, Tags, TransferCheckpoint};
+use super::{Ended, alive_while};
 use crate::archive::{ArchiveError, Part};
 use crate::domain::job::{Job, Outcome};
 use crate::worker::JobContext;
-
-/// How often a run that waits for the archive says that it lives.
-const SIGN_OF_LIFE: Duration = Duration::from_secs(1);
 
 /// What is there to go on with.
 pub(super) enum Left {
@@ -77,17 +73,6 @@ pub(super) async fn look(
         "going on where an earlier run stopped"
     );
     Ok(Left::Upload(begun, parts))
-}
-
-/// Waits for something of ours, with a sign of life now and then.
-async fn alive_while<T>(context: &JobContext, work: impl Future<Output = T>) -> T {
-    tokio::pin!(work);
-    loop {
-        match tokio::time::timeout(SIGN_OF_LIFE, &mut work).await {
-            Ok(done) => return done,
-            Err(_) => context.alive(),
-        }
-    }
 }
 
 /// Whether the archive holds, without a gap, the very parts that have been measured.

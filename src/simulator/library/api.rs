@@ -1,13 +1,14 @@
-//! The recordings, how the API goes wrong about them, and what was asked of it.
+//! What the API knows, how it goes wrong, and what was asked of it, how often.
 
 use std::collections::{HashMap, HashSet};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use super::live::Live;
 use super::{Library, Rules, When};
-use crate::simulator::credentials;
+use crate::simulator::credentials::{self, FakeAccount};
 use crate::simulator::events::FileStatus;
 use crate::simulator::fault::ApiFault;
-use crate::simulator::ledger::{ApiAccount, ApiRequest, Endpoint};
+use crate::simulator::ledger::{ApiAccount, ApiRequest, Endpoint, Rate, Weight};
 use crate::simulator::now;
 use crate::simulator::recording::{FakeFile, FakeRecording};
 use crate::simulator::token::Claims;
@@ -20,11 +21,16 @@ const AUDIENCE: &str = "the API";
 #[derive(Default)]
 pub(super) struct ApiShelf {
     /// By instance id, which only one recording has, whatever its product.
-    recordings: HashMap<String, FakeRecording>,
+    pub(super) recordings: HashMap<String, FakeRecording>,
     /// By key.
     processing: HashSet<String>,
+    /// By key.
+    pub(super) trashed: HashSet<String>,
     /// By instance id.
     rules: HashMap<String, Rules<ApiFault>>,
+    call_rules: HashMap<Endpoint, Rules<ApiFault>>,
+    rates: HashMap<Weight, Rate>,
+    pub(super) live: Live,
     token_rules: Rules<ApiFault>,
     account: ApiAccount,
     access_tokens_issued: u64,
@@ -36,6 +42,10 @@ impl ApiShelf {
     /// A recording that is there becomes as it is given now: more files may have joined it.
     pub(super) fn add(&mut self, recording: &FakeRecording) {
         self.recordings.insert(recording.instance_id.clone(), recording.clone());
+    }
+
+    pub(super) fn is_in_trash(&self, key: &str) -> bool {
+        self.trashed.contains(key)
     }
 }
 
@@ -53,6 +63,23 @@ impl Library {
         self.shelf().api.rules.entry(recording.instance_id.clone()).or_default().add(fault, when);
     }
 
+    /// Makes questions of one kind go wrong, whatever they are about; after the faults that were set before, and after
+    /// those of the recording. Only questions with a valid bearer token are counted.
+    pub fn inject_call(&self, endpoint: Endpoint, fault: ApiFault, when: When) {
+        self.shelf().api.call_rules.entry(endpoint).or_default().add(fault, when);
+    }
+
+    /// Answers 429 with `Retry-After: 1` to questions of this weight beyond so many a second; `None` for no limit.
+    pub fn limit_api(&self, weight: Weight, per_sec: Option<usize>) {
+        self.shelf().api.rates.entry(weight).or_default().limit(per_sec);
+    }
+
+    /// The most questions of this weight that came within any one second, those that were turned away included.
+    #[must_use]
+    pub fn api_peak_rate(&self, weight: Weight) -> usize {
+        self.shelf().api.rates.get(&weight).map_or(0, Rate::peak)
+    }
+
     /// Makes questions for an access token go wrong; after the faults that were set before. Only questions with
     /// the right credentials are counted.
     pub fn inject_access_token(&self, fault: ApiFault, when: When) {
@@ -63,6 +90,7 @@ impl Library {
     pub fn clear_api_faults(&self) {
         let mut shelf = self.shelf();
         shelf.api.rules.clear();
+        shelf.api.call_rules.clear();
         shelf.api.token_rules.clear();
     }
 
@@ -94,27 +122,34 @@ impl Library {
         self.shelf().api.account.recent()
     }
 
-    pub(in crate::simulator) fn issue_access_token(&self) -> String {
+    pub(in crate::simulator) fn issue_access_token(&self, account: &FakeAccount) -> String {
         let mut shelf = self.shelf();
         shelf.api.access_tokens_issued += 1;
         let life = i64::try_from(ACCESS_TOKEN_LIFE.as_secs()).unwrap_or(i64::MAX);
         self.mint.issue(&Claims {
-            iss: credentials::CLIENT_ID.to_owned(),
+            iss: account.client_id.to_owned(),
             aud: AUDIENCE.to_owned(),
             jti: shelf.api.access_tokens_issued,
             exp: now().timestamp().saturating_add(life),
         })
     }
 
-    pub(in crate::simulator) fn admits_access_token(&self, token: &str) -> bool {
-        let Some(claims) = self.mint.read(token) else { return false };
+    /// The account that an access token is for; `None` when it is not good.
+    pub(in crate::simulator) fn admits_access_token(&self, token: &str) -> Option<&'static FakeAccount> {
+        let claims = self.mint.read(token)?;
         let last_expired = self.shelf().api.access_tokens_expired;
-        claims.aud == AUDIENCE && claims.jti > last_expired && claims.exp > now().timestamp()
+        let is_good = claims.aud == AUDIENCE && claims.jti > last_expired && claims.exp > now().timestamp();
+        credentials::find(|account| is_good && account.client_id == claims.iss)
+    }
+
+    /// Counts a question; whether it is within the limit.
+    pub(in crate::simulator) fn is_within_limits(&self, weight: Weight) -> bool {
+        self.shelf().api.rates.entry(weight).or_default().count(Instant::now())
     }
 
     pub(in crate::simulator) fn file_status(&self, file: &FakeFile) -> FileStatus {
         let shelf = self.shelf();
-        if !shelf.files.contains_key(&file.key) {
+        if !shelf.files.contains_key(&file.key) || shelf.api.is_in_trash(&file.key) {
             FileStatus::Deleted
         } else if shelf.api.processing.contains(&file.key) {
             FileStatus::Processing
@@ -123,8 +158,15 @@ impl Library {
         }
     }
 
-    pub(in crate::simulator) fn strike_api(&self, instance_id: &str) -> Option<ApiFault> {
-        self.shelf().api.rules.get_mut(instance_id)?.strike_first()
+    /// The fault that strikes a question of this kind, about this recording where it is about one.
+    pub(in crate::simulator) fn strike_api(
+        &self,
+        endpoint: Endpoint,
+        instance_id: Option<&str>,
+    ) -> Option<ApiFault> {
+        let mut shelf = self.shelf();
+        let about = instance_id.and_then(|id| shelf.api.rules.get_mut(id)).and_then(Rules::strike_first);
+        about.or_else(|| shelf.api.call_rules.get_mut(&endpoint).and_then(Rules::strike_first))
     }
 
     pub(in crate::simulator) fn strike_access_token(&self) -> Option<ApiFault> {

@@ -1,47 +1,73 @@
 //! One request to Zoom's API and its answer, of bounded size. The time for it is bounded by whoever asks.
 
 use bytes::BytesMut;
-use http::StatusCode;
 use http::header::{ACCEPT, CONTENT_TYPE};
+use http::{Method, StatusCode};
 use reqwest::{RequestBuilder, Response};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use url::Url;
 
+use super::ApiError;
+use super::purpose::Purpose;
 use super::refusal::Refusal;
-use super::{ApiError, Product};
 use crate::clock::Clock;
 use crate::zoom::client::{Clients, connection_words};
 
 /// Longest answer that is read, in bytes. A recording with a thousand participant files has about 800 000.
 const MAX_ANSWER_BYTES: usize = 8 * 1024 * 1024;
 
+/// What only an answer has: an object with a code and none of these is an error, whatever its status.
+const ANSWER_KEYS: [&str; 7] =
+    ["recording_files", "access_token", "uuid", "session_id", "sessions", "meetings", "webhook_logs"];
+
+/// What is sent.
+#[derive(Debug)]
+pub(super) struct Question {
+    pub(super) method: Method,
+    pub(super) url: Url,
+    /// Sent as JSON.
+    pub(super) body: Option<Value>,
+}
+
+impl Question {
+    pub(super) fn get(url: Url) -> Self {
+        Self { method: Method::GET, url, body: None }
+    }
+}
+
 /// What came back.
 #[derive(Debug)]
 pub(super) enum Answer {
-    /// What was asked for.
+    /// What was asked for; null when something was done and there is nothing to say.
     Given(Value),
     /// An error of Zoom's.
     Refused(Refusal),
 }
 
 impl Answer {
-    pub(super) fn or_error(self, product: Product) -> Result<Value, ApiError> {
+    pub(super) fn or_error(self, purpose: &Purpose) -> Result<Value, ApiError> {
         match self {
             Self::Given(value) => Ok(value),
-            Self::Refused(refusal) => Err(refusal.into_error(product)),
+            Self::Refused(refusal) => Err(refusal.into_error(purpose)),
         }
     }
 }
 
-/// Asks for something, with a bearer token.
-pub(super) async fn get(
+/// Asks, with a bearer token.
+pub(super) async fn ask(
     clients: &Clients,
-    url: &Url,
+    question: &Question,
     token: &SecretString,
     clock: Clock,
 ) -> Result<Answer, ApiError> {
-    send(clients.for_url(url).get(url.clone()).bearer_auth(token.expose_secret()), clock).await
+    let Question { method, url, body } = question;
+    let mut request =
+        clients.for_url(url).request(method.clone(), url.clone()).bearer_auth(token.expose_secret());
+    if let Some(body) = body {
+        request = request.json(body);
+    }
+    send(request, *method != Method::GET, clock).await
 }
 
 /// Sends a form, with a user and a password.
@@ -59,18 +85,22 @@ pub(super) async fn post_form(
         .basic_auth(user.expose_secret(), Some(password.expose_secret()))
         .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
         .body(form);
-    send(request, clock).await
+    send(request, false, clock).await
 }
 
-async fn send(request: RequestBuilder, clock: Clock) -> Result<Answer, ApiError> {
+/// `may_be_silent`: whether success needs no words (202, 204).
+async fn send(request: RequestBuilder, may_be_silent: bool, clock: Clock) -> Result<Answer, ApiError> {
     let response = request.header(ACCEPT, "application/json").send().await.map_err(unreachable)?;
     let (status, headers) = (response.status(), response.headers().clone());
     let body = body(response).await?;
+    if may_be_silent && status.is_success() && body.is_empty() {
+        return Ok(Answer::Given(Value::Null));
+    }
     let value = serde_json::from_slice::<Value>(&body).ok();
-    let refused = |value: Option<&Value>| Answer::Refused(Refusal::new(status, &headers, value, clock.now()));
+    let is_success = if may_be_silent { status.is_success() } else { status == StatusCode::OK };
     Ok(match value {
-        Some(value) if status == StatusCode::OK && !is_error(&value) => Answer::Given(value),
-        value => refused(value.as_ref()),
+        Some(value) if is_success && !is_error(&value) => Answer::Given(value),
+        value => Answer::Refused(Refusal::new(status, &headers, value.as_ref(), clock.now())),
     })
 }
 
@@ -78,7 +108,10 @@ async fn body(mut response: Response) -> Result<BytesMut, ApiError> {
     let mut body = BytesMut::new();
     while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
         if body.len() + chunk.len() > MAX_ANSWER_BYTES {
-            let reason = format!("Zoom's API answered with more than {MAX_ANSWER_BYTES} bytes");
+            let reason = format!(
+                "Zoom's API answered with more than {MAX_ANSWER_BYTES} bytes; in a list, a smaller \
+                 zoom.api_page_size helps"
+            );
             return Err(ApiError::refused(reason));
         }
         body.extend_from_slice(&chunk);
@@ -90,7 +123,7 @@ async fn body(mut response: Response) -> Result<BytesMut, ApiError> {
 fn is_error(value: &Value) -> bool {
     let has = |key: &str| value.get(key).is_some();
     let has_code = ["code", "errorCode", "error"].into_iter().any(has);
-    let has_answer = ["recording_files", "access_token", "uuid", "session_id"].into_iter().any(has);
+    let has_answer = ANSWER_KEYS.iter().any(|key| has(key));
     !value.is_object() || (has_code && !has_answer)
 }
 

@@ -18,8 +18,8 @@ pub enum ApiError {
         }
     )]
     NoCredentials(RecordingKind),
-    /// Zoom says that there is no such recording: it is deleted, or in the trash.
-    #[error("Zoom has no such recording ({0})")]
+    /// Zoom says that there is no such thing: the recording is deleted, or in the trash; the session has ended.
+    #[error("Zoom has no such recording or session ({0})")]
     NotFound(String),
     /// Credentials or scopes are wrong. A person must change something; the words say what.
     #[error("{0}")]

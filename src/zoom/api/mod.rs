@@ -3,6 +3,12 @@
 //!
 //! - [`Api`]: what can be asked; begin reading here
 //! - [`error`]: why there is no answer, and what follows from that
+//! - [`list`]: all recordings of an account or a user, page by page; [`days`]: and the spans of time for that
+//! - [`change`]: to the trash, back, or deleted
+//! - [`live`]: the recording of a session that goes on
+//! - [`webhook_log`]: what Zoom could not deliver
+//! - [`limits`]: how fast all of it is asked
+//! - `purpose`: what each call is for: product, weight, scope
 //! - `jwt`: bearer tokens for the Video SDK API, signed by us
 //! - `oauth`: bearer tokens for the API of meetings, fetched once for all
 //! - `path`: addresses, with ids that hold `/` and `+`
@@ -10,23 +16,32 @@
 //! - `refusal`: what Zoom says instead of an answer
 
 mod call;
+pub mod change;
+pub mod days;
 pub mod error;
 mod jwt;
+pub mod limits;
+pub mod list;
+pub mod live;
 mod oauth;
 mod path;
+mod purpose;
 mod refusal;
+pub mod webhook_log;
 
 use std::time::Duration;
 
 use secrecy::SecretString;
 use serde_json::Value;
-use tokio::sync::Semaphore;
+use tokio::time::Instant;
 use url::Url;
 
-use self::call::Answer;
+use self::call::{Answer, Question};
 pub use self::error::ApiError;
 use self::jwt::Signer;
+use self::limits::Limits;
 use self::oauth::AccessTokens;
+use self::purpose::Purpose;
 use super::client::Clients;
 use super::payload;
 use crate::clock::Clock;
@@ -61,9 +76,10 @@ pub struct Api {
     base: Url,
     video_sdk: Option<Signer>,
     meetings: Option<AccessTokens>,
-    turns: Semaphore,
+    limits: Limits,
     timeout: Duration,
     token_ttl_secs: u64,
+    page_size: u32,
     clock: Clock,
 }
 
@@ -87,9 +103,10 @@ impl Api {
             base: config.api_base_url.clone(),
             video_sdk: credentials.video_sdk.map(Signer::new),
             meetings: credentials.oauth.map(|oauth| AccessTokens::new(oauth, &config.oauth_base_url)),
-            turns: Semaphore::new(config.api_calls_at_once.try_into().unwrap_or(1)),
+            limits: Limits::new(config),
             timeout: config.api_timeout(),
             token_ttl_secs: config.token_ttl_secs,
+            page_size: config.api_page_size,
             clock,
         })
     }
@@ -105,25 +122,34 @@ impl Api {
         }
     }
 
+    /// Zoom's id of the account that meetings and webinars are asked about with.
+    #[must_use]
+    pub fn meetings_account_id(&self) -> Option<&str> {
+        self.meetings.as_ref().map(AccessTokens::account_id)
+    }
+
     /// Asks for one recording, with a fresh download token for all of its files, and returns the answer as an event
-    /// to be recorded: it refreshes the files that are known, and brings those that are not. The recording is the
-    /// one that was asked about, whatever the answer says or leaves out.
+    /// to be recorded: it refreshes the files that are known, and brings those that are not.
     ///
     /// A file that Zoom still works on is in it, with `status` `processing` in its metadata; one that Zoom has no
     /// more is not.
     ///
     /// # Errors
-    /// See [`ApiError`].
+    /// See [`ApiError`]; an answer that names another recording than the one asked about is [`ApiError::Refused`].
     pub async fn recording(&self, identity: &RecordingIdentity) -> Result<Event, ApiError> {
         let product = identity.kind.into();
-        let url = self.recording_url(product, identity)?;
-        let answer = self.ask(identity.kind, &url).await?;
-        let (announcement, body) = payload::read_answer(identity, answer)
-            .map_err(|reason| ApiError::refused(format!("Zoom's API answered {reason}")))?;
-        let name = match product {
-            Product::VideoSdk => "api.session_recordings",
-            Product::Meetings => "api.meeting_recordings",
+        let (purpose, name) = match product {
+            Product::VideoSdk => (&purpose::SESSION_RECORDINGS, "api.session_recordings"),
+            Product::Meetings => (&purpose::MEETING_RECORDINGS, "api.meeting_recordings"),
         };
+        let mut url = path::under(&self.base, &path::recordings_of(product, &identity.instance_id))?;
+        url.query_pairs_mut()
+            .append_pair("include_fields", "download_access_token")
+            .append_pair("ttl", &self.token_ttl_secs.to_string());
+        let answer = self.get(purpose, &url).await?;
+        let odd = |reason| ApiError::refused(format!("Zoom's API answered {reason}"));
+        check_named(identity, product, &answer).map_err(odd)?;
+        let (announcement, body) = payload::read_answer(identity, answer).map_err(odd)?;
         Ok(Event {
             id: EventId::new(),
             received_at: self.clock.now(),
@@ -133,54 +159,84 @@ impl Api {
         })
     }
 
-    fn recording_url(&self, product: Product, identity: &RecordingIdentity) -> Result<Url, ApiError> {
-        let things = match product {
-            Product::VideoSdk => "videosdk/sessions",
-            Product::Meetings => "meetings",
-        };
-        let id = path::encoded(&identity.instance_id);
-        let mut url = path::under(&self.base, &format!("{things}/{id}/recordings"))?;
-        url.query_pairs_mut()
-            .append_pair("include_fields", "download_access_token")
-            .append_pair("ttl", &self.token_ttl_secs.to_string());
-        Ok(url)
+    async fn get(&self, purpose: &Purpose, url: &Url) -> Result<Value, ApiError> {
+        self.ask(purpose, &Question::get(url.clone())).await
     }
 
     /// One question, with everything it takes, within the time for it.
-    async fn ask(&self, kind: RecordingKind, url: &Url) -> Result<Value, ApiError> {
+    async fn ask(&self, purpose: &Purpose, question: &Question) -> Result<Value, ApiError> {
+        let give_up = Instant::now() + self.timeout;
         let asked = async {
-            match kind.into() {
+            let answer = match purpose.product {
                 Product::VideoSdk => {
-                    let signer = self.video_sdk.as_ref().ok_or(ApiError::NoCredentials(kind))?;
-                    let answer = self.get(url, &signer.sign(self.clock.now())).await?;
-                    answer.or_error(Product::VideoSdk)
+                    let signer = self.video_sdk.as_ref().ok_or(NO_VIDEO_SDK)?;
+                    self.ask_once(purpose, question, &signer.sign(self.clock.now()), give_up).await?
                 }
                 Product::Meetings => {
-                    let tokens = self.meetings.as_ref().ok_or(ApiError::NoCredentials(kind))?;
-                    self.ask_with_access_token(tokens, url).await?.or_error(Product::Meetings)
+                    let tokens = self.meetings.as_ref().ok_or(NO_MEETINGS)?;
+                    self.ask_with_access_token(purpose, question, tokens, give_up).await?
                 }
-            }
+            };
+            answer.or_error(purpose)
         };
         let late = |_| ApiError::Unreachable(format!("no answer within {} ms", self.timeout.as_millis()));
-        tokio::time::timeout(self.timeout, asked).await.map_err(late)?
+        tokio::time::timeout_at(give_up, asked).await.map_err(late)?
     }
 
     /// The access token may be refused although its time has not come: a later one may have put it out of force, or
     /// somebody changed the app. Then a fresh one is tried, once.
-    async fn ask_with_access_token(&self, tokens: &AccessTokens, url: &Url) -> Result<Answer, ApiError> {
+    async fn ask_with_access_token(
+        &self,
+        purpose: &Purpose,
+        question: &Question,
+        tokens: &AccessTokens,
+        give_up: Instant,
+    ) -> Result<Answer, ApiError> {
         let token = tokens.current(&self.clients, self.clock).await?;
-        match self.get(url, token.bearer()).await? {
+        match self.ask_once(purpose, question, token.bearer(), give_up).await? {
             Answer::Refused(refusal) if refusal.is_about_the_token() => {
                 let fresh = tokens.instead_of(&token, &self.clients, self.clock).await?;
-                self.get(url, fresh.bearer()).await
+                self.ask_once(purpose, question, fresh.bearer(), give_up).await
             }
             answer => Ok(answer),
         }
     }
 
-    async fn get(&self, url: &Url, token: &SecretString) -> Result<Answer, ApiError> {
-        // Never closed, so there is always a turn to wait for.
-        let _turn = self.turns.acquire().await;
-        call::get(&self.clients, url, token, self.clock).await
+    /// Waits for its turn, and asks; what Zoom says of its limits holds for all who come after.
+    async fn ask_once(
+        &self,
+        purpose: &Purpose,
+        question: &Question,
+        token: &SecretString,
+        give_up: Instant,
+    ) -> Result<Answer, ApiError> {
+        let patience = give_up.saturating_duration_since(Instant::now());
+        let turn = self.limits.turn(purpose.class, patience).await;
+        let _turn = turn.map_err(|rest| ApiError::Refused {
+            reason: format!("Zoom's API is not to be asked for another {} s (429)", rest.as_secs()),
+            retry_after: Some(rest),
+        })?;
+        let answer = call::ask(&self.clients, question, token, self.clock).await?;
+        if let Answer::Refused(refusal) = &answer
+            && refusal.is_too_many()
+        {
+            self.limits.close(purpose.class, refusal.retry_after());
+        }
+        Ok(answer)
+    }
+}
+
+const NO_VIDEO_SDK: ApiError = ApiError::NoCredentials(RecordingKind::VideoSdk);
+const NO_MEETINGS: ApiError = ApiError::NoCredentials(RecordingKind::Meeting);
+
+/// Whether an answer is about the recording that was asked about, as far as it says.
+fn check_named(asked: &RecordingIdentity, product: Product, answer: &Value) -> Result<(), String> {
+    let key = match product {
+        Product::VideoSdk => "session_id",
+        Product::Meetings => "uuid",
+    };
+    match payload::text(answer.get(key)) {
+        Some(named) if named != asked.instance_id => Err(format!("about another recording (its {key})")),
+        _ => Ok(()),
     }
 }

@@ -53,6 +53,11 @@ impl AccessTokens {
         Self { credentials, base: base.clone(), last: Mutex::default() }
     }
 
+    /// The account whose things the tokens open.
+    pub(super) fn account_id(&self) -> &str {
+        &self.credentials.account_id
+    }
+
     /// A token that should be good.
     pub(super) async fn current(&self, clients: &Clients, clock: Clock) -> Result<AccessToken, ApiError> {
         let mut last = self.last.lock().await;

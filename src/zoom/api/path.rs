@@ -5,7 +5,7 @@
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use url::Url;
 
-use super::ApiError;
+use super::{ApiError, Product};
 
 /// All but letters, digits, `-`, `_` and `~`. The full stop too: `.` and `..` are steps of a path.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'~');
@@ -15,6 +15,15 @@ pub(super) fn encoded(id: &str) -> String {
     let once = utf8_percent_encode(id, SEGMENT).to_string();
     let twice = id.contains(['/', '+']) || id.bytes().all(|byte| byte == b'.');
     if twice { utf8_percent_encode(&once, SEGMENT).to_string() } else { once }
+}
+
+/// Where the recordings of one session or meeting are.
+pub(super) fn recordings_of(product: Product, instance_id: &str) -> String {
+    let things = match product {
+        Product::VideoSdk => "videosdk/sessions",
+        Product::Meetings => "meetings",
+    };
+    format!("{things}/{}/recordings", encoded(instance_id))
 }
 
 /// `path`, already encoded, below a base address.

@@ -5,21 +5,20 @@ use std::fmt;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use http::header::RETRY_AFTER;
 use http::{HeaderMap, StatusCode};
 use serde_json::Value;
 
+use super::purpose::Purpose;
 use super::{ApiError, Product};
-use crate::zoom::client::{header_text, retry_after_secs};
-
-/// The scope that lists the files of a meeting's recording.
-const MEETINGS_SCOPE: &str = "cloud_recording:read:list_recording_files:admin";
+use crate::zoom::client::retry_after;
 
 /// "There is no recording for this meeting", and "Meeting does not exist": with 404, both say that it is not there.
 const CODES_NOT_THERE: [i64; 2] = [3301, 3001];
 /// "You do not have the right permissions" (also with status 200), "User not found on this account", "User does not
 /// exist or does not belong to this account".
 const CODES_FORBIDDEN: [i64; 3] = [200, 1010, 1001];
+/// "Your Video SDK app does not exist": there is no webhook log without one of the account's own.
+const CODES_NO_APP: [i64; 1] = [1401];
 /// "Invalid access token, does not contain scopes". The first two also say other things of a token.
 const CODES_SCOPE: [i64; 3] = [4700, 4711, 104];
 
@@ -27,8 +26,6 @@ const CODES_SCOPE: [i64; 3] = [4700, 4711, 104];
 const MAX_MESSAGE_CHARS: usize = 240;
 /// Longest single word of it, in characters: the longest scope has some seventy, tokens have more.
 const MAX_WORD_CHARS: usize = 80;
-/// Longest rest that Zoom may ask for: its daily limits end with the day.
-const MAX_RETRY_AFTER: Duration = Duration::from_secs(24 * 3600);
 
 /// An error of Zoom's.
 #[derive(Debug)]
@@ -72,19 +69,29 @@ impl Refusal {
         self.code.is_some_and(|code| codes.contains(&code))
     }
 
-    /// What it means when a product's API says so.
-    pub(super) fn into_error(self, product: Product) -> ApiError {
+    /// Whether Zoom does not want to be asked so often.
+    pub(super) fn is_too_many(&self) -> bool {
+        self.status == StatusCode::TOO_MANY_REQUESTS
+    }
+
+    /// When Zoom said to come again.
+    pub(super) fn retry_after(&self) -> Option<Duration> {
+        self.retry_after
+    }
+
+    /// What it means when an API says so of a call.
+    pub(super) fn into_error(self, purpose: &Purpose) -> ApiError {
         if self.is_about_scopes() {
-            return ApiError::NotAllowed(match product {
-                Product::Meetings => format!(
-                    "the Server-to-Server OAuth app of ZOOM_CLIENT_ID lacks a scope: tick {MEETINGS_SCOPE} on its \
-                     Scopes page in the Zoom App Marketplace ({self})"
+            return ApiError::NotAllowed(match purpose.scope {
+                Some(scope) => format!(
+                    "the Server-to-Server OAuth app of ZOOM_CLIENT_ID lacks a scope: tick {scope} on its Scopes \
+                     page in the Zoom App Marketplace ({self})"
                 ),
-                Product::VideoSdk => format!("the Video SDK account lacks a scope ({self})"),
+                None => format!("the Video SDK account lacks a scope ({self})"),
             });
         }
         if self.status == StatusCode::UNAUTHORIZED {
-            return ApiError::NotAllowed(match product {
+            return ApiError::NotAllowed(match purpose.product {
                 Product::Meetings => format!(
                     "Zoom refuses the access token that it has just given out for ZOOM_CLIENT_ID: look whether the \
                      Server-to-Server OAuth app is activated ({self})"
@@ -99,14 +106,20 @@ impl Refusal {
         if self.status == StatusCode::NOT_FOUND && self.has_code_of(&CODES_NOT_THERE) {
             return ApiError::NotFound(self.to_string());
         }
+        if self.status == StatusCode::NOT_FOUND && self.has_code_of(&CODES_NO_APP) {
+            return ApiError::NotAllowed(format!(
+                "Zoom keeps no webhook log for this account: it has no Video SDK app of its own ({self})"
+            ));
+        }
         if self.status == StatusCode::FORBIDDEN || self.has_code_of(&CODES_FORBIDDEN) {
-            let names = match product {
+            let names = match purpose.product {
                 Product::Meetings => "ZOOM_ACCOUNT_ID, ZOOM_CLIENT_ID and ZOOM_CLIENT_SECRET",
                 Product::VideoSdk => "ZOOM_VIDEO_SDK_API_KEY and ZOOM_VIDEO_SDK_API_SECRET",
             };
             return ApiError::NotAllowed(format!(
-                "Zoom does not show this recording to the holder of {names}: they must belong to the account that \
-                 recorded it, with the right to see its recordings ({self})"
+                "Zoom does not let the holder of {names} {}: they must belong to the account that recorded, with \
+                 the right to do so ({self})",
+                purpose.words
             ));
         }
         let hint = match self.status {
@@ -157,23 +170,12 @@ fn repeatable(message: &str) -> String {
     words.join(" ").chars().filter(|c| !c.is_control()).take(MAX_MESSAGE_CHARS).collect()
 }
 
-/// Zoom gives seconds, or the moment in which a daily limit ends ("Rate limits": `2020-05-31T00:00:00Z`).
-fn retry_after(headers: &HeaderMap, now: DateTime<Utc>) -> Option<Duration> {
-    let text = header_text(headers, RETRY_AFTER);
-    let moment = || {
-        let moment =
-            DateTime::parse_from_rfc3339(text).or_else(|_| DateTime::parse_from_rfc2822(text)).ok()?;
-        Some((moment.to_utc() - now).to_std().unwrap_or_default())
-    };
-    retry_after_secs(headers).or_else(moment).map(|rest| rest.min(MAX_RETRY_AFTER))
-}
-
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
     use serde_json::json;
 
     use super::*;
+    use crate::zoom::api::purpose;
 
     fn now() -> DateTime<Utc> {
         DateTime::from_timestamp(1_700_000_000, 0).unwrap()
@@ -184,7 +186,7 @@ mod tests {
     }
 
     fn meetings(status: u16, code: i64) -> ApiError {
-        refusal(status, json!({ "code": code, "message": "words" })).into_error(Product::Meetings)
+        refusal(status, json!({ "code": code, "message": "words" })).into_error(&purpose::MEETING_RECORDINGS)
     }
 
     #[test]
@@ -196,7 +198,7 @@ mod tests {
         assert!(matches!(meetings(404, 2300), ApiError::Refused { .. }));
         assert!(matches!(meetings(404, 1001), ApiError::NotAllowed(_)));
         let page = Refusal::new(StatusCode::NOT_FOUND, &HeaderMap::new(), None, now());
-        let told = page.into_error(Product::Meetings);
+        let told = page.into_error(&purpose::MEETING_RECORDINGS);
         assert!(
             matches!(&told, ApiError::Refused { reason, .. } if reason.contains("zoom.api_base_url")),
             "{told}"
@@ -210,10 +212,10 @@ mod tests {
                 json!({ "code": code, "message": "Invalid access token, does not contain scopes:[x:y]." });
             let refusal = refusal(status, body);
             assert!(!refusal.is_about_the_token(), "a fresh token has the same scopes");
-            let told = refusal.into_error(Product::Meetings);
+            let told = refusal.into_error(&purpose::MEETING_RECORDINGS);
             assert!(
-                matches!(&told, ApiError::NotAllowed(words) if words.contains(MEETINGS_SCOPE)
-                    && words.contains("[x:y]")),
+                matches!(&told, ApiError::NotAllowed(words) if 
+                    words.contains("cloud_recording:read:list_recording_files:admin") && words.contains("[x:y]")),
                 "{told}"
             );
         }
@@ -222,10 +224,11 @@ mod tests {
     #[test]
     fn credentials_that_are_wrong_are_for_a_person_and_named_by_their_variables() {
         for (status, code) in [(401, 124), (400, 200), (200, 200), (403, 1), (400, 1010)] {
-            for (product, variable) in
-                [(Product::VideoSdk, "ZOOM_VIDEO_SDK_API_SECRET"), (Product::Meetings, "ZOOM_CLIENT_ID")]
-            {
-                let told = refusal(status, json!({ "code": code, "message": "no" })).into_error(product);
+            for (purpose, variable) in [
+                (&purpose::SESSION_RECORDINGS, "ZOOM_VIDEO_SDK_API_SECRET"),
+                (&purpose::LIST_MEETINGS, "ZOOM_CLIENT_ID"),
+            ] {
+                let told = refusal(status, json!({ "code": code, "message": "no" })).into_error(purpose);
                 assert!(
                     matches!(&told, ApiError::NotAllowed(words) if words.contains(variable)),
                     "{status} {code}: {told}"
@@ -244,23 +247,6 @@ mod tests {
         }
         let told = refusal(503, json!({})).into_token_error();
         assert!(matches!(told, ApiError::Refused { .. }), "{told}");
-    }
-
-    #[test]
-    fn the_moment_to_come_again_is_read_in_each_of_its_forms() {
-        for (text, secs) in [
-            ("7", Some(7)),
-            ("2023-11-14T22:13:30Z", Some(10)),
-            ("Tue, 14 Nov 2023 22:13:30 GMT", Some(10)),
-            ("2023-11-14T00:00:00Z", Some(0)),
-            ("99999999999", Some(24 * 3600)),
-            ("soon", None),
-            ("-1", None),
-            ("", None),
-        ] {
-            let headers = HeaderMap::from_iter([(RETRY_AFTER, HeaderValue::from_static(text))]);
-            assert_eq!(retry_after(&headers, now()), secs.map(Duration::from_secs), "{text}");
-        }
     }
 
     #[test]

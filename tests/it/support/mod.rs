@@ -1,6 +1,7 @@
 //! What the tests share, one file each.
 
 pub(crate) mod announce;
+pub(crate) mod api;
 pub(crate) mod database;
 pub(crate) mod delivery;
 pub(crate) mod fault_proxy;

@@ -1,0 +1,84 @@
+//! What the API says instead of an answer.
+
+use axum::body::{self, Body};
+use axum::http::StatusCode;
+use axum::http::header::{CONTENT_TYPE, LOCATION, RETRY_AFTER};
+use axum::response::{IntoResponse, Response};
+use futures_util::stream;
+use serde_json::{Value, json};
+
+use super::super::answer::SIGN_IN_PAGE;
+use super::json_response;
+use crate::simulator::fault::ApiFault;
+
+/// Answers as the fault has it; `answer` is what would come without it.
+pub(super) async fn strike(fault: ApiFault, answer: impl FnOnce() -> Response) -> Response {
+    match fault {
+        ApiFault::Gone => no_such_recording(),
+        ApiFault::Status { code, retry_after } => {
+            let retry_after = retry_after.map(|moment| [(RETRY_AFTER, moment)]);
+            (retry_after, error(code, code.as_u16().into(), "not now")).into_response()
+        }
+        ApiFault::ErrorIn200 { code } => {
+            error(StatusCode::OK, code, "You do not have the right permissions.")
+        }
+        ApiFault::MissingScope => missing_scope(
+            "cloud_recording:read:list_recording_files, cloud_recording:read:list_recording_files:admin",
+        ),
+        ApiFault::ExpiredToken => invalid_token(),
+        ApiFault::Slow(time) => {
+            tokio::time::sleep(time).await;
+            answer()
+        }
+        ApiFault::SignInPage => ([(CONTENT_TYPE, "text/html;charset=utf-8")], SIGN_IN_PAGE).into_response(),
+        ApiFault::Flood { bytes } => json_response(StatusCode::OK, &json!({ "uuid": "x".repeat(bytes) })),
+        ApiFault::Redirect { to } => (StatusCode::FOUND, [(LOCATION, to)]).into_response(),
+        ApiFault::Cut => {
+            let pieces = [Ok("{\"recording_files\":"), Err(std::io::ErrorKind::ConnectionReset)];
+            Body::from_stream(stream::iter(pieces.map(|piece| piece.map_err(std::io::Error::from))))
+                .into_response()
+        }
+        ApiFault::NullFile => without_first_file(answer()).await,
+        ApiFault::About { instance_id } => {
+            let about = json!({ "session_id": instance_id, "uuid": instance_id, "recording_files": [] });
+            json_response(StatusCode::OK, &about)
+        }
+    }
+}
+
+async fn without_first_file(answer: Response) -> Response {
+    let status = answer.status();
+    // Our own answers are whole, and JSON.
+    let body = body::to_bytes(answer.into_body(), usize::MAX).await.unwrap_or_default();
+    let mut value: Value = serde_json::from_slice(&body).unwrap_or_default();
+    if let Some(first) = value.pointer_mut("/recording_files/0") {
+        *first = Value::Null;
+    }
+    json_response(status, &value)
+}
+
+pub(super) fn no_such_recording() -> Response {
+    error(StatusCode::NOT_FOUND, 3301, "There is no recording for this meeting.")
+}
+
+pub(super) fn missing_scope(scopes: &str) -> Response {
+    let words = format!("Invalid access token, does not contain scopes:[{scopes}].");
+    error(StatusCode::BAD_REQUEST, 4711, &words)
+}
+
+pub(super) fn invalid_token() -> Response {
+    error(StatusCode::UNAUTHORIZED, 124, "Invalid access token.")
+}
+
+pub(super) fn invalid_field() -> Response {
+    error(StatusCode::BAD_REQUEST, 300, "Validation Failed.")
+}
+
+pub(super) fn too_many() -> Response {
+    let words = "You have reached the maximum per-second rate limit for this API. Try again later.";
+    ([(RETRY_AFTER, "1")], error(StatusCode::TOO_MANY_REQUESTS, 429, words)).into_response()
+}
+
+pub(super) fn error(status: StatusCode, code: i64, message: &str) -> Response {
+    json_response(status, &json!({ "code": code, "message": message }))
+}

@@ -1,0 +1,61 @@
+//! What a call is for: whom it asks, how heavy it is, and what a person must tick for it. Classes and scopes are those of
+//! Zoom's API references ("Rate Limit Label", "Granular Scopes"); docs/zoom.md says which of them are not sure.
+
+use super::Product;
+use super::limits::Class;
+
+/// One kind of call.
+#[derive(Debug)]
+pub(super) struct Purpose {
+    pub(super) product: Product,
+    pub(super) class: Class,
+    /// As it is to be ticked on the Scopes page of a Server-to-Server OAuth app; a Video SDK account has none.
+    pub(super) scope: Option<&'static str>,
+    /// What is asked for, after "Zoom does not let … ".
+    pub(super) words: &'static str,
+}
+
+const fn video_sdk(class: Class, words: &'static str) -> Purpose {
+    Purpose { product: Product::VideoSdk, class, scope: None, words }
+}
+
+const fn meetings(class: Class, scope: &'static str, words: &'static str) -> Purpose {
+    Purpose { product: Product::Meetings, class, scope: Some(scope), words }
+}
+
+const SEE: &str = "see this recording";
+const LIST: &str = "list the recordings of the account";
+const REMOVE: &str = "remove this recording";
+const REMOVE_FILE: &str = "remove this file";
+const RECOVER: &str = "recover this recording";
+const RECOVER_FILE: &str = "recover this file";
+
+pub(super) static SESSION_RECORDINGS: Purpose = video_sdk(Class::Light, SEE);
+pub(super) static MEETING_RECORDINGS: Purpose =
+    meetings(Class::Light, "cloud_recording:read:list_recording_files:admin", SEE);
+
+pub(super) static LIST_SESSIONS: Purpose = video_sdk(Class::Medium, LIST);
+pub(super) static LIST_MEETINGS: Purpose =
+    meetings(Class::Medium, "cloud_recording:read:list_account_recordings:admin", LIST);
+pub(super) static LIST_MEETINGS_OF_USER: Purpose = meetings(
+    Class::Medium,
+    "cloud_recording:read:list_user_recordings:admin",
+    "list the recordings of this user",
+);
+
+pub(super) static REMOVE_SESSION: Purpose = video_sdk(Class::Light, REMOVE);
+pub(super) static REMOVE_SESSION_FILE: Purpose = video_sdk(Class::Light, REMOVE_FILE);
+pub(super) static REMOVE_MEETING: Purpose =
+    meetings(Class::Light, "cloud_recording:delete:meeting_recording:admin", REMOVE);
+pub(super) static REMOVE_MEETING_FILE: Purpose =
+    meetings(Class::Light, "cloud_recording:delete:recording_file:admin", REMOVE_FILE);
+
+pub(super) static RECOVER_SESSION: Purpose = video_sdk(Class::Light, RECOVER);
+pub(super) static RECOVER_SESSION_FILE: Purpose = video_sdk(Class::Light, RECOVER_FILE);
+pub(super) static RECOVER_MEETING: Purpose =
+    meetings(Class::Light, "cloud_recording:update:recover_meeting_recordings:admin", RECOVER);
+pub(super) static RECOVER_MEETING_FILE: Purpose =
+    meetings(Class::Light, "cloud_recording:update:recover_single_recording:admin", RECOVER_FILE);
+
+pub(super) static CONTROL_SESSION: Purpose = video_sdk(Class::Light, "control the recording of this session");
+pub(super) static WEBHOOK_LOG: Purpose = video_sdk(Class::Heavy, "read the webhook log");

@@ -1,0 +1,258 @@
+//! Lists of recordings: windows and pages without gap or double, at a pace that Zoom bears.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
+use zoom_archiver::domain::event::Event;
+use zoom_archiver::domain::recording::RecordingKind;
+use zoom_archiver::simulator::credentials::{ACCOUNT_ID, SECOND};
+use zoom_archiver::simulator::ledger::{Endpoint, Weight};
+use zoom_archiver::simulator::{ApiFault, FakeFile, FakeRecording, When};
+use zoom_archiver::zoom::api::change::Removal;
+use zoom_archiver::zoom::api::days::Days;
+use zoom_archiver::zoom::api::list::{ListOf, Page, Within};
+use zoom_archiver::zoom::api::{Api, ApiError};
+
+use crate::support::api::{Scene, announcement, identity};
+use crate::support::database::Database;
+
+fn day(text: &str) -> NaiveDate {
+    text.parse().unwrap()
+}
+
+fn days(from: &str, until: &str) -> Within {
+    Within::Days(Days::new(day(from), day(until)))
+}
+
+fn sessions() -> ListOf {
+    ListOf::Sessions { account_id: ACCOUNT_ID.to_owned() }
+}
+
+fn at(mut recording: FakeRecording, start: DateTime<Utc>) -> FakeRecording {
+    recording.start_time = start;
+    recording
+}
+
+/// A session of one small file.
+fn small(seed: u64, start: DateTime<Utc>) -> FakeRecording {
+    at(FakeRecording::new(RecordingKind::VideoSdk, seed).with([FakeFile::generated(seed, 10)]), start)
+}
+
+async fn pages(api: &Api, of: ListOf, within: Within) -> Result<Vec<Page>, ApiError> {
+    let mut listing = api.recordings(of, within);
+    let mut pages = Vec::new();
+    while let Some(page) = listing.next().await? {
+        pages.push(page);
+    }
+    Ok(pages)
+}
+
+async fn listed(api: &Api, of: ListOf, within: Within) -> Vec<Event> {
+    let pages = pages(api, of, within).await.unwrap();
+    assert!(pages.iter().all(|page| page.odd.is_empty()));
+    pages.into_iter().flat_map(|page| page.events).collect()
+}
+
+fn ids(events: &[Event]) -> Vec<String> {
+    events.iter().map(|event| announcement(event).recording.identity.instance_id.clone()).collect()
+}
+
+#[tokio::test]
+async fn lists_cross_months_and_pages_without_gap_or_double() {
+    let scene = Scene::start().await.with("ZOOM_ARCHIVER_ZOOM__API_PAGE_SIZE", "7");
+    let scene = scene.with("ZOOM_ARCHIVER_ZOOM__API_MEDIUM_PER_SEC", "80");
+    let first: DateTime<Utc> = "2025-12-30T00:00:00Z".parse().unwrap();
+    let mut expected = BTreeSet::new();
+    // Every five hours for a hundred days, and a second before and at each midnight of the first ten.
+    let regular = (0..480).map(|step| first + TimeDelta::hours(5 * step));
+    let midnights = (1..10).flat_map(|day| {
+        let midnight = first + TimeDelta::days(day);
+        [midnight - TimeDelta::seconds(1), midnight]
+    });
+    for (seed, start) in (1000..).zip(regular.chain(midnights)) {
+        let recording = small(seed, start);
+        scene.zoom.library().add(&recording);
+        if (day("2026-01-01")..day("2026-03-15")).contains(&start.date_naive()) {
+            expected.insert(recording.instance_id);
+        }
+    }
+    let events = listed(&scene.api(), sessions(), days("2026-01-01", "2026-03-15")).await;
+    let found = ids(&events);
+    assert_eq!(found.len(), expected.len(), "none twice");
+    assert_eq!(found.into_iter().collect::<BTreeSet<_>>(), expected);
+    // Three windows; Zoom refuses any that is longer than a month.
+    let windows: BTreeSet<_> = scene.zoom.library().api_requests().iter().map(|it| it.status).collect();
+    assert_eq!(windows, BTreeSet::from([200]));
+}
+
+#[tokio::test]
+async fn what_a_list_says_of_a_recording_is_what_its_events_and_the_api_say_of_it() {
+    let scene = Scene::start().await;
+    let start: DateTime<Utc> = "2026-02-10T10:00:00Z".parse().unwrap();
+    let recordings = [FakeRecording::video_sdk(1), FakeRecording::meeting(2), FakeRecording::webinar(3)]
+        .map(|it| at(it, start));
+    let mut answers = BTreeMap::new();
+    for recording in &recordings {
+        let answer = scene.ask(recording).await.unwrap();
+        answers.insert(recording.instance_id.clone(), answer);
+    }
+    let api = scene.api();
+    let mut events = listed(&api, sessions(), days("2026-02-01", "2026-03-01")).await;
+    events.extend(listed(&api, ListOf::Meetings, days("2026-02-01", "2026-03-01")).await);
+    assert_eq!(events.len(), 3);
+    for event in &events {
+        let from_list = announcement(event);
+        let answered = announcement(&answers[&from_list.recording.identity.instance_id]);
+        assert_eq!(from_list.recording, answered.recording);
+        let identities = |it: &zoom_archiver::domain::recording::Announcement| {
+            it.files.iter().map(|file| file.identity.clone()).collect::<BTreeSet<_>>()
+        };
+        assert_eq!(identities(from_list), identities(answered));
+        assert!(from_list.files.iter().all(|file| file.download_url.is_some()));
+        let kept = String::from_utf8(event.body.clone()).unwrap();
+        assert!(!kept.contains("webhook_download") && !kept.contains("fake-pass"), "{kept}");
+    }
+}
+
+#[tokio::test]
+async fn a_listed_recording_is_recorded_like_an_event_and_only_once() {
+    let scene = Scene::start().await;
+    let database = Database::sqlite().await;
+    let store = database.store().await;
+    let start = "2026-02-10T10:00:00Z".parse().unwrap();
+    let recording = at(FakeRecording::video_sdk(1), start);
+    let answer = scene.ask(&recording).await.unwrap();
+    let files = announcement(&answer).files.len() as u64;
+    for new in [files, 0] {
+        for event in listed(&scene.api(), sessions(), days("2026-02-10", "2026-02-11")).await {
+            assert_eq!(store.record(&event).await.unwrap().new_files, new);
+        }
+    }
+    assert_eq!(store.record(&answer).await.unwrap().new_files, 0);
+}
+
+#[tokio::test]
+async fn the_recordings_of_one_user_are_listed_by_id_and_by_address() {
+    let scene = Scene::start().await;
+    let recording = at(FakeRecording::meeting(2), "2026-02-10T10:00:00Z".parse().unwrap());
+    scene.zoom.library().add(&recording);
+    for user in ["host@example.com", "Hk9fakeHostIdQ0wNr1"] {
+        let of = ListOf::MeetingsOfUser(user.to_owned());
+        let events = listed(&scene.api(), of, days("2026-02-10", "2026-02-11")).await;
+        assert_eq!(ids(&events), [recording.instance_id.as_str()]);
+    }
+    let of = ListOf::MeetingsOfUser("no/body+@example.com".to_owned());
+    let error = pages(&scene.api(), of, days("2026-02-10", "2026-02-11")).await.unwrap_err();
+    assert!(
+        matches!(&error, ApiError::NotAllowed(words) if words.contains("recordings of this user")),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn what_is_in_the_trash_is_listed_there_and_nowhere_else() {
+    let scene = Scene::start().await;
+    let start = "2026-02-10T10:00:00Z".parse().unwrap();
+    let (kept, thrown) = (small(1, start), small(2, start));
+    for recording in [&kept, &thrown] {
+        scene.zoom.library().add(recording);
+    }
+    let api = scene.api();
+    api.remove(&identity(&thrown), None, Removal::Trash).await.unwrap();
+    let events = listed(&api, sessions(), days("2026-02-10", "2026-02-11")).await;
+    assert_eq!(ids(&events), [kept.instance_id.as_str()]);
+    let events = listed(&api, sessions(), Within::Trash).await;
+    assert_eq!(ids(&events), [thrown.instance_id.as_str()]);
+}
+
+#[tokio::test]
+async fn an_account_lists_its_own_recordings_only() {
+    let scene = Scene::start().await;
+    let start = "2026-02-10T10:00:00Z".parse().unwrap();
+    let (own, mut foreign) = (at(FakeRecording::meeting(1), start), at(FakeRecording::meeting(2), start));
+    foreign.account_id = SECOND.account_id.to_owned();
+    for recording in [&own, &foreign] {
+        scene.zoom.library().add(recording);
+    }
+    let events = listed(&scene.api(), ListOf::Meetings, days("2026-02-10", "2026-02-11")).await;
+    assert_eq!(ids(&events), [own.instance_id.as_str()]);
+    let error = scene.api().recording(&identity(&foreign)).await.unwrap_err();
+    assert!(matches!(error, ApiError::NotFound(_)), "{error}");
+}
+
+#[tokio::test]
+async fn questions_stay_under_the_limit_however_many_ask_at_once() {
+    const PER_SEC: usize = 12;
+    let scene = Scene::start()
+        .await
+        .with("ZOOM_ARCHIVER_ZOOM__API_LIGHT_PER_SEC", "10")
+        .with("ZOOM_ARCHIVER_ZOOM__API_CALLS_AT_ONCE", "64");
+    let recording = FakeRecording::video_sdk(1);
+    scene.zoom.library().add(&recording);
+    scene.zoom.library().limit_api(Weight::Light, Some(PER_SEC));
+    let api = scene.api();
+    let identity = identity(&recording);
+    let asked = (0..25).map(|_| api.recording(&identity));
+    for answer in futures_util::future::join_all(asked).await {
+        answer.unwrap();
+    }
+    let peak = scene.zoom.library().api_peak_rate(Weight::Light);
+    assert!((2..=PER_SEC).contains(&peak), "{peak}");
+}
+
+#[tokio::test]
+async fn a_list_that_asks_too_often_waits_as_long_as_zoom_says_and_goes_on() {
+    let scene = Scene::start()
+        .await
+        .with("ZOOM_ARCHIVER_ZOOM__API_PAGE_SIZE", "1")
+        .with("ZOOM_ARCHIVER_ZOOM__API_MEDIUM_PER_SEC", "80");
+    let start: DateTime<Utc> = "2026-02-10T10:00:00Z".parse().unwrap();
+    for seed in 1..=6 {
+        scene.zoom.library().add(&small(seed, start));
+    }
+    scene.zoom.library().limit_api(Weight::Medium, Some(4));
+    let events = listed(&scene.api(), sessions(), days("2026-02-10", "2026-02-11")).await;
+    assert_eq!(ids(&events).into_iter().collect::<BTreeSet<_>>().len(), 6);
+    let turned_away = scene.zoom.library().api_requests().iter().filter(|it| it.status == 429).count();
+    assert!((1..=2).contains(&turned_away), "{turned_away}");
+}
+
+#[tokio::test]
+async fn who_was_turned_away_for_long_is_told_at_once_and_zoom_is_left_in_peace() {
+    let scene = Scene::start().await;
+    let recording = FakeRecording::meeting(1);
+    scene.zoom.library().add(&recording);
+    let busy = ApiFault::Status { code: 429.try_into().unwrap(), retry_after: Some("3600".to_owned()) };
+    scene.zoom.library().inject_api(&recording, busy, When::First(1));
+    let api = scene.api();
+    for asked in [1, 1] {
+        let error = api.recording(&identity(&recording)).await.unwrap_err();
+        let ApiError::Refused { retry_after: Some(rest), .. } = error else { panic!("{error}") };
+        assert!((3590..=3600).contains(&rest.as_secs()), "{rest:?}");
+        assert_eq!(scene.calls(Endpoint::MeetingRecordings), asked);
+    }
+}
+
+#[tokio::test]
+async fn a_list_goes_on_after_trouble_and_gives_up_what_a_person_must_mend() {
+    let scene = Scene::start().await;
+    let start = "2026-02-10T10:00:00Z".parse().unwrap();
+    scene.zoom.library().add(&small(1, start));
+    let status = |code: u16| ApiFault::Status { code: code.try_into().unwrap(), retry_after: None };
+    let within = days("2026-02-10", "2026-02-11");
+    for fault in [status(503), ApiFault::Cut, ApiFault::ErrorIn200 { code: 300 }] {
+        scene.zoom.library().inject_call(Endpoint::Sessions, fault, When::First(1));
+        assert_eq!(listed(&scene.api(), sessions(), within).await.len(), 1);
+    }
+    scene.zoom.library().inject_call(Endpoint::Meetings, ApiFault::MissingScope, When::Always);
+    let error = pages(&scene.api(), ListOf::Meetings, within).await.unwrap_err();
+    let scope = "cloud_recording:read:list_account_recordings:admin";
+    assert!(matches!(&error, ApiError::NotAllowed(words) if words.contains(scope)), "{error}");
+    let late = ApiFault::Status { code: 429.try_into().unwrap(), retry_after: Some("7200".to_owned()) };
+    scene.zoom.library().inject_call(Endpoint::Sessions, late, When::Always);
+    let api = scene.api();
+    let asked = tokio::time::timeout(Duration::from_secs(10), pages(&api, sessions(), within));
+    let error = asked.await.expect("it does not wait for two hours").unwrap_err();
+    assert!(matches!(error, ApiError::Refused { retry_after: Some(_), .. }), "{error}");
+}
