@@ -19,6 +19,7 @@ use crate::clock::Clock;
 use crate::config::secrets::ZoomCredentials;
 use crate::config::{Config, Secrets};
 use crate::domain::key::{KeyTemplate, TemplateError};
+use crate::domain::recording::RecordingKind;
 use crate::http::private::{self, PrivateDoor};
 use crate::http::public::{self, Health};
 use crate::http::server;
@@ -28,7 +29,7 @@ use crate::jobs::buffers::Buffers;
 use crate::jobs::throttle::Throttle;
 use crate::jobs::turns::Turns;
 use crate::scheduler::janitor;
-use crate::store::{self, SharedStore, StoreError};
+use crate::store::{self, Intake, SharedStore, StoreError};
 use crate::worker::{Board, Pool, sweeper};
 use crate::zoom::api::{Api, ApiSetupError};
 use crate::zoom::download::{Downloader, DownloaderError};
@@ -147,7 +148,7 @@ impl App {
     /// # Errors
     /// See [`StartError`].
     pub async fn open(config: Config, secrets: Secrets) -> Result<Self, StartError> {
-        let store = open_store(&config, &secrets.database_url).await?;
+        let store = open_store(&config, &secrets.database_url, intake(&secrets.zoom)).await?;
         let archive = archive::open(&secrets.archive_url, &config.archive).await?;
         Ok(Self {
             config,
@@ -294,12 +295,22 @@ impl Service {
     }
 }
 
-async fn open_store(config: &Config, url: &SecretString) -> Result<SharedStore, StoreError> {
+/// What is decided about files when they are announced.
+fn intake(credentials: &ZoomCredentials) -> Intake {
+    let (sessions, meetings) = (credentials.video_sdk.is_some(), credentials.oauth.is_some());
+    Intake::new(move |recording| match recording.kind {
+        RecordingKind::VideoSdk => sessions,
+        RecordingKind::Meeting | RecordingKind::Webinar => meetings,
+        RecordingKind::Phone => false,
+    })
+}
+
+async fn open_store(config: &Config, url: &SecretString, intake: Intake) -> Result<SharedStore, StoreError> {
     let give_up = Instant::now() + DATABASE_PATIENCE;
     loop {
         let opened = async {
             store::migrate(url, &config.store).await?;
-            store::open(url, &config.store).await
+            store::open_with(url, &config.store, intake.clone()).await
         };
         match opened.await {
             Err(error @ StoreError::Unavailable(_)) if Instant::now() < give_up => {

@@ -25,7 +25,7 @@ use sqlx::{Connection, PgConnection, PgPool};
 use super::migrations::{self, Migrated};
 use super::settled::Headway;
 use super::unbroken::unbroken;
-use super::{Depth, Recorded, Store, StoreError, Swept, TransferWork};
+use super::{Depth, Intake, Losses, Recorded, Store, StoreError, Swept, TransferWork};
 use crate::config::store::StoreConfig;
 use crate::domain::event::Event;
 use crate::domain::file::{FileRow, FileState, RecordingRow};
@@ -40,12 +40,17 @@ const VERB_TIMEOUT: Duration = Duration::from_secs(30);
 /// The record in PostgreSQL.
 pub(super) struct PostgresStore {
     pool: PgPool,
+    intake: Intake,
     description: String,
 }
 
 impl PostgresStore {
     /// Connects.
-    pub(super) async fn open(options: PgConnectOptions, config: &StoreConfig) -> Result<Self, StoreError> {
+    pub(super) async fn open(
+        options: PgConnectOptions,
+        config: &StoreConfig,
+        intake: Intake,
+    ) -> Result<Self, StoreError> {
         let pool = PgPoolOptions::new()
             .max_connections(config.max_connections)
             .acquire_timeout(config.acquire_timeout())
@@ -54,7 +59,7 @@ impl PostgresStore {
         let version: String = sqlx::query_scalar("SHOW server_version").fetch_one(&pool).await?;
         // Packagers append their own name: `15.18 (Debian 15.18-0+deb12u1)`.
         let number = version.split_whitespace().next().unwrap_or_default();
-        Ok(Self { description: format!("postgres {number}"), pool })
+        Ok(Self { description: format!("postgres {number}"), intake, pool })
     }
 }
 
@@ -86,8 +91,8 @@ impl Store for PostgresStore {
     }
 
     async fn record(&self, event: &Event) -> Result<Recorded, StoreError> {
-        let (pool, event) = (self.pool.clone(), event.clone());
-        unbroken(bounded(async move { record::record(&pool, &event).await })).await
+        let (pool, event, intake) = (self.pool.clone(), event.clone(), self.intake.clone());
+        unbroken(bounded(async move { record::record(&pool, &event, &intake).await })).await
     }
 
     async fn claim(
@@ -151,6 +156,10 @@ impl Store for PostgresStore {
 
     async fn abandon(&self, older_than: Duration, limit: u32) -> Result<Vec<Value>, StoreError> {
         bounded(queue::abandon(&self.pool, older_than, limit)).await
+    }
+
+    async fn losses(&self) -> Result<Losses, StoreError> {
+        bounded(read::losses(&self.pool)).await
     }
 
     async fn depth(&self) -> Result<Vec<Depth>, StoreError> {

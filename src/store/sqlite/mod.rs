@@ -26,7 +26,7 @@ use sqlx::{ConnectOptions, Connection, SqliteConnection, SqlitePool};
 use super::migrations::{self, Migrated};
 use super::settled::Headway;
 use super::unbroken::unbroken;
-use super::{Depth, Recorded, Store, StoreError, Swept, TransferWork};
+use super::{Depth, Intake, Losses, Recorded, Store, StoreError, Swept, TransferWork};
 use crate::config::store::StoreConfig;
 use crate::domain::event::Event;
 use crate::domain::file::{FileRow, FileState, RecordingRow};
@@ -40,16 +40,26 @@ const NOW: &str = "SELECT CAST(unixepoch('subsec') * 1000 AS INTEGER)";
 const DURABLE: &str = "PRAGMA synchronous = FULL";
 const REPEATABLE: &str = "PRAGMA synchronous = NORMAL";
 
+/// A moment that never comes: the last day of the year 9999, where a column wants one.
+macro_rules! never {
+    () => {
+        "253402214400000"
+    };
+}
+
+use never;
+
 /// The record in SQLite.
 pub(super) struct SqliteStore {
     writer: SqlitePool,
     readers: SqlitePool,
+    intake: Intake,
     description: String,
 }
 
 impl SqliteStore {
     /// Opens the file, which must exist: migrating creates it.
-    pub(super) async fn open(path: &Path, config: &StoreConfig) -> Result<Self, StoreError> {
+    pub(super) async fn open(path: &Path, config: &StoreConfig, intake: Intake) -> Result<Self, StoreError> {
         if !tokio::fs::try_exists(path).await.map_err(sqlx::Error::Io)? {
             return Err(StoreError::Schema { found: 0, needed: migrations::VERSION });
         }
@@ -61,7 +71,7 @@ impl SqliteStore {
             pool(config.max_connections.saturating_sub(1).max(1)).connect_with(reader_options(path, config));
         let readers = readers.await?;
         let version: String = sqlx::query_scalar("SELECT sqlite_version()").fetch_one(&readers).await?;
-        Ok(Self { writer, readers, description: format!("sqlite {version}") })
+        Ok(Self { writer, readers, intake, description: format!("sqlite {version}") })
     }
 
     /// Runs one verb as one transaction, to its end; it is on disk then.
@@ -159,8 +169,9 @@ impl Store for SqliteStore {
     }
 
     async fn record(&self, event: &Event) -> Result<Recorded, StoreError> {
-        let event = event.clone();
-        self.write(|transaction| Box::pin(async move { record::record(transaction, &event).await })).await
+        let (event, intake) = (event.clone(), self.intake.clone());
+        self.write(|transaction| Box::pin(async move { record::record(transaction, &event, &intake).await }))
+            .await
     }
 
     async fn claim(
@@ -254,6 +265,10 @@ impl Store for SqliteStore {
             Box::pin(async move { queue::abandon(transaction, older_than, limit).await })
         })
         .await
+    }
+
+    async fn losses(&self) -> Result<Losses, StoreError> {
+        read::losses(&self.readers).await
     }
 
     async fn depth(&self) -> Result<Vec<Depth>, StoreError> {
