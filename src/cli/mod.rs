@@ -93,7 +93,7 @@ impl Common {
         if let Some(format) = self.log_format {
             config.log.format = format;
         }
-        let secrets = Secrets::read(&environment, &self.data_dir)?;
+        let secrets = Secrets::read(&environment, &self.data_dir)?.with_accounts(&config.zoom)?;
         Ok((config, secrets))
     }
 }

@@ -1,6 +1,7 @@
 //! The one integration-test binary: sentences about behaviour, on real parts.
 
 mod access;
+mod accounts;
 mod archive_contract;
 mod archive_options;
 mod chaos;
