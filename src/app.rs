@@ -20,7 +20,6 @@ use crate::config::secrets::ZoomAccount;
 use crate::config::{Config, Secrets};
 use crate::domain::account::AccountNames;
 use crate::domain::key::{KeyTemplate, TemplateError};
-use crate::domain::recording::RecordingKind;
 use crate::http::private::{self, PrivateDoor};
 use crate::http::public::{self, Health};
 use crate::http::server;
@@ -150,7 +149,8 @@ impl App {
     /// # Errors
     /// See [`StartError`].
     pub async fn open(config: Config, secrets: Secrets) -> Result<Self, StartError> {
-        let store = open_store(&config, &secrets.database_url, intake(&secrets.zoom)).await?;
+        let accounts = Accounts::new(&config.zoom, secrets.zoom_accounts(), Clock::System)?;
+        let store = open_store(&config, &secrets.database_url, intake(accounts)).await?;
         let archive = archive::open(&secrets.archive_url, &config.archive).await?;
         Ok(Self {
             config,
@@ -303,13 +303,8 @@ impl Service {
 }
 
 /// What is decided about files when they are announced.
-fn intake(credentials: &ZoomCredentials) -> Intake {
-    let (sessions, meetings) = (credentials.video_sdk.is_some(), credentials.oauth.is_some());
-    Intake::new(move |recording| match recording.kind {
-        RecordingKind::VideoSdk => sessions,
-        RecordingKind::Meeting | RecordingKind::Webinar => meetings,
-        RecordingKind::Phone => false,
-    })
+fn intake(accounts: Accounts) -> Intake {
+    Intake::new(move |recording| accounts.know(recording))
 }
 
 async fn open_store(config: &Config, url: &SecretString, intake: Intake) -> Result<SharedStore, StoreError> {
