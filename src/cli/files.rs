@@ -4,6 +4,7 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use chrono::SecondsFormat;
 use clap::{Args, Subcommand};
 use comfy_table::{Table, presets};
 use serde_json::json;
@@ -87,7 +88,14 @@ async fn list(store: &SharedStore, states: &[FileState], json: bool) -> Result<E
         return Ok(ExitCode::SUCCESS);
     }
     let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_header(["id", "state", "type", "bytes", "object or reason"]);
+    table.load_style(presets::NOTHING).set_header([
+        "id",
+        "state",
+        "type",
+        "bytes",
+        "lost after",
+        "object or reason",
+    ]);
     each_page(store, states, |page| {
         table.add_rows(page.iter().map(in_words));
         Ok(())
@@ -128,7 +136,7 @@ async fn each_page(
     }
 }
 
-fn in_words(file: &FileRow) -> [String; 5] {
+fn in_words(file: &FileRow) -> [String; 6] {
     let bytes = file.archived.as_ref().map(|archived| archived.bytes).or(file.announced_bytes);
     let place = match file.state {
         FileState::Archived => file.object_key.clone(),
@@ -139,6 +147,7 @@ fn in_words(file: &FileRow) -> [String; 5] {
         file.state.to_string(),
         file.file_type.clone(),
         bytes.map(|bytes| bytes.to_string()).unwrap_or_default(),
+        file.loses_at.map(|at| at.to_rfc3339_opts(SecondsFormat::Secs, true)).unwrap_or_default(),
         place.unwrap_or_default(),
     ]
 }
@@ -155,6 +164,8 @@ fn in_json(file: &FileRow) -> serde_json::Value {
         "reason": file.reason,
         "announced_bytes": file.announced_bytes,
         "announced_at": file.announced_at,
+        "token_expires_at": file.token_expires_at,
+        "loses_at": file.loses_at,
         "object_key": file.object_key,
         "bytes": file.archived.as_ref().map(|archived| archived.bytes),
         "sha256": file.archived.as_ref().map(|archived| archived.sha256.to_string()),

@@ -2,6 +2,7 @@
 
 mod config;
 mod demo;
+mod doctor;
 mod files;
 mod healthcheck;
 mod migrate;
@@ -56,6 +57,8 @@ enum Command {
     Recording(recording::RecordingArgs),
     /// Makes a token to join a Video SDK session with, for those who test their set-up.
     SessionToken(session_token::SessionTokenArgs),
+    /// Looks at database, archive and Zoom's API from all sides, and says how to mend what is wrong.
+    Doctor(doctor::DoctorArgs),
     /// Brings the database schema up to date.
     Migrate,
     /// Shows or checks the settings.
@@ -80,6 +83,7 @@ pub fn main() -> ExitCode {
             Command::Files(args) => files::run(&cli.common, args).await,
             Command::Recording(args) => recording::run(&cli.common, args).await,
             Command::SessionToken(args) => session_token::run(&cli.common, args),
+            Command::Doctor(args) => doctor::run(&cli.common, &args).await,
             Command::Migrate => migrate::run(&cli.common).await,
             Command::Config(args) => config::run(&cli.common, &args),
             Command::Healthcheck => healthcheck::run(&cli.common).await,

@@ -8,6 +8,7 @@
 //! - [`job`]: the queue's words: job, lease, checkpoint, outcome, settlement
 //! - [`fact`]: plain facts about a file, for an object's metadata
 //! - [`key`]: where in the archive a file lies
+//! - [`loss`]: until when a file can be had
 //! - [`media`]: file types, extensions, media types
 //! - [`origin`]: which origins recordings may be fetched from
 //! - [`part`]: how a file is cut into parts
@@ -20,10 +21,12 @@ pub mod checksum;
 pub mod event;
 pub mod fact;
 pub mod file;
+pub mod finding;
 pub mod hash;
 pub mod ids;
 pub mod job;
 pub mod key;
+pub mod loss;
 pub mod media;
 pub mod origin;
 pub mod part;

@@ -251,6 +251,8 @@ pub struct AnnouncedFile {
     pub download_url: Option<SecretString>,
     /// Bearer token for that URL: a secret.
     pub download_token: Option<SecretString>,
+    /// When that token ends, where it says so.
+    pub token_expires_at: Option<DateTime<Utc>>,
     /// The file itself, where the event brings it along.
     pub content: Option<Vec<u8>>,
     /// Why it is deliberately not taken, if so.

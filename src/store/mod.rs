@@ -6,6 +6,7 @@
 
 mod announcement;
 mod error;
+mod intake;
 mod migrations;
 mod moment;
 mod postgres;
@@ -26,10 +27,12 @@ use serde_json::Value;
 use crate::config::store::StoreConfig;
 use crate::domain::event::Event;
 use crate::domain::file::{FileRow, FileState, RecordingRow};
+use crate::domain::finding::Finding;
 use crate::domain::ids::{FileId, RecordingId};
 use crate::domain::job::{Job, JobState, Lease, Settlement};
 use url::DatabaseUrl;
 
+pub use intake::Intake;
 pub use migrations::Migrated;
 
 /// Why the store could not do what it was asked.
@@ -120,6 +123,15 @@ pub struct Depth {
     pub oldest_due: Option<Duration>,
 }
 
+/// What is nearest to being lost, of the files that are neither archived nor gone nor skipped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Losses {
+    /// How long until the next of them cannot be had any more; `None` when no such moment lies ahead.
+    pub nearest: Option<Duration>,
+    /// How many of them are past that moment.
+    pub overdue: u64,
+}
+
 /// The record. See the module's text for what every method promises.
 ///
 /// # Errors
@@ -143,8 +155,12 @@ pub trait Store: Send + Sync + 'static {
     /// has it written again.
     async fn record(&self, event: &Event) -> Result<Recorded, StoreError>;
 
-    /// Claims up to `limit` jobs that are due, oldest first, for `owner` under a lease of length `lease`;
-    /// transfers of the Zoom accounts in `full` stay where they are. No job is ever handed to two claimers.
+    /// Claims up to `limit` jobs that are due for `owner` under a lease of length `lease`; transfers of the Zoom
+    /// accounts in `full` stay where they are. No job is ever handed to two claimers.
+    ///
+    /// Accounts take turns: the one of which least runs, anywhere, comes first, and jobs that ask nothing of Zoom count
+    /// as one account. So an account with ten thousand jobs gets its share while others wait, and all of it when they
+    /// do not. Within an account, and between equals, what is lost first comes first, then what is oldest.
     async fn claim(
         &self,
         owner: &str,
@@ -219,8 +235,14 @@ pub trait Store: Send + Sync + 'static {
     /// began is given up, and a retry starts over.
     async fn abandon(&self, older_than: Duration, limit: u32) -> Result<Vec<Value>, StoreError>;
 
+    /// What is nearest to being lost.
+    async fn losses(&self) -> Result<Losses, StoreError>;
+
     /// How many jobs stand where.
     async fn depth(&self) -> Result<Vec<Depth>, StoreError>;
+
+    /// Looks at the database from all sides, for `doctor`: rights, settings, clock. Writes nothing that stays.
+    async fn examine(&self) -> Result<Vec<Finding>, StoreError>;
 
     /// Proves that the database answers and holds the schema of this version.
     async fn ping(&self) -> Result<(), StoreError>;
@@ -233,14 +255,28 @@ pub trait Store: Send + Sync + 'static {
 pub type SharedStore = Arc<dyn Store>;
 
 /// Connects to the database that `url` names, and checks that it holds the schema of this version. Does not
-/// migrate.
+/// migrate. For whoever records nothing: see [`open_with`].
 ///
 /// # Errors
 /// [`StoreError::Url`] without the password, [`StoreError::Unavailable`], [`StoreError::Schema`].
 pub async fn open(url: &SecretString, config: &StoreConfig) -> Result<SharedStore, StoreError> {
+    open_with(url, config, Intake::everything()).await
+}
+
+/// The same, for whoever records announcements: `intake` decides what becomes of their files.
+///
+/// # Errors
+/// [`StoreError::Url`] without the password, [`StoreError::Unavailable`], [`StoreError::Schema`].
+pub async fn open_with(
+    url: &SecretString,
+    config: &StoreConfig,
+    intake: Intake,
+) -> Result<SharedStore, StoreError> {
     let store: SharedStore = match DatabaseUrl::read(url)? {
-        DatabaseUrl::Postgres(options) => Arc::new(postgres::PostgresStore::open(*options, config).await?),
-        DatabaseUrl::Sqlite(path) => Arc::new(sqlite::SqliteStore::open(&path, config).await?),
+        DatabaseUrl::Postgres(options) => {
+            Arc::new(postgres::PostgresStore::open(*options, config, intake).await?)
+        }
+        DatabaseUrl::Sqlite(path) => Arc::new(sqlite::SqliteStore::open(&path, config, intake).await?),
     };
     store.ping().await?;
     Ok(store)

@@ -160,8 +160,14 @@ async fn files_says_what_is_parked_and_why_and_retry_tries_it_again() {
     let listed: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(listed["id"], parked.id.to_string());
     assert!(listed["reason"].as_str().unwrap().contains("sign-in page"));
+    // Nobody can ask for another token, so the end of this one is the end.
+    let lost_after: chrono::DateTime<chrono::Utc> = listed["loses_at"].as_str().unwrap().parse().unwrap();
+    let nearest = scene.service.metric("zoom_archiver_nearest_loss_seconds", "").await;
+    assert!(nearest > 23.0 * 3600.0 && nearest <= 24.0 * 3600.0, "{nearest}");
     let output = run(&["files", "list", "--data-dir", data], &[]).await;
-    assert!(text(&output.stdout).contains(&parked.id.to_string()), "{}", text(&output.stdout));
+    let table = text(&output.stdout);
+    assert!(table.contains(&parked.id.to_string()), "{table}");
+    assert!(table.contains(&lost_after.format("%Y-%m-%dT%H:%M:%SZ").to_string()), "{table}");
 
     scene.zoom.library().clear_faults(&recording.files[0].key);
     let output = run(&["files", "retry", "--state", "parked", "--data-dir", data], &[]).await;
@@ -169,6 +175,8 @@ async fn files_says_what_is_parked_and_why_and_retry_tries_it_again() {
     let file = scene.one_file_in(FileState::Archived).await;
     scene.assert_archived(&file, recording.files[0].content);
     scene.settled().await;
+    let nearest = scene.service.metric("zoom_archiver_nearest_loss_seconds", "").await;
+    assert_eq!((nearest, file.loses_at), (f64::INFINITY, None));
 
     let id = file.id.to_string();
     let output = run(&["files", "retry", &id, "--data-dir", data], &[]).await;

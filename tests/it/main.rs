@@ -8,6 +8,7 @@ mod chaos;
 mod cli;
 mod demo;
 mod docs;
+mod doctor;
 mod events;
 mod fault_matrix;
 mod fault_proxy;

@@ -9,6 +9,7 @@
 //! binds to the new state, and its WHERE names every state that the snapshot may show. Locks are taken in one order: recording, job, file, following jobs; several of a
 //! kind in the order of their identity.
 
+mod examine;
 mod queue;
 mod read;
 mod record;
@@ -24,10 +25,11 @@ use sqlx::{Connection, PgConnection, PgPool};
 use super::migrations::{self, Migrated};
 use super::settled::Headway;
 use super::unbroken::unbroken;
-use super::{Depth, Recorded, Store, StoreError, Swept, TransferWork};
+use super::{Depth, Intake, Losses, Recorded, Store, StoreError, Swept, TransferWork};
 use crate::config::store::StoreConfig;
 use crate::domain::event::Event;
 use crate::domain::file::{FileRow, FileState, RecordingRow};
+use crate::domain::finding::Finding;
 use crate::domain::ids::{FileId, RecordingId};
 use crate::domain::job::{Job, Lease, Settlement};
 
@@ -38,12 +40,17 @@ const VERB_TIMEOUT: Duration = Duration::from_secs(30);
 /// The record in PostgreSQL.
 pub(super) struct PostgresStore {
     pool: PgPool,
+    intake: Intake,
     description: String,
 }
 
 impl PostgresStore {
     /// Connects.
-    pub(super) async fn open(options: PgConnectOptions, config: &StoreConfig) -> Result<Self, StoreError> {
+    pub(super) async fn open(
+        options: PgConnectOptions,
+        config: &StoreConfig,
+        intake: Intake,
+    ) -> Result<Self, StoreError> {
         let pool = PgPoolOptions::new()
             .max_connections(config.max_connections)
             .acquire_timeout(config.acquire_timeout())
@@ -52,7 +59,7 @@ impl PostgresStore {
         let version: String = sqlx::query_scalar("SHOW server_version").fetch_one(&pool).await?;
         // Packagers append their own name: `15.18 (Debian 15.18-0+deb12u1)`.
         let number = version.split_whitespace().next().unwrap_or_default();
-        Ok(Self { description: format!("postgres {number}"), pool })
+        Ok(Self { description: format!("postgres {number}"), intake, pool })
     }
 }
 
@@ -84,8 +91,8 @@ impl Store for PostgresStore {
     }
 
     async fn record(&self, event: &Event) -> Result<Recorded, StoreError> {
-        let (pool, event) = (self.pool.clone(), event.clone());
-        unbroken(bounded(async move { record::record(&pool, &event).await })).await
+        let (pool, event, intake) = (self.pool.clone(), event.clone(), self.intake.clone());
+        unbroken(bounded(async move { record::record(&pool, &event, &intake).await })).await
     }
 
     async fn claim(
@@ -151,8 +158,16 @@ impl Store for PostgresStore {
         bounded(queue::abandon(&self.pool, older_than, limit)).await
     }
 
+    async fn losses(&self) -> Result<Losses, StoreError> {
+        bounded(read::losses(&self.pool)).await
+    }
+
     async fn depth(&self) -> Result<Vec<Depth>, StoreError> {
         bounded(read::depth(&self.pool)).await
+    }
+
+    async fn examine(&self) -> Result<Vec<Finding>, StoreError> {
+        bounded(examine::examine(&self.pool)).await
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
