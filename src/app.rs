@@ -148,7 +148,7 @@ impl App {
     /// # Errors
     /// See [`StartError`].
     pub async fn open(config: Config, secrets: Secrets) -> Result<Self, StartError> {
-        let store = open_store(&config, &secrets.database_url, intake(&secrets.zoom)).await?;
+        let store = open_store(&config, &secrets.database_url, intake(&config, &secrets.zoom)).await?;
         let archive = archive::open(&secrets.archive_url, &config.archive).await?;
         Ok(Self {
             config,
@@ -296,9 +296,9 @@ impl Service {
 }
 
 /// What is decided about files when they are announced.
-fn intake(credentials: &ZoomCredentials) -> Intake {
+fn intake(config: &Config, credentials: &ZoomCredentials) -> Intake {
     let (sessions, meetings) = (credentials.video_sdk.is_some(), credentials.oauth.is_some());
-    Intake::new(move |recording| match recording.kind {
+    Intake::new(config.filters.filter(), move |recording| match recording.kind {
         RecordingKind::VideoSdk => sessions,
         RecordingKind::Meeting | RecordingKind::Webinar => meetings,
         RecordingKind::Phone => false,

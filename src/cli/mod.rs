@@ -2,6 +2,7 @@
 
 mod config;
 mod demo;
+mod explain;
 mod files;
 mod healthcheck;
 mod migrate;
@@ -48,7 +49,7 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Rehearses against a running receiver: a fake Zoom that misbehaves on command.
     Simulate(Box<simulate::SimulateArgs>),
-    /// Shows files and why they stand where they stand; tries parked and dead ones again.
+    /// Shows files and why they stand where they stand; tries them again, leaves them out, takes them after all.
     Files(files::FilesArgs),
     /// Brings the database schema up to date.
     Migrate,

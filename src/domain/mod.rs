@@ -13,12 +13,14 @@
 //! - [`part`]: how a file is cut into parts
 //! - [`probe`]: whether a file has the shape that its type promises
 //! - [`checksum`]: the CRC-64/NVME that proves parts and whole
+//! - [`filter`]: which files are taken
 //! - [`hash`]: the SHA-256 of a file while it comes, to be continued elsewhere
 
 pub mod checksum;
 pub mod event;
 pub mod fact;
 pub mod file;
+pub mod filter;
 pub mod hash;
 pub mod ids;
 pub mod job;
