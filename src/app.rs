@@ -16,10 +16,10 @@ use tracing::{info, warn};
 
 use crate::archive::{self, ArchiveError, SharedArchive};
 use crate::clock::Clock;
-use crate::config::secrets::ZoomCredentials;
+use crate::config::secrets::ZoomAccount;
 use crate::config::{Config, Secrets};
+use crate::domain::account::AccountNames;
 use crate::domain::key::{KeyTemplate, TemplateError};
-use crate::domain::recording::RecordingKind;
 use crate::http::private::{self, PrivateDoor};
 use crate::http::public::{self, Health};
 use crate::http::server;
@@ -31,7 +31,8 @@ use crate::jobs::turns::Turns;
 use crate::scheduler::janitor;
 use crate::store::{self, Intake, SharedStore, StoreError};
 use crate::worker::{Board, Pool, sweeper};
-use crate::zoom::api::{Api, ApiSetupError};
+use crate::zoom::accounts::Accounts;
+use crate::zoom::api::ApiSetupError;
 use crate::zoom::download::{Downloader, DownloaderError};
 
 /// How long the start waits for a database that is not there yet.
@@ -72,8 +73,8 @@ impl fmt::Display for Role {
 pub enum StartError {
     /// There is no way to tell Zoom's events from anybody's.
     #[error(
-        "ZOOM_WEBHOOK_SECRET_TOKEN is not set: it is the Secret Token on the Features page of your Zoom app, \
-         and without it no event can be verified"
+        "ZOOM_WEBHOOK_SECRET_TOKEN is not set, nor webhook_secret_token of any of [[zoom.accounts]]: it is the Secret \
+         Token on the Features page of your Zoom app, and without it no event can be verified"
     )]
     NoSecretToken,
     /// The private door would stand open.
@@ -117,9 +118,9 @@ pub struct App {
     pub store: SharedStore,
     /// The storage that the user owns.
     pub archive: SharedArchive,
-    secrets: Vec<SecretString>,
+    accounts: Vec<ZoomAccount>,
+    names: AccountNames,
     admin_token: Option<SecretString>,
-    zoom_credentials: ZoomCredentials,
 }
 
 /// A part of the service ended in a panic, and the rest was ended with it.
@@ -148,15 +149,16 @@ impl App {
     /// # Errors
     /// See [`StartError`].
     pub async fn open(config: Config, secrets: Secrets) -> Result<Self, StartError> {
-        let store = open_store(&config, &secrets.database_url, intake(&config, &secrets.zoom)).await?;
+        let accounts = Accounts::new(&config.zoom, secrets.zoom_accounts(), Clock::System)?;
+        let store = open_store(&config, &secrets.database_url, intake(&config, accounts)).await?;
         let archive = archive::open(&secrets.archive_url, &config.archive).await?;
         Ok(Self {
             config,
             store,
             archive,
-            secrets: secrets.webhook_secret_tokens,
+            accounts: secrets.zoom_accounts(),
+            names: secrets.account_names(),
             admin_token: secrets.admin_token,
-            zoom_credentials: secrets.zoom,
         })
     }
 
@@ -170,7 +172,8 @@ impl App {
         metrics: PrometheusHandle,
         stop: CancellationToken,
     ) -> Result<Service, StartError> {
-        if roles.contains(&Role::Receiver) && self.secrets.is_empty() {
+        let is_mute = |account: &ZoomAccount| account.webhook_secret_tokens.is_empty();
+        if roles.contains(&Role::Receiver) && self.accounts.iter().all(is_mute) {
             return Err(StartError::NoSecretToken);
         }
         let http = &self.config.http;
@@ -215,7 +218,8 @@ impl App {
         service.tasks.spawn(server::serve(private, private::router(door), http.clone(), stop.clone()));
         let receiver = roles.contains(&Role::Receiver).then(|| {
             let (config, store) = (&self.config, Arc::clone(&self.store));
-            Arc::new(Receiver::new(config, self.secrets, store, wake, stop.clone(), Clock::System))
+            let (accounts, names) = (&self.accounts, self.names.clone());
+            Arc::new(Receiver::new(config, accounts, names, store, wake, stop.clone(), Clock::System))
         });
         let health = Health { store: Arc::clone(&self.store), stop: stop.clone() };
         let routes = public::router(health, receiver);
@@ -242,8 +246,10 @@ impl App {
             store: Arc::clone(&self.store),
             archive: Arc::clone(&self.archive),
             downloader: Downloader::new(&self.config.zoom, &transfer, Clock::System)?,
-            api: Api::new(&self.config.zoom, self.zoom_credentials.clone(), Clock::System)?,
-            template: KeyTemplate::parse(&self.config.archive.key_template)?,
+            accounts: Accounts::new(&self.config.zoom, self.accounts.clone(), Clock::System)?,
+            template: KeyTemplate::parse(&self.config.archive.key_template)?
+                .with_accounts(self.names.clone()),
+            names: self.names.clone(),
             buffers: Buffers::new(transfer.memory_bytes, transfer.part_bytes),
             throttle: Throttle::new(transfer.max_bytes_per_sec),
             turns: Turns::default(),
@@ -258,6 +264,7 @@ impl App {
             board,
             wake,
             stop,
+            names: self.names.clone(),
             owner: owner(),
         })
     }
@@ -296,13 +303,8 @@ impl Service {
 }
 
 /// What is decided about files when they are announced.
-fn intake(config: &Config, credentials: &ZoomCredentials) -> Intake {
-    let (sessions, meetings) = (credentials.video_sdk.is_some(), credentials.oauth.is_some());
-    Intake::new(config.filters.filter(), move |recording| match recording.kind {
-        RecordingKind::VideoSdk => sessions,
-        RecordingKind::Meeting | RecordingKind::Webinar => meetings,
-        RecordingKind::Phone => false,
-    })
+fn intake(config: &Config, accounts: Accounts) -> Intake {
+    Intake::new(config.filters.filter(), move |recording| accounts.know(recording))
 }
 
 async fn open_store(config: &Config, url: &SecretString, intake: Intake) -> Result<SharedStore, StoreError> {

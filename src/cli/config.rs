@@ -8,7 +8,7 @@ use clap::{Args, Subcommand};
 use super::{Common, explain, failed};
 use crate::clock::Clock;
 use crate::config::{DEFAULT_TOML, Secrets};
-use crate::zoom::api::Api;
+use crate::zoom::accounts::Accounts;
 use crate::zoom::download::Downloader;
 
 /// Options of `config`.
@@ -62,11 +62,11 @@ pub(super) fn run(common: &Common, args: &ConfigArgs) -> ExitCode {
             if let Err(error) = Downloader::new(&config.zoom, &config.transfer, Clock::System) {
                 return failed(&error.to_string());
             }
-            if let Err(error) = Api::new(&config.zoom, secrets.zoom.clone(), Clock::System) {
+            if let Err(error) = Accounts::new(&config.zoom, secrets.zoom_accounts(), Clock::System) {
                 return failed(&error.to_string());
             }
             println!("{}", summary(&secrets));
-            if secrets.webhook_secret_tokens.is_empty() {
+            if secrets.zoom_accounts().iter().all(|account| account.webhook_secret_tokens.is_empty()) {
                 return failed("ZOOM_WEBHOOK_SECRET_TOKEN is not set; `serve` will refuse to start");
             }
         }
@@ -75,7 +75,25 @@ pub(super) fn run(common: &Common, args: &ConfigArgs) -> ExitCode {
 }
 
 fn summary(secrets: &Secrets) -> String {
-    let set = |present: bool| if present { "set" } else { "not set" };
+    let mut summary = of_environment(secrets);
+    for account in &secrets.accounts {
+        summary.push_str(&format!(
+            "\nzoom.accounts `{}` ({}): {} webhook token(s), Video SDK credentials {}, OAuth credentials {}",
+            account.name,
+            account.account_id.as_deref().unwrap_or("no account_id"),
+            account.webhook_secret_tokens.len(),
+            set(account.credentials.video_sdk.is_some()),
+            set(account.credentials.oauth.is_some()),
+        ));
+    }
+    summary
+}
+
+fn set(present: bool) -> &'static str {
+    if present { "set" } else { "not set" }
+}
+
+fn of_environment(secrets: &Secrets) -> String {
     format!(
         "settings: ok\nZOOM_WEBHOOK_SECRET_TOKEN: {} token(s)\nDATABASE_URL: {}\nARCHIVE_URL: {}\nADMIN_TOKEN: {}\n\
          ZOOM_VIDEO_SDK_API_KEY, ZOOM_VIDEO_SDK_API_SECRET: {}\n\

@@ -2,6 +2,7 @@
 
 mod config;
 mod demo;
+mod doctor;
 mod explain;
 mod files;
 mod healthcheck;
@@ -51,6 +52,8 @@ enum Command {
     Simulate(Box<simulate::SimulateArgs>),
     /// Shows files and why they stand where they stand; tries them again, leaves them out, takes them after all.
     Files(files::FilesArgs),
+    /// Looks at database, archive and Zoom's API from all sides, and says how to mend what is wrong.
+    Doctor(doctor::DoctorArgs),
     /// Brings the database schema up to date.
     Migrate,
     /// Shows or checks the settings.
@@ -73,6 +76,7 @@ pub fn main() -> ExitCode {
             Command::Demo(args) => demo::run(&cli.common, args).await,
             Command::Simulate(args) => simulate::run(*args).await,
             Command::Files(args) => files::run(&cli.common, args).await,
+            Command::Doctor(args) => doctor::run(&cli.common, &args).await,
             Command::Migrate => migrate::run(&cli.common).await,
             Command::Config(args) => config::run(&cli.common, &args),
             Command::Healthcheck => healthcheck::run(&cli.common).await,
@@ -90,7 +94,7 @@ impl Common {
         if let Some(format) = self.log_format {
             config.log.format = format;
         }
-        let secrets = Secrets::read(&environment, &self.data_dir)?;
+        let secrets = Secrets::read(&environment, &self.data_dir)?.with_accounts(&config.zoom)?;
         Ok((config, secrets))
     }
 }

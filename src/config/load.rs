@@ -16,6 +16,9 @@ const PREFIX: &str = "ZOOM_ARCHIVER_";
 /// Variables with that prefix that are no keys: read by the command line.
 const NOT_KEYS: &[&str] = &["ZOOM_ARCHIVER_DATA_DIR", "ZOOM_ARCHIVER_CONFIG"];
 
+/// The key that holds secrets.
+const ACCOUNTS: &str = "zoom.accounts";
+
 /// The environment as it was when the program started.
 pub type Environment = BTreeMap<String, String>;
 
@@ -110,9 +113,9 @@ pub fn load(file: Option<&Path>, environment: &Environment) -> Result<Config, Co
     if let Some(path) = file {
         let text =
             std::fs::read_to_string(path).map_err(|error| ConfigError::File(path.to_owned(), error))?;
-        let user: Table = text
-            .parse()
-            .map_err(|error: toml::de::Error| ConfigError::Syntax(path.to_owned(), error.to_string()))?;
+        let user: Table = text.parse().map_err(|error: toml::de::Error| {
+            ConfigError::Syntax(path.to_owned(), in_words(&error, &text))
+        })?;
         merge(&mut table, user, "", &path.display().to_string())?;
     }
     for (name, text) in environment {
@@ -123,7 +126,7 @@ pub fn load(file: Option<&Path>, environment: &Environment) -> Result<Config, Co
         }
     }
     let config: Config =
-        table.try_into().map_err(|error: toml::de::Error| ConfigError::Value(error.to_string()))?;
+        table.try_into().map_err(|error: toml::de::Error| ConfigError::Value(without_values(&error)))?;
     match config.check() {
         problems if problems.is_empty() => Ok(config),
         problems => Err(ConfigError::Problems(problems)),
@@ -143,11 +146,12 @@ fn merge(base: &mut Table, over: Table, path: &str, origin: &str) -> Result<(), 
             (Some(Value::Table(inner)), Value::Table(value)) => merge(inner, value, &key, origin)?,
             (Some(known), value) if known.same_type(&value) => *known = value,
             (Some(known), value) => {
+                let found = if key == ACCOUNTS { describe(&value).to_owned() } else { shown(&value) };
                 return Err(ConfigError::WrongType {
                     origin: origin.to_owned(),
                     key,
                     expected: describe(known),
-                    found: value.to_string(),
+                    found,
                 });
             }
             (None, _) => return Err(unknown(key, origin)),
@@ -159,6 +163,10 @@ fn merge(base: &mut Table, over: Table, path: &str, origin: &str) -> Result<(), 
 /// Sets the key that a variable names: `SECTION__KEY`, read by the type of its default.
 fn set_from_text(table: &mut Table, variable: &str, name: &str, text: &str) -> Result<(), ConfigError> {
     let path = name.to_lowercase().replace("__", ".");
+    if path == ACCOUNTS {
+        let words = format!("{variable}: accounts are named in a file of settings, each as [[{ACCOUNTS}]]");
+        return Err(ConfigError::Value(words));
+    }
     let mut parts: Vec<&str> = path.split('.').collect();
     let last = parts.pop().unwrap_or_default();
     let mut section = table;
@@ -192,6 +200,34 @@ fn set_from_text(table: &mut Table, variable: &str, name: &str, text: &str) -> R
         Value::Float(_) | Value::Datetime(_) | Value::Table(_) => return Err(wrong(known)),
     };
     Ok(())
+}
+
+/// What is wrong with a file, and where, without the line itself: it may hold a secret.
+fn in_words(error: &toml::de::Error, text: &str) -> String {
+    let line = |at: usize| text[..text.floor_char_boundary(at)].matches('\n').count() + 1;
+    match error.span() {
+        Some(span) => format!("line {}: {}", line(span.start), error.message()),
+        None => error.message().to_owned(),
+    }
+}
+
+/// What is wrong with a value. Within the accounts it is not repeated: it may be a secret.
+fn without_values(error: &toml::de::Error) -> String {
+    let told = error.to_string();
+    if !told.contains("accounts") {
+        return told;
+    }
+    let message = error.message();
+    let words = if message.starts_with("invalid type") { "each must be a section" } else { message };
+    format!("{ACCOUNTS}: {words}; write each as [[{ACCOUNTS}]]")
+}
+
+/// A value of the wrong kind; a list or a section is not repeated: it may hold secrets.
+fn shown(value: &Value) -> String {
+    match value {
+        Value::Array(_) | Value::Table(_) => describe(value).to_owned(),
+        value => value.to_string(),
+    }
 }
 
 fn describe(value: &Value) -> &'static str {

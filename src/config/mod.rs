@@ -3,8 +3,10 @@
 //!
 //! - [`load`]: default file < user's file < environment, with unknown keys refused by name
 //! - [`secrets`]: what comes from the environment alone
+//! - [`accounts`]: several Zoom accounts, each with its secrets
 //! - one module per section of `config/default.toml`
 
+pub mod accounts;
 pub mod archive;
 pub mod filters;
 pub mod http;

@@ -1,14 +1,17 @@
-//! What comes from the environment alone: secrets, and the addresses that hold them. Never in a file of
-//! settings, never in `Debug`.
+//! Secrets, and the addresses that hold them: from the environment, and those of further accounts from
+//! `[[zoom.accounts]]`. Never in `Debug`.
 
 use std::path::{Path, PathBuf};
 
 use secrecy::{ExposeSecret, SecretString};
 
 use super::load::{ConfigError, Environment};
+use super::zoom::ZoomConfig;
+use crate::domain::account::{AccountNames, DEFAULT_ACCOUNT};
 
 const WEBHOOK_SECRET_TOKEN: &str = "ZOOM_WEBHOOK_SECRET_TOKEN";
 const VIDEO_SDK: [&str; 2] = ["ZOOM_VIDEO_SDK_API_KEY", "ZOOM_VIDEO_SDK_API_SECRET"];
+const VIDEO_SDK_ACCOUNT: &str = "ZOOM_VIDEO_SDK_ACCOUNT_ID";
 const OAUTH: [&str; 3] = ["ZOOM_ACCOUNT_ID", "ZOOM_CLIENT_ID", "ZOOM_CLIENT_SECRET"];
 const DATABASE_URL: &str = "DATABASE_URL";
 const ARCHIVE_URL: &str = "ARCHIVE_URL";
@@ -17,7 +20,7 @@ const ADMIN_TOKEN: &str = "ADMIN_TOKEN";
 /// Whether a variable is one of those that are read here.
 pub(super) fn is_name(variable: &str) -> bool {
     let name = variable.strip_suffix("_FILE").unwrap_or(variable);
-    [WEBHOOK_SECRET_TOKEN, DATABASE_URL, ARCHIVE_URL, ADMIN_TOKEN].contains(&name)
+    [WEBHOOK_SECRET_TOKEN, VIDEO_SDK_ACCOUNT, DATABASE_URL, ARCHIVE_URL, ADMIN_TOKEN].contains(&name)
         || VIDEO_SDK.contains(&name)
         || OAUTH.contains(&name)
 }
@@ -33,10 +36,25 @@ pub struct Secrets {
     pub archive_url: String,
     /// What Zoom's API is asked with.
     pub zoom: ZoomCredentials,
+    /// Accounts beside the one that the above is for.
+    pub accounts: Vec<ZoomAccount>,
     /// Bearer token of the private door.
     pub admin_token: Option<SecretString>,
     /// Where the defaults of the two addresses lie.
     pub data_dir: PathBuf,
+}
+
+/// One Zoom account with its secrets.
+#[derive(Debug, Clone)]
+pub struct ZoomAccount {
+    /// What a person calls it; `default` for that of the environment.
+    pub name: String,
+    /// Zoom's id of it, where it is known.
+    pub account_id: Option<String>,
+    /// Secret Tokens of its apps.
+    pub webhook_secret_tokens: Vec<SecretString>,
+    /// What the API is asked with about its recordings.
+    pub credentials: ZoomCredentials,
 }
 
 /// What Zoom's API is asked with. Each product has credentials of its own, and each may be missing.
@@ -51,6 +69,8 @@ pub struct ZoomCredentials {
 /// API key and API secret of a Video SDK account, from its Build App page (not the SDK key and secret beside them).
 #[derive(Debug, Clone)]
 pub struct VideoSdkCredentials {
+    /// Zoom's id of the account, which the list of its sessions does not say; no secret.
+    pub account_id: Option<String>,
     /// Names the account.
     pub api_key: SecretString,
     /// Signs our tokens.
@@ -70,7 +90,14 @@ pub struct OAuthCredentials {
 
 impl ZoomCredentials {
     fn read(environment: &Environment) -> Result<Self, ConfigError> {
-        let video_sdk = complete(environment, VIDEO_SDK)?.map(|[api_key, api_secret]| VideoSdkCredentials {
+        let account_id = value(environment, VIDEO_SDK_ACCOUNT)?;
+        let pair = complete(environment, VIDEO_SDK)?;
+        if account_id.is_some() && pair.is_none() {
+            let names = [VIDEO_SDK.as_slice(), &[VIDEO_SDK_ACCOUNT]].concat();
+            return Err(ConfigError::Incomplete { missing: VIDEO_SDK.to_vec(), names });
+        }
+        let video_sdk = pair.map(|[api_key, api_secret]| VideoSdkCredentials {
+            account_id,
             api_key: api_key.into(),
             api_secret: api_secret.into(),
         });
@@ -121,15 +148,11 @@ impl Secrets {
             None => format!("file://{}", under("archive")?.display()),
         };
         Ok(Self {
-            webhook_secret_tokens: tokens
-                .split(',')
-                .map(str::trim)
-                .filter(|token| !token.is_empty())
-                .map(SecretString::from)
-                .collect(),
+            webhook_secret_tokens: list_of(&tokens),
             database_url: database_url.into(),
             archive_url,
             zoom: ZoomCredentials::read(environment)?,
+            accounts: Vec::new(),
             admin_token: value(environment, ADMIN_TOKEN)?.map(SecretString::from),
             data_dir: data_dir.to_owned(),
         })
@@ -137,6 +160,46 @@ impl Secrets {
 }
 
 impl Secrets {
+    /// Adds the accounts that the settings name, and reads their secrets.
+    ///
+    /// # Errors
+    /// When a file of a secret cannot be read.
+    pub fn with_accounts(mut self, config: &ZoomConfig) -> Result<Self, ConfigError> {
+        for account in &config.accounts {
+            self.accounts.push(account.read()?);
+        }
+        Ok(self)
+    }
+
+    /// All accounts: that of the environment, unless it has no secret and there are others, and then the others.
+    #[must_use]
+    pub fn zoom_accounts(&self) -> Vec<ZoomAccount> {
+        let own = ZoomAccount {
+            name: DEFAULT_ACCOUNT.to_owned(),
+            account_id: self.zoom.oauth.as_ref().map(|oauth| oauth.account_id.clone()),
+            webhook_secret_tokens: self.webhook_secret_tokens.clone(),
+            credentials: self.zoom.clone(),
+        };
+        let has_secret = !own.webhook_secret_tokens.is_empty()
+            || own.credentials.video_sdk.is_some()
+            || own.credentials.oauth.is_some();
+        let own = Some(own).filter(|_| has_secret || self.accounts.is_empty());
+        own.into_iter().chain(self.accounts.iter().cloned()).collect()
+    }
+
+    /// What the accounts are called, by their ids.
+    #[must_use]
+    pub fn account_names(&self) -> AccountNames {
+        if self.accounts.is_empty() {
+            return AccountNames::default();
+        }
+        AccountNames::new(self.zoom_accounts().into_iter().flat_map(|account| {
+            let video_sdk = account.credentials.video_sdk.and_then(|video_sdk| video_sdk.account_id);
+            let ids = account.account_id.into_iter().chain(video_sdk);
+            ids.map(|id| (account.name.clone(), id)).collect::<Vec<_>>()
+        }))
+    }
+
     /// The database's address for people: without user, password and parameters.
     #[must_use]
     pub fn database_without_password(&self) -> String {
@@ -148,6 +211,11 @@ impl Secrets {
             _ => url.split('?').next().unwrap_or_default().to_owned(),
         }
     }
+}
+
+/// Texts between commas.
+pub(super) fn list_of(text: &str) -> Vec<SecretString> {
+    text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(SecretString::from).collect()
 }
 
 /// `NAME`, or the content of the file that `NAME_FILE` names, without white space around it; an empty value is
@@ -227,6 +295,17 @@ mod tests {
         let oauth = both.oauth.unwrap();
         assert_eq!((oauth.account_id.as_str(), oauth.client_id.expose_secret()), ("account", "client"));
         assert_eq!(oauth.client_secret.expose_secret(), "client-secret");
+    }
+
+    #[test]
+    fn the_account_of_the_sessions_is_named_with_the_credentials_for_them_or_not_at_all() {
+        let pairs = [("ZOOM_VIDEO_SDK_API_KEY", "key"), ("ZOOM_VIDEO_SDK_API_SECRET", "secret")];
+        let named = [pairs.as_slice(), &[("ZOOM_VIDEO_SDK_ACCOUNT_ID", "a1")]].concat();
+        let account_id = |pairs: &[(&str, &str)]| read(pairs).unwrap().zoom.video_sdk.unwrap().account_id;
+        assert_eq!(account_id(&named).as_deref(), Some("a1"));
+        assert_eq!(account_id(&pairs), None);
+        let told = read(&[("ZOOM_VIDEO_SDK_ACCOUNT_ID", "a1")]).unwrap_err().to_string();
+        assert!(told.starts_with("not set: ZOOM_VIDEO_SDK_API_KEY"), "{told}");
     }
 
     #[test]

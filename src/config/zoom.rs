@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 use super::Problems;
+use super::accounts::{self, AccountConfig};
 use crate::domain::origin::{AllowedOrigin, is_loopback};
 
 /// Shortest life of a download token that makes sense, in seconds.
@@ -51,6 +52,8 @@ pub struct ZoomConfig {
     pub api_page_size: u32,
     /// How long a download token from the API shall be good, in seconds.
     pub token_ttl_secs: u64,
+    /// Accounts beside that of the environment.
+    pub accounts: Vec<AccountConfig>,
 }
 
 impl ZoomConfig {
@@ -97,6 +100,7 @@ impl ZoomConfig {
         problems.at_most("zoom.api_page_size", self.api_page_size.into(), LONGEST_PAGE);
         problems.at_least("zoom.token_ttl_secs", self.token_ttl_secs, SHORTEST_TTL_SECS);
         problems.at_most("zoom.token_ttl_secs", self.token_ttl_secs, LONGEST_TTL_SECS);
+        accounts::check(&self.accounts, problems);
         let mut allowed = Vec::new();
         for entry in &self.download_hosts {
             match AllowedOrigin::parse(entry) {

@@ -7,6 +7,7 @@
 use chrono::{DateTime, Utc};
 use sha2::{Digest, Sha256};
 
+use super::account::AccountNames;
 use super::recording::{FileIdentity, RecordingIdentity};
 
 /// Name of the manifest in a recording's folder.
@@ -30,6 +31,7 @@ const FILE_FIELDS: &[&str] = &["time", "type", "file_type", "collection", "file"
 pub struct KeyTemplate {
     folder: Vec<Piece>,
     file: Vec<Piece>,
+    accounts: AccountNames,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,6 +99,7 @@ impl KeyTemplate {
         let template = Self {
             folder: parse_pieces(folder, "folder", FOLDER_FIELDS)?,
             file: parse_pieces(file, "file name", &both)?,
+            accounts: AccountNames::default(),
         };
         let needs = [("folder", "recording", &template.folder), ("file name", "file", &template.file)];
         for (part, field, pieces) in needs {
@@ -107,10 +110,16 @@ impl KeyTemplate {
         Ok(template)
     }
 
+    /// The same template, in which `{account}` stands for these names.
+    #[must_use]
+    pub fn with_accounts(self, accounts: AccountNames) -> Self {
+        Self { accounts, ..self }
+    }
+
     /// The folder of a recording, without a slash at either end.
     #[must_use]
     pub fn folder(&self, input: &KeyInput<'_>) -> String {
-        render(&self.folder, input)
+        self.render(&self.folder, input)
             .split('/')
             .map(bounded_segment)
             .filter(|segment| !segment.is_empty())
@@ -121,7 +130,15 @@ impl KeyTemplate {
     /// The name of a file within its recording's folder.
     #[must_use]
     pub fn file_name(&self, input: &KeyInput<'_>) -> String {
-        bounded_segment(&render(&self.file, input).replace('/', "-"))
+        bounded_segment(&self.render(&self.file, input).replace('/', "-"))
+    }
+
+    fn render(&self, pieces: &[Piece], input: &KeyInput<'_>) -> String {
+        let text = |piece: &Piece| match piece {
+            Piece::Literal(text) => text.clone(),
+            Piece::Field(name) => field(name, input, &self.accounts),
+        };
+        pieces.iter().map(text).collect()
     }
 }
 
@@ -146,20 +163,10 @@ fn parse_pieces(text: &str, part: &'static str, known: &[&'static str]) -> Resul
     Ok(pieces)
 }
 
-fn render(pieces: &[Piece], input: &KeyInput<'_>) -> String {
-    pieces
-        .iter()
-        .map(|piece| match piece {
-            Piece::Literal(text) => text.clone(),
-            Piece::Field(name) => field(name, input),
-        })
-        .collect()
-}
-
-fn field(name: &str, input: &KeyInput<'_>) -> String {
+fn field(name: &str, input: &KeyInput<'_>, accounts: &AccountNames) -> String {
     let began = input.recording_began;
     match name {
-        "account" => slug(&input.recording.account_id, 40),
+        "account" => slug(accounts.in_keys(&input.recording.account_id), 40),
         "kind" => input.recording.kind.as_str().to_owned(),
         "year" => began.format("%Y").to_string(),
         "month" => began.format("%m").to_string(),
@@ -289,6 +296,24 @@ mod tests {
                 short_hash(&["recording_files", "f1", "shared_screen_with_speaker_view"]),
             )
         );
+    }
+
+    #[test]
+    fn an_account_that_has_a_name_is_called_by_it_and_its_recordings_stay_apart() {
+        let names = AccountNames::new([("emea".to_owned(), "aCc_1".to_owned())]);
+        let template = KeyTemplate::parse(DEFAULT).unwrap().with_accounts(names);
+        let sample = Sample::default();
+        let input = KeyInput {
+            recording: &sample.recording,
+            topic: sample.topic,
+            recording_began: "2026-01-02T03:04:05Z".parse().unwrap(),
+            file: &sample.file,
+            file_type: "MP4",
+            extension: sample.extension,
+            file_began: "2026-01-02T03:09:00Z".parse().unwrap(),
+        };
+        let folder = sample.key(DEFAULT).rsplit_once('/').unwrap().0.replace("aCc_1/", "emea/");
+        assert_eq!(template.folder(&input), folder);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The words of the trade, as types. Pure: no clock, no I/O, no database, no network.
 //!
+//! - [`account`]: what a person calls the Zoom accounts
 //! - [`ids`]: what an event, a recording, a file and a job are called in our own database
 //! - [`recording`]: what Zoom announces: a recording and its files, and what makes each the same one
 //! - [`event`]: one verified delivery and what was read in it
@@ -16,11 +17,13 @@
 //! - [`filter`]: which files are taken
 //! - [`hash`]: the SHA-256 of a file while it comes, to be continued elsewhere
 
+pub mod account;
 pub mod checksum;
 pub mod event;
 pub mod fact;
 pub mod file;
 pub mod filter;
+pub mod finding;
 pub mod hash;
 pub mod ids;
 pub mod job;

@@ -21,17 +21,22 @@ use tracing::{Instrument, error, info, info_span, warn};
 
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::config::secrets::ZoomAccount;
+use crate::domain::account::AccountNames;
 use crate::domain::event::{Event, EventContent};
 use crate::domain::ids::EventId;
 use crate::domain::recording::Announcement;
 use crate::store::{SharedStore, StoreError};
-use crate::zoom::payload::{self, Message};
+use crate::zoom::payload::{self, Message, UNKNOWN_ACCOUNT};
 use crate::zoom::signature::{self, ReplayWindow, SIGNATURE_HEADER, TIMESTAMP_HEADER};
 
 /// What the webhook works with.
 pub struct Receiver {
     store: SharedStore,
     secrets: Vec<SecretString>,
+    /// By position in `secrets`: the id of the account that the secret belongs to, where it is known.
+    owners: Vec<Option<String>>,
+    names: AccountNames,
     window: ReplayWindow,
     clock: Clock,
     max_body_bytes: usize,
@@ -44,19 +49,26 @@ pub struct Receiver {
 }
 
 impl Receiver {
-    /// A receiver that rings `wake` when it has recorded new work, and answers 503 once `stop` is cancelled.
+    /// A receiver for the events of these accounts. It rings `wake` when it has recorded new work, and answers 503 once `stop` is cancelled.
     #[must_use]
     pub fn new(
         config: &Config,
-        secrets: Vec<SecretString>,
+        accounts: &[ZoomAccount],
+        names: AccountNames,
         store: SharedStore,
         wake: Arc<Notify>,
         stop: CancellationToken,
         clock: Clock,
     ) -> Self {
+        let secrets = accounts.iter().flat_map(|account| {
+            account.webhook_secret_tokens.iter().map(|it| (it.clone(), account.account_id.clone()))
+        });
+        let (secrets, owners) = secrets.unzip();
         Self {
             store,
             secrets,
+            owners,
+            names,
             window: ReplayWindow { back: config.zoom.replay_window(), ahead: config.zoom.replay_ahead() },
             clock,
             max_body_bytes: config.http.max_body_bytes,
@@ -142,11 +154,13 @@ impl Receiver {
             }
             received => received?,
         };
-        let secret = self.verify(seen, &body)?;
-        let events = match payload::read(&body) {
-            Message::UrlValidation { plain_token } => return Ok(validate(secret, plain_token)),
+        let signed_by = self.verify(seen, &body)?;
+        let mut events = match payload::read(&body) {
+            Message::UrlValidation { plain_token } => {
+                return Ok(validate(&self.secrets[signed_by], plain_token));
+            }
             Message::Other { name } => {
-                count_event(&name, "ignored");
+                count_event(&name, "ignored", self.label_of(signed_by));
                 return Ok(Answer::Accepted);
             }
             Message::Announcement { name, announcement, body } => {
@@ -164,7 +178,24 @@ impl Receiver {
                 vec![self.event(name, EventContent::Unreadable { reason }, body)]
             }
         };
+        for event in &mut events {
+            self.name_account(event, signed_by);
+        }
         self.record(events).await
+    }
+
+    /// What the account of an event is called in metrics and logs.
+    fn account_label(&self, event: &Event) -> &str {
+        let account_id = match &event.content {
+            EventContent::Announcement(announcement) => &announcement.recording.identity.account_id,
+            EventContent::Unreadable { .. } => UNKNOWN_ACCOUNT,
+        };
+        self.names.label(account_id)
+    }
+
+    /// What the account of a secret is called there.
+    fn label_of(&self, signed_by: usize) -> &str {
+        self.names.label(self.owners[signed_by].as_deref().unwrap_or(UNKNOWN_ACCOUNT))
     }
 
     fn event(&self, name: String, content: EventContent, body: Vec<u8>) -> Event {
@@ -178,10 +209,21 @@ impl Receiver {
             .map_err(unsigned)
     }
 
-    fn verify(&self, seen: SignedHeaders<'_>, body: &[u8]) -> Result<&SecretString, Answer> {
+    /// An event that does not say whose it is belongs to the account whose secret verified it.
+    fn name_account(&self, event: &mut Event, signed_by: usize) {
+        let EventContent::Announcement(announcement) = &mut event.content else { return };
+        let account_id = &mut announcement.recording.identity.account_id;
+        if account_id == UNKNOWN_ACCOUNT
+            && let Some(owner) = &self.owners[signed_by]
+        {
+            owner.clone_into(account_id);
+        }
+    }
+
+    /// The position of the secret that verifies it.
+    fn verify(&self, seen: SignedHeaders<'_>, body: &[u8]) -> Result<usize, Answer> {
         let now = self.clock.now();
         signature::verify(&self.secrets, seen.timestamp, seen.signature, body, now, self.window)
-            .map(|index| &self.secrets[index])
             .map_err(unsigned)
     }
 
@@ -258,7 +300,10 @@ impl Receiver {
         let task = tokio::spawn(
             async move {
                 for event in &events {
-                    let span = info_span!("event", event.id = %event.id, event.name = event.name);
+                    let account = receiver.account_label(event);
+                    let span = info_span!(
+                        "event", event.id = %event.id, event.name = event.name, zoom.account = account
+                    );
                     receiver.record_now(event).instrument(span).await?;
                 }
                 drop(permit);
@@ -278,7 +323,7 @@ impl Receiver {
             Ok(recorded) => {
                 match &event.content {
                     EventContent::Announcement(announcement) => {
-                        count_event(&event.name, "recorded");
+                        count_event(&event.name, "recorded", self.account_label(event));
                         info!(
                             new_files = recorded.new_files,
                             known_files = recorded.known_files,
@@ -292,7 +337,7 @@ impl Receiver {
                         }
                     }
                     EventContent::Unreadable { reason } => {
-                        count_event(&event.name, "unreadable");
+                        count_event(&event.name, "unreadable", self.account_label(event));
                         warn!(reason, "a signed event cannot be read; it is kept raw");
                     }
                 }
@@ -317,7 +362,7 @@ impl Receiver {
         let raw = Event { content: EventContent::Unreadable { reason }, ..event.clone() };
         match self.store.record(&raw).await {
             Ok(_) => {
-                count_event(&event.name, "unreadable");
+                count_event(&event.name, "unreadable", self.account_label(event));
                 Ok(Answer::Accepted)
             }
             Err(error) => {
@@ -374,7 +419,8 @@ fn validate(secret: &SecretString, plain_token: String) -> Answer {
     }
 }
 
-fn count_event(name: &str, outcome: &'static str) {
-    metrics::counter!("zoom_archiver_events_total", "event" => name.to_owned(), "outcome" => outcome)
-        .increment(1);
+fn count_event(name: &str, outcome: &'static str, account: &str) {
+    let labels =
+        [("event", name.to_owned()), ("outcome", outcome.to_owned()), ("account", account.to_owned())];
+    metrics::counter!("zoom_archiver_events_total", &labels).increment(1);
 }

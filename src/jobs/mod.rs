@@ -21,11 +21,13 @@ use futures_util::FutureExt;
 use crate::archive::{ArchiveError, SharedArchive};
 use crate::clock::Clock;
 use crate::config::transfer::TransferConfig;
+use crate::domain::account::AccountNames;
 use crate::domain::job::{Outcome, Task, WaitsFor};
 use crate::domain::key::KeyTemplate;
 use crate::store::{SharedStore, StoreError};
 use crate::worker::Runner;
-use crate::zoom::api::{Api, ApiError};
+use crate::zoom::accounts::Accounts;
+use crate::zoom::api::ApiError;
 use crate::zoom::download::{DownloadError, Downloader};
 
 use buffers::Buffers;
@@ -41,7 +43,9 @@ pub struct Jobs {
     /// Where files come from.
     pub downloader: Downloader,
     /// Where fresh access to them comes from.
-    pub api: Api,
+    pub accounts: Accounts,
+    /// What those are called.
+    pub names: AccountNames,
     /// How objects are named.
     pub template: KeyTemplate,
     /// Bounds and times.

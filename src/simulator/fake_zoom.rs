@@ -92,12 +92,13 @@ impl FakeZoom {
         self.base.as_str().trim_end_matches('/').to_owned()
     }
 
-    /// API key and API secret that its Video SDK API accepts.
+    /// API key and API secret that its Video SDK API accepts, and the account that they are for.
     #[must_use]
-    pub fn video_sdk_credentials(&self) -> [(&'static str, &'static str); 2] {
+    pub fn video_sdk_credentials(&self) -> [(&'static str, &'static str); 3] {
         [
             ("ZOOM_VIDEO_SDK_API_KEY", credentials::API_KEY),
             ("ZOOM_VIDEO_SDK_API_SECRET", credentials::API_SECRET),
+            ("ZOOM_VIDEO_SDK_ACCOUNT_ID", credentials::ACCOUNT_ID),
         ]
     }
 

@@ -27,6 +27,7 @@ use serde_json::Value;
 use crate::config::store::StoreConfig;
 use crate::domain::event::Event;
 use crate::domain::file::{FileRow, FileState, RecordingRow};
+use crate::domain::finding::Finding;
 use crate::domain::ids::{FileId, RecordingId};
 use crate::domain::job::{Job, JobState, Lease, Settlement};
 use url::DatabaseUrl;
@@ -249,6 +250,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// How many jobs stand where.
     async fn depth(&self) -> Result<Vec<Depth>, StoreError>;
+
+    /// Looks at the database from all sides, for `doctor`: rights, settings, clock. Writes nothing that stays.
+    async fn examine(&self) -> Result<Vec<Finding>, StoreError>;
 
     /// Proves that the database answers and holds the schema of this version.
     async fn ping(&self) -> Result<(), StoreError>;

@@ -13,6 +13,7 @@ use tracing::{info, warn};
 use super::pace::{Order, Pacer, Step};
 use super::{Board, Runner, run};
 use crate::config::worker::WorkerConfig;
+use crate::domain::account::AccountNames;
 use crate::domain::job::Job;
 use crate::store::{SharedStore, StoreError};
 
@@ -35,6 +36,8 @@ pub struct Pool {
     pub wake: Arc<Notify>,
     /// Stops claiming, and then the running jobs.
     pub stop: CancellationToken,
+    /// What the accounts of jobs are called in metrics and logs.
+    pub names: AccountNames,
     /// Who holds the leases: host name and process, for people.
     pub owner: String,
 }

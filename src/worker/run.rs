@@ -155,8 +155,13 @@ enum Ending {
 /// Runs one job, claimed just after `claimed`, to its settlement.
 pub(super) async fn run(pool: Arc<Pool>, job: Job, claimed: Instant, witness: Witness) {
     let span = info_span!("job", job.id = %job.lease.job, job.kind = job.task.kind(),
-        job.subject = %job.task.subject(), job.lease = job.lease.token);
+        job.subject = %job.task.subject(), job.lease = job.lease.token, zoom.account = account(&pool, &job));
     run_in_span(pool, job, claimed, witness).instrument(span).await;
+}
+
+/// What the account of a job is called, if it is about one.
+fn account<'a>(pool: &'a Pool, job: &Job) -> Option<&'a str> {
+    job.account.as_deref().map(|account_id| pool.names.label(account_id))
 }
 
 async fn run_in_span(pool: Arc<Pool>, mut job: Job, claimed: Instant, witness: Witness) {
@@ -201,7 +206,11 @@ async fn run_in_span(pool: Arc<Pool>, mut job: Job, claimed: Instant, witness: W
         Outcome::Retry { after, whole_account: true, .. } => {
             if let Some(account) = &job.account {
                 let rest = Backoff::new(&pool.config).rest(1, *after);
-                info!(zoom.account = account, rest_ms = millis(rest), "Zoom asks the whole account to wait");
+                info!(
+                    zoom.account_id = account,
+                    rest_ms = millis(rest),
+                    "Zoom asks the whole account to wait"
+                );
                 headway.witness.saw_account_turned_away(account, rest);
             }
         }
@@ -286,7 +295,9 @@ fn outcome_label(outcome: &Outcome) -> &'static str {
 
 /// What an outcome means for the row.
 fn settlement(label: &'static str, outcome: Outcome, job: &Job, pool: &Pool) -> Settlement {
-    metrics::counter!("zoom_archiver_jobs_total", "kind" => job.task.kind(), "outcome" => label).increment(1);
+    let account = account(pool, job).unwrap_or_default().to_owned();
+    let labels = [("kind", job.task.kind().to_owned()), ("outcome", label.to_owned()), ("account", account)];
+    metrics::counter!("zoom_archiver_jobs_total", &labels).increment(1);
     let backoff = Backoff::new(&pool.config);
     match outcome {
         Outcome::Done(completion) => Settlement::Done(completion),

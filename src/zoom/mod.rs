@@ -4,12 +4,14 @@
 //! - [`events`]: every event that is about a recording, and what it means: one table
 //! - [`payload`]: what an event says
 //! - `summary`, `phone`: events whose shape is none of the usual
+//! - [`accounts`]: which account a question is asked with
 //! - [`api`]: questions to Zoom's API, with the credentials for it
 //! - [`download`]: fetching a file, from allowed hosts only
 //! - [`token`]: when a download token expires
 //! - [`address`]: which network addresses may be fetched from
 //! - `client`: the way to Zoom, for both of them
 
+pub mod accounts;
 pub mod address;
 pub mod api;
 mod client;

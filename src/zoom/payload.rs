@@ -34,7 +34,7 @@ const SECRET_KEYS: &[&str] = &[
 const MAX_ID_BYTES: usize = 512;
 
 /// Account of a recording whose event names none.
-const UNKNOWN_ACCOUNT: &str = "unknown";
+pub const UNKNOWN_ACCOUNT: &str = "unknown";
 
 /// `type` of a webinar's recording (Zoom's meeting API reference: 5 webinar, 6 and 9 recurring webinars).
 const WEBINAR_TYPES: &[&str] = &["5", "6", "9"];

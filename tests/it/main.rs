@@ -1,12 +1,14 @@
 //! The one integration-test binary: sentences about behaviour, on real parts.
 
 mod access;
+mod accounts;
 mod archive_contract;
 mod archive_options;
 mod chaos;
 mod cli;
 mod demo;
 mod docs;
+mod doctor;
 mod events;
 mod fault_matrix;
 mod fault_proxy;

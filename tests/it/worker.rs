@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use zoom_archiver::config::worker::WorkerConfig;
 use zoom_archiver::config::{Config, load};
+use zoom_archiver::domain::account::AccountNames;
 use zoom_archiver::domain::file::{FileRow, FileState};
 use zoom_archiver::domain::job::{Job, JobState, Outcome, Task, WaitsFor};
 use zoom_archiver::store::{self, SharedStore};
@@ -47,6 +48,7 @@ impl Bench {
         let runner: Runner = Arc::new(move |the_job, context| job(the_job, context).boxed());
         let stop = CancellationToken::new();
         let pool = Pool {
+            names: AccountNames::default(),
             store: Arc::clone(&self.store),
             runner,
             config: self.config.clone(),

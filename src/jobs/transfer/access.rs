@@ -54,7 +54,7 @@ pub(super) async fn refresh(
     error: DownloadError,
 ) -> Result<TransferWork, Outcome> {
     let identity = &work.recording.identity;
-    if !jobs.api.knows(identity.kind) {
+    if !jobs.accounts.know(identity) {
         return Err(without_api(jobs, work, error));
     }
     let _turn = alive_while(context, jobs.turns.take(work.recording.id)).await;
@@ -64,7 +64,7 @@ pub(super) async fn refresh(
         return Ok(known);
     }
     context.alive();
-    let event = match jobs.api.recording(identity).await {
+    let event = match jobs.accounts.recording(identity).await {
         Ok(event) => event,
         Err(ApiError::NotFound(words)) => return Err(gone(jobs, work, &words)),
         Err(refused) => return Err(refused.into()),
@@ -83,7 +83,8 @@ pub(super) async fn refresh(
         Listing::Missing | Listing::Unknown | Listing::Ready => {}
     }
     info!(file.id = %work.file.id, reason = %error, "fresh access from Zoom's API");
-    metrics::counter!("zoom_archiver_access_refreshed_total").increment(1);
+    let account = jobs.names.label(&identity.account_id).to_owned();
+    metrics::counter!("zoom_archiver_access_refreshed_total", "account" => account).increment(1);
     reread(jobs, work).await
 }
 

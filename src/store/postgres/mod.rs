@@ -9,6 +9,7 @@
 //! binds to the new state, and its WHERE names every state that the snapshot may show. Locks are taken in one order: recording, job, file, following jobs; several of a
 //! kind in the order of their identity.
 
+mod examine;
 mod queue;
 mod read;
 mod record;
@@ -28,6 +29,7 @@ use super::{Depth, Intake, Losses, Recorded, Store, StoreError, Swept, TransferW
 use crate::config::store::StoreConfig;
 use crate::domain::event::Event;
 use crate::domain::file::{FileRow, FileState, RecordingRow};
+use crate::domain::finding::Finding;
 use crate::domain::ids::{FileId, RecordingId};
 use crate::domain::job::{Job, Lease, Settlement};
 
@@ -170,6 +172,10 @@ impl Store for PostgresStore {
 
     async fn depth(&self) -> Result<Vec<Depth>, StoreError> {
         bounded(read::depth(&self.pool)).await
+    }
+
+    async fn examine(&self) -> Result<Vec<Finding>, StoreError> {
+        bounded(examine::examine(&self.pool)).await
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

@@ -198,10 +198,14 @@ macro_rules! or_want_again {
 pub(super) use or_want_again;
 
 /// The job, its file and the jobs that follow. All hang on `held`: without the lease nothing is written.
+///
+/// The commit is not waited for to reach the disk: what a crash of the server takes away of it, the last moments, is
+/// done again when the lease expires, and finds its object. It also lets go at once of what siblings wait for.
 const SETTLE: &str = concat!(
     "
 WITH held AS MATERIALIZED (
-    SELECT id, wanted_again AND $3 AS again, CASE WHEN wanted_again AND $3 THEN 'waiting' ELSE $4 END AS state
+    SELECT id, wanted_again AND $3 AS again, CASE WHEN wanted_again AND $3 THEN 'waiting' ELSE $4 END AS state,
+        set_config('synchronous_commit', 'off', true)
     FROM jobs WHERE id = $1 AND lease_token = $2 AND state = 'running'
     FOR UPDATE
 ),

@@ -2,9 +2,13 @@
 //!
 //! Every verb that writes is one transaction on the process's one writing connection. It begins with the write
 //! lock (`BEGIN IMMEDIATE`), so what it reads stays true until it commits, in this process and in others on the
-//! same file; and it is run to its end whatever becomes of its caller. A commit is on disk when it returns
-//! (`synchronous = FULL`): answered means durable.
+//! same file; and it is run to its end whatever becomes of its caller.
+//!
+//! What others rely on is on disk when the commit returns (`synchronous = FULL`): answered means durable. What the
+//! queue does with its jobs is not waited for (`NORMAL`): it survives the end of any process, and what a loss of power
+//! takes away of it, the last moments of claims and settlements, is done again from what is on disk.
 
+mod examine;
 mod queue;
 mod read;
 mod record;
@@ -26,11 +30,15 @@ use super::{Depth, Intake, Losses, Recorded, Store, StoreError, Swept, TransferW
 use crate::config::store::StoreConfig;
 use crate::domain::event::Event;
 use crate::domain::file::{FileRow, FileState, RecordingRow};
+use crate::domain::finding::Finding;
 use crate::domain::ids::{FileId, RecordingId};
 use crate::domain::job::{Job, Lease, Settlement};
 
 /// The database's clock, in Unix milliseconds. Several processes on one file share one machine, and so its clock.
 const NOW: &str = "SELECT CAST(unixepoch('subsec') * 1000 AS INTEGER)";
+
+const DURABLE: &str = "PRAGMA synchronous = FULL";
+const REPEATABLE: &str = "PRAGMA synchronous = NORMAL";
 
 /// A moment that never comes: the last day of the year 9999, where a column wants one.
 macro_rules! never {
@@ -66,15 +74,34 @@ impl SqliteStore {
         Ok(Self { writer, readers, intake, description: format!("sqlite {version}") })
     }
 
-    /// Runs one verb as one transaction, to its end.
+    /// Runs one verb as one transaction, to its end; it is on disk then.
     async fn write<T, F>(&self, verb: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<T, StoreError>> + Send + 'static,
+    {
+        self.commit(DURABLE, verb).await
+    }
+
+    /// The same for what can be done again: it need not be on disk yet.
+    async fn write_repeatable<T, F>(&self, verb: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<T, StoreError>> + Send + 'static,
+    {
+        self.commit(REPEATABLE, verb).await
+    }
+
+    async fn commit<T, F>(&self, synchronous: &'static str, verb: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<T, StoreError>> + Send + 'static,
     {
         let writer = self.writer.clone();
         unbroken(async move {
-            let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await?;
+            let mut connection = writer.acquire().await?;
+            sqlx::query(synchronous).execute(&mut *connection).await?;
+            let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
             let result = verb(&mut transaction).await?;
             transaction.commit().await?;
             Ok(result)
@@ -155,7 +182,7 @@ impl Store for SqliteStore {
         full: &[String],
     ) -> Result<Vec<Job>, StoreError> {
         let (owner, full) = (owner.to_owned(), full.to_vec());
-        self.write(move |transaction| {
+        self.write_repeatable(move |transaction| {
             Box::pin(async move { queue::claim(transaction, &owner, limit, lease, &full).await })
         })
         .await
@@ -163,7 +190,7 @@ impl Store for SqliteStore {
 
     async fn extend(&self, lease: &Lease, length: Duration) -> Result<(), StoreError> {
         let lease = lease.clone();
-        self.write(move |transaction| {
+        self.write_repeatable(move |transaction| {
             Box::pin(async move { queue::extend(transaction, &lease, length).await })
         })
         .await
@@ -171,7 +198,7 @@ impl Store for SqliteStore {
 
     async fn checkpoint(&self, lease: &Lease, checkpoint: &Value) -> Result<(), StoreError> {
         let (lease, checkpoint) = (lease.clone(), checkpoint.clone());
-        self.write(move |transaction| {
+        self.write_repeatable(move |transaction| {
             Box::pin(async move { queue::checkpoint(transaction, &lease, &checkpoint, Headway::Made).await })
         })
         .await
@@ -179,7 +206,7 @@ impl Store for SqliteStore {
 
     async fn note(&self, lease: &Lease, checkpoint: &Value) -> Result<(), StoreError> {
         let (lease, checkpoint) = (lease.clone(), checkpoint.clone());
-        self.write(move |transaction| {
+        self.write_repeatable(move |transaction| {
             Box::pin(async move { queue::checkpoint(transaction, &lease, &checkpoint, Headway::None).await })
         })
         .await
@@ -187,14 +214,14 @@ impl Store for SqliteStore {
 
     async fn settle(&self, lease: &Lease, settlement: Settlement) -> Result<(), StoreError> {
         let lease = lease.clone();
-        self.write(move |transaction| {
+        self.write_repeatable(move |transaction| {
             Box::pin(async move { queue::settle(transaction, &lease, settlement).await })
         })
         .await
     }
 
     async fn sweep(&self, max_lost_leases: u32) -> Result<Swept, StoreError> {
-        self.write(move |transaction| {
+        self.write_repeatable(move |transaction| {
             Box::pin(async move { queue::sweep(transaction, max_lost_leases).await })
         })
         .await
@@ -256,6 +283,13 @@ impl Store for SqliteStore {
 
     async fn depth(&self) -> Result<Vec<Depth>, StoreError> {
         read::depth(&self.readers).await
+    }
+
+    async fn examine(&self) -> Result<Vec<Finding>, StoreError> {
+        let found = examine::examine(&self.readers).await?;
+        let writes =
+            self.write(|transaction| Box::pin(async move { examine::writes(transaction).await })).await?;
+        Ok(found.into_iter().chain([writes]).collect())
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

@@ -27,6 +27,11 @@ impl Signer {
         Self { credentials }
     }
 
+    /// The account whose sessions the tokens open, where it is known.
+    pub(super) fn account_id(&self) -> Option<&str> {
+        self.credentials.account_id.as_deref()
+    }
+
     pub(super) fn sign(&self, now: DateTime<Utc>) -> SecretString {
         let issued_at = now.timestamp() - BACKDATED_SECS;
         let claims = json!({
@@ -55,7 +60,11 @@ mod tests {
 
     #[test]
     fn a_token_agrees_with_one_made_by_openssl() {
-        let signer = Signer::new(VideoSdkCredentials { api_key: "k3y".into(), api_secret: "s3cret".into() });
+        let signer = Signer::new(VideoSdkCredentials {
+            account_id: None,
+            api_key: "k3y".into(),
+            api_secret: "s3cret".into(),
+        });
         let token = signer.sign(DateTime::from_timestamp(1_700_000_060, 0).unwrap());
         // HEAD and CLAIMS are what `basenc --base64url` makes of the header and of
         // {"exp":1700003600,"iat":1700000000,"iss":"k3y"}, without `=`; the rest is

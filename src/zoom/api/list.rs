@@ -240,7 +240,7 @@ impl Listing<'_> {
                 ("session_id", RecordingKind::VideoSdk, Some(account_id.clone()))
             }
             ListOf::Meetings | ListOf::MeetingsOfUser(_) => {
-                let own = self.api.meetings_account_id().map(str::to_owned);
+                let own = self.api.account_id(RecordingKind::Meeting).map(str::to_owned);
                 ("uuid", payload::meeting_kind(entry), own)
             }
         };

@@ -122,10 +122,13 @@ impl Api {
         }
     }
 
-    /// Zoom's id of the account that meetings and webinars are asked about with.
+    /// Zoom's id of the account whose recordings of this kind it gives, as far as the credentials say.
     #[must_use]
-    pub fn meetings_account_id(&self) -> Option<&str> {
-        self.meetings.as_ref().map(AccessTokens::account_id)
+    pub fn account_id(&self, kind: RecordingKind) -> Option<&str> {
+        match kind.into() {
+            Product::VideoSdk => self.video_sdk.as_ref().and_then(Signer::account_id),
+            Product::Meetings => self.meetings.as_ref().map(AccessTokens::account_id),
+        }
     }
 
     /// Asks for one recording, with a fresh download token for all of its files, and returns the answer as an event

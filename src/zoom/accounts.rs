@@ -1,0 +1,164 @@
+//! The Zoom accounts of this installation, and which of them a question is asked with. Each has its own credentials, access
+//! token and limits.
+
+use std::sync::Arc;
+
+use super::api::{Api, ApiError, ApiSetupError};
+use crate::clock::Clock;
+use crate::config::secrets::ZoomAccount;
+use crate::config::zoom::ZoomConfig;
+use crate::domain::event::Event;
+use crate::domain::recording::{RecordingIdentity, RecordingKind};
+
+/// One account.
+#[derive(Debug)]
+pub struct Account {
+    /// What a person calls it.
+    pub name: String,
+    /// Its API.
+    pub api: Api,
+    account_id: Option<String>,
+}
+
+impl Account {
+    /// Zoom's id of the account whose recordings of this kind the API gives, as far as the configuration says.
+    #[must_use]
+    pub fn account_id(&self, kind: RecordingKind) -> Option<&str> {
+        self.api.account_id(kind).or(self.account_id.as_deref())
+    }
+}
+
+/// All accounts. Clones share them, and with them access tokens and limits.
+#[derive(Debug, Clone)]
+pub struct Accounts(Arc<[Account]>);
+
+impl Accounts {
+    /// Clients for the API of each account.
+    ///
+    /// # Errors
+    /// When TLS cannot be set up.
+    pub fn new(config: &ZoomConfig, accounts: Vec<ZoomAccount>, clock: Clock) -> Result<Self, ApiSetupError> {
+        let account = |account: ZoomAccount| {
+            Ok(Account {
+                api: Api::new(config, account.credentials, clock)?,
+                name: account.name,
+                account_id: account.account_id,
+            })
+        };
+        accounts.into_iter().map(account).collect::<Result<_, _>>().map(Self)
+    }
+
+    /// Each of them.
+    pub fn iter(&self) -> impl Iterator<Item = &Account> {
+        self.0.iter()
+    }
+
+    /// The one with this name.
+    #[must_use]
+    pub fn named(&self, name: &str) -> Option<&Account> {
+        self.iter().find(|account| account.name == name)
+    }
+
+    /// The one whose credentials are for recordings of this kind in the account that Zoom calls `account_id`.
+    ///
+    /// Where there are several, somebody else's credentials are never tried: "no such recording" would be believed.
+    /// Where there is one, it is for everything.
+    #[must_use]
+    pub fn for_recordings(&self, account_id: &str, kind: RecordingKind) -> Option<&Account> {
+        let mut able = self.iter().filter(|account| account.api.knows(kind));
+        if let [only] = self.0.as_ref() {
+            return able.find(|account| account.name == only.name);
+        }
+        let (mut exact, mut open) = (None, Vec::new());
+        for account in able {
+            match account.account_id(kind) {
+                Some(id) if id == account_id => exact = exact.or(Some(account)),
+                Some(_) => {}
+                None => open.push(account),
+            }
+        }
+        match (exact, open.as_slice()) {
+            (Some(account), _) => Some(account),
+            (None, [only]) if !self.is_named(account_id) => Some(only),
+            _ => None,
+        }
+    }
+
+    /// Whether an account has this id, with whatever credentials.
+    fn is_named(&self, account_id: &str) -> bool {
+        self.iter().any(|account| account.account_id.as_deref() == Some(account_id))
+    }
+
+    /// Whether there are credentials to ask about a recording.
+    #[must_use]
+    pub fn know(&self, recording: &RecordingIdentity) -> bool {
+        self.for_recordings(&recording.account_id, recording.kind).is_some()
+    }
+
+    /// Asks for one recording with the credentials of its account; see [`Api::recording`].
+    ///
+    /// # Errors
+    /// See [`ApiError`].
+    pub async fn recording(&self, recording: &RecordingIdentity) -> Result<Event, ApiError> {
+        match self.for_recordings(&recording.account_id, recording.kind) {
+            Some(account) => account.api.recording(recording).await,
+            None => Err(ApiError::NoCredentials(recording.kind)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::load::{Environment, load};
+    use crate::config::secrets::{OAuthCredentials, VideoSdkCredentials, ZoomCredentials};
+
+    const SESSION: RecordingKind = RecordingKind::VideoSdk;
+    const MEETING: RecordingKind = RecordingKind::Meeting;
+
+    fn account(name: &str, id: Option<&str>, video_sdk: bool, oauth: bool) -> ZoomAccount {
+        let id = id.map(str::to_owned);
+        let video_sdk = video_sdk.then(|| VideoSdkCredentials {
+            account_id: id.clone(),
+            api_key: "k".into(),
+            api_secret: "s".into(),
+        });
+        let oauth = oauth.then(|| OAuthCredentials {
+            account_id: id.clone().unwrap_or_default(),
+            client_id: "c".into(),
+            client_secret: "s".into(),
+        });
+        let credentials = ZoomCredentials { video_sdk, oauth };
+        ZoomAccount { name: name.to_owned(), account_id: id, webhook_secret_tokens: Vec::new(), credentials }
+    }
+
+    fn chosen<const N: usize>(accounts: [ZoomAccount; N], id: &str, kind: RecordingKind) -> Option<String> {
+        let config = load(None, &Environment::new()).unwrap();
+        let accounts = Accounts::new(&config.zoom, accounts.into(), Clock::System).unwrap();
+        accounts.for_recordings(id, kind).map(|account| account.name.clone())
+    }
+
+    #[test]
+    fn the_account_of_a_recording_is_asked_and_no_other() {
+        let all = || [account("a", Some("1"), true, true), account("b", Some("2"), true, false)];
+        assert_eq!(chosen(all(), "1", MEETING).as_deref(), Some("a"));
+        assert_eq!(chosen(all(), "2", SESSION).as_deref(), Some("b"));
+        assert_eq!(chosen(all(), "2", MEETING), None);
+        assert_eq!(chosen(all(), "3", SESSION), None);
+    }
+
+    #[test]
+    fn one_account_alone_is_for_everything_that_it_can_be_asked_about() {
+        assert_eq!(chosen([account("a", Some("1"), false, true)], "2", MEETING).as_deref(), Some("a"));
+        assert_eq!(chosen([account("a", Some("1"), false, true)], "1", SESSION), None);
+    }
+
+    #[test]
+    fn one_that_does_not_say_whose_it_is_is_for_what_belongs_to_no_other() {
+        let all = || [account("default", None, true, false), account("b", Some("2"), false, true)];
+        assert_eq!(chosen(all(), "1", SESSION).as_deref(), Some("default"));
+        assert_eq!(chosen(all(), "2", SESSION), None);
+        let two = [account("default", None, true, false), account("b", None, true, false)];
+        assert_eq!(chosen(two, "1", SESSION), None, "nobody knows which");
+    }
+}

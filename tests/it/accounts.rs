@@ -1,0 +1,143 @@
+//! Several Zoom accounts in one installation: each is believed by its own secret, asked about with its own credentials,
+//! and called by its name.
+
+use std::io::Write;
+
+use secrecy::SecretString;
+use zoom_archiver::domain::file::{FileRow, FileState};
+use zoom_archiver::domain::recording::RecordingKind;
+use zoom_archiver::simulator::credentials::{FIRST, FakeAccount, SECOND};
+use zoom_archiver::simulator::events::{EventKind, Quirks};
+use zoom_archiver::simulator::{FakeFile, FakeRecording, FakeZoom, Options, Sender};
+
+use crate::support::scene::Scene;
+use crate::support::service::{Setup, program};
+
+const SECRETS: [&str; 2] = ["secret-token-of-emea", "secret-token-of-apac"];
+
+/// Two accounts, both with everything.
+fn settings() -> tempfile::NamedTempFile {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    for ((account, name), secret) in [(&FIRST, "emea"), (&SECOND, "apac")].into_iter().zip(SECRETS) {
+        let FakeAccount { account_id, api_key, api_secret, client_id, client_secret } = account;
+        writeln!(
+            file,
+            "[[zoom.accounts]]\nname = \"{name}\"\naccount_id = \"{account_id}\"\n\
+             webhook_secret_token = \"{secret}\"\nvideo_sdk_api_key = \"{api_key}\"\n\
+             video_sdk_api_secret = \"{api_secret}\"\nclient_id = \"{client_id}\"\n\
+             client_secret = \"{client_secret}\"\n"
+        )
+        .unwrap();
+    }
+    file
+}
+
+fn with(settings: &tempfile::NamedTempFile) -> impl FnOnce(Setup, &FakeZoom) -> Setup {
+    let path = settings.path().to_str().unwrap().to_owned();
+    move |setup, zoom| {
+        setup
+            .env("ZOOM_WEBHOOK_SECRET_TOKEN", "")
+            .env("ZOOM_ARCHIVER_CONFIG", path)
+            .env("ZOOM_ARCHIVER_ZOOM__API_BASE_URL", zoom.api_base_url())
+            .env("ZOOM_ARCHIVER_ZOOM__OAUTH_BASE_URL", zoom.oauth_base_url())
+    }
+}
+
+fn recordings() -> Vec<FakeRecording> {
+    let mut recordings = Vec::new();
+    for (index, account) in [&FIRST, &SECOND].into_iter().enumerate() {
+        for kind in [RecordingKind::VideoSdk, RecordingKind::Meeting] {
+            let seed = 10 * index as u64 + u64::from(kind == RecordingKind::Meeting);
+            let mut recording = FakeRecording::new(kind, seed).with([FakeFile::generated(seed, 1000)]);
+            recording.account_id = account.account_id.to_owned();
+            recordings.push(recording);
+        }
+    }
+    recordings
+}
+
+fn sender(scene: &Scene, secret: &str) -> Sender {
+    let target = scene.service.webhook().parse().unwrap();
+    Sender::new(target, SecretString::from(secret), Vec::new()).unwrap()
+}
+
+/// Files that are archived, by their keys.
+async fn archived(scene: &Scene) -> Vec<FileRow> {
+    let mut files = scene.files().await;
+    assert!(files.iter().all(|file| file.state == FileState::Archived), "{files:?}");
+    files.sort_by(|a, b| a.object_key.cmp(&b.object_key));
+    files
+}
+
+#[tokio::test]
+async fn each_account_is_believed_asked_and_called_by_what_is_its_own() {
+    let settings = settings();
+    let scene = Scene::staged(Options::default(), with(&settings)).await;
+    for recording in recordings() {
+        let secret = SECRETS[usize::from(recording.account_id == SECOND.account_id)];
+        let body = scene.zoom.announce(&recording, EventKind::Recording, Quirks::default());
+        // So that the API has to be asked; it shows an account nothing of the other's.
+        scene.zoom.library().expire_tokens(&recording);
+        assert!(sender(&scene, secret).deliver(&body).await.answer.is_accepted());
+    }
+    scene.settled().await;
+    let files = archived(&scene).await;
+    let folders: Vec<_> = files.iter().map(|file| file.object_key.as_ref().unwrap()).collect();
+    for (key, folder) in
+        folders.into_iter().zip(["apac/meeting/", "apac/video_sdk/", "emea/meeting/", "emea/video_sdk/"])
+    {
+        assert!(key.starts_with(folder), "{key}");
+    }
+    for name in ["emea", "apac"] {
+        let label = format!("account=\"{name}\"");
+        for metric in
+            ["zoom_archiver_events_total", "zoom_archiver_jobs_total", "zoom_archiver_access_refreshed_total"]
+        {
+            let counted = scene.service.metric(metric, &label).await;
+            assert!(counted >= 2.0, "{metric} {label}: {counted}");
+        }
+        for message in ["event recorded", "archived"] {
+            let is_told =
+                |line: &serde_json::Value| line["message"] == message && line["span"]["zoom.account"] == name;
+            assert!(scene.service.log.lines().iter().any(is_told), "{message} of {name}");
+        }
+    }
+    let log = scene.close().await;
+    log.assert_free_of(SECRETS);
+    log.assert_free_of([FIRST.api_secret, FIRST.client_secret, SECOND.api_secret, SECOND.client_secret]);
+}
+
+#[tokio::test]
+async fn an_event_that_names_no_account_belongs_to_the_one_whose_secret_verified_it() {
+    let settings = settings();
+    let scene = Scene::staged(Options::default(), with(&settings)).await;
+    let recording = recordings().pop().unwrap();
+    let body = scene.zoom.announce(&recording, EventKind::Recording, Quirks::default());
+    let mut event: serde_json::Value = serde_json::from_slice(&body).unwrap();
+    event["payload"].as_object_mut().unwrap().remove("account_id");
+    event["payload"]["object"].as_object_mut().unwrap().remove("account_id");
+    let body = event.to_string().into_bytes();
+    let forged = sender(&scene, "secret-token-of-nobody").deliver(&body).await;
+    assert!(!forged.answer.is_accepted());
+    assert!(sender(&scene, SECRETS[1]).deliver(&body).await.answer.is_accepted());
+    scene.settled().await;
+    let files = archived(&scene).await;
+    let (told, _) = scene.store.recording(files[0].recording_id).await.unwrap().unwrap();
+    assert_eq!(told.identity.account_id, SECOND.account_id);
+    scene.close().await;
+}
+
+#[tokio::test]
+async fn what_is_shown_of_the_settings_names_the_accounts_and_no_secret() {
+    let settings = settings();
+    for command in ["show", "check"] {
+        let output =
+            program().args(["config", command, "--config"]).arg(settings.path()).output().await.unwrap();
+        assert!(output.status.success(), "{output:?}");
+        let shown = String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap();
+        assert!(shown.contains("emea") && shown.contains(SECOND.account_id), "{shown}");
+        for secret in SECRETS.into_iter().chain([FIRST.api_secret, SECOND.client_id, SECOND.client_secret]) {
+            assert!(!shown.contains(secret), "{secret} in {shown}");
+        }
+    }
+}
