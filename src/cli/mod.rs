@@ -3,6 +3,7 @@
 mod config;
 mod demo;
 mod doctor;
+mod explain;
 mod files;
 mod healthcheck;
 mod migrate;
@@ -49,7 +50,7 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Rehearses against a running receiver: a fake Zoom that misbehaves on command.
     Simulate(Box<simulate::SimulateArgs>),
-    /// Shows files and why they stand where they stand; tries parked and dead ones again.
+    /// Shows files and why they stand where they stand; tries them again, leaves them out, takes them after all.
     Files(files::FilesArgs),
     /// Looks at database, archive and Zoom's API from all sides, and says how to mend what is wrong.
     Doctor(doctor::DoctorArgs),

@@ -80,6 +80,8 @@ pub struct Recorded {
     pub known_files: u64,
     /// Transfers that this event woke: parked ones, and those of gone files.
     pub woken: u64,
+    /// New files that are deliberately not taken.
+    pub skipped: u64,
     /// Files that are not archived yet although this event says that their recording leaves Zoom.
     pub endangered: u64,
 }
@@ -206,6 +208,14 @@ pub trait Store: Send + Sync + 'static {
     /// Wakes the transfer of a file that is parked, dead or gone, as a person decides: it waits again, due now,
     /// with all its attempts, and the file is pending. `false`, and nothing changed, when it is none of these.
     async fn retry(&self, file: FileId) -> Result<bool, StoreError>;
+
+    /// Leaves out a file that is pending, parked or dead, as a person decides: its transfer is withdrawn, also while it
+    /// runs. `false`, and nothing changed, when it is none of these.
+    async fn skip(&self, file: FileId, reason: &str) -> Result<bool, StoreError>;
+
+    /// Takes a file that is skipped after all: its transfer waits, due now. `false`, and nothing changed, when it is not
+    /// skipped.
+    async fn unskip(&self, file: FileId) -> Result<bool, StoreError>;
 
     /// Chooses the place of a file, once: the folder of its recording and the key of its object. What was
     /// chosen before stands. Returns the key.

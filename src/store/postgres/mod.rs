@@ -129,6 +129,14 @@ impl Store for PostgresStore {
         bounded(queue::retry(&self.pool, file)).await
     }
 
+    async fn skip(&self, file: FileId, reason: &str) -> Result<bool, StoreError> {
+        bounded(queue::skip(&self.pool, file, reason)).await
+    }
+
+    async fn unskip(&self, file: FileId) -> Result<bool, StoreError> {
+        bounded(queue::unskip(&self.pool, file)).await
+    }
+
     async fn place(&self, file: FileId, folder: &str, name: &str) -> Result<String, StoreError> {
         bounded(record::place(&self.pool, file, folder, name)).await
     }

@@ -231,6 +231,16 @@ impl Store for SqliteStore {
         self.write(move |transaction| Box::pin(async move { queue::retry(transaction, file).await })).await
     }
 
+    async fn skip(&self, file: FileId, reason: &str) -> Result<bool, StoreError> {
+        let reason = reason.to_owned();
+        self.write(move |transaction| Box::pin(async move { queue::skip(transaction, file, &reason).await }))
+            .await
+    }
+
+    async fn unskip(&self, file: FileId) -> Result<bool, StoreError> {
+        self.write(move |transaction| Box::pin(async move { queue::unskip(transaction, file).await })).await
+    }
+
     async fn place(&self, file: FileId, folder: &str, name: &str) -> Result<String, StoreError> {
         let (folder, name) = (folder.to_owned(), name.to_owned());
         self.write(move |transaction| {
