@@ -7,7 +7,9 @@ mod explain;
 mod files;
 mod healthcheck;
 mod migrate;
+mod recording;
 mod serve;
+mod session_token;
 mod simulate;
 mod status;
 
@@ -55,6 +57,10 @@ enum Command {
     Files(files::FilesArgs),
     /// One screen: what waits, runs, is parked or dead, what is nearest to being lost.
     Status(status::StatusArgs),
+    /// Starts, stops, pauses or resumes the cloud recording of a live Video SDK session.
+    Recording(recording::RecordingArgs),
+    /// Makes a token to join a Video SDK session with, for those who test their set-up.
+    SessionToken(session_token::SessionTokenArgs),
     /// Looks at database, archive and Zoom's API from all sides, and says how to mend what is wrong.
     Doctor(doctor::DoctorArgs),
     /// Brings the database schema up to date.
@@ -80,6 +86,8 @@ pub fn main() -> ExitCode {
             Command::Simulate(args) => simulate::run(*args).await,
             Command::Files(args) => files::run(&cli.common, args).await,
             Command::Status(args) => status::run(&cli.common, &args).await,
+            Command::Recording(args) => recording::run(&cli.common, args).await,
+            Command::SessionToken(args) => session_token::run(&cli.common, args),
             Command::Doctor(args) => doctor::run(&cli.common, &args).await,
             Command::Migrate => migrate::run(&cli.common).await,
             Command::Config(args) => config::run(&cli.common, &args),

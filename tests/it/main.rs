@@ -14,6 +14,7 @@ mod fault_matrix;
 mod fault_proxy;
 mod interrupted;
 mod janitor;
+mod live_control;
 mod migrations;
 mod receiver;
 mod scale_out;
