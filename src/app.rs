@@ -28,7 +28,7 @@ use crate::jobs::Jobs;
 use crate::jobs::buffers::Buffers;
 use crate::jobs::throttle::Throttle;
 use crate::jobs::turns::Turns;
-use crate::scheduler::janitor;
+use crate::scheduler::{janitor, reconciler};
 use crate::store::{self, SharedStore, StoreError};
 use crate::worker::{Board, Pool, sweeper};
 use crate::zoom::accounts::Accounts;
@@ -211,6 +211,10 @@ impl App {
                 self.config.transfer.leftover_age(),
                 stop.clone(),
             ));
+            if let Some(period) = self.config.reconcile.interval().filter(|_| self.can_ask_zoom()) {
+                let (store, wake) = (Arc::clone(&self.store), Arc::clone(&wake));
+                service.tasks.spawn(reconciler::run(store, period, wake, stop.clone()));
+            }
         }
         let door =
             PrivateDoor { metrics, store: Arc::clone(&self.store), admin_token: self.admin_token.clone() };
@@ -234,6 +238,12 @@ impl App {
         Ok(service)
     }
 
+    /// Whether there are credentials for Zoom's API, of any account.
+    fn can_ask_zoom(&self) -> bool {
+        let mut credentials = self.accounts.iter().map(|account| &account.credentials);
+        credentials.any(|credentials| credentials.video_sdk.is_some() || credentials.oauth.is_some())
+    }
+
     fn pool(
         &self,
         board: Arc<Board>,
@@ -252,6 +262,7 @@ impl App {
             buffers: Buffers::new(transfer.memory_bytes, transfer.part_bytes),
             throttle: Throttle::new(transfer.max_bytes_per_sec),
             turns: Turns::default(),
+            reconcile: self.config.reconcile.clone(),
             clock: Clock::System,
             config: transfer.clone(),
         };

@@ -179,7 +179,7 @@ impl Stage {
         running
             .filter_map(|running| match running.task {
                 Task::Transfer(file) => Some((file, running.bytes)),
-                Task::Manifest(_) => None,
+                Task::Manifest(_) | Task::Reconcile => None,
             })
             .collect()
     }

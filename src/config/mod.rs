@@ -11,6 +11,7 @@ pub mod archive;
 pub mod http;
 pub mod load;
 pub mod log;
+pub mod reconcile;
 pub mod secrets;
 pub mod store;
 pub mod transfer;
@@ -38,6 +39,8 @@ pub struct Config {
     pub worker: worker::WorkerConfig,
     /// How files are carried.
     pub transfer: transfer::TransferConfig,
+    /// What is looked for that no event brought.
+    pub reconcile: reconcile::ReconcileConfig,
     /// What is logged and how.
     pub log: log::LogConfig,
 }
@@ -53,6 +56,7 @@ impl Config {
         self.archive.check(&mut problems);
         self.worker.check(&mut problems);
         self.transfer.check(&mut problems);
+        self.reconcile.check(&mut problems);
         problems.0
     }
 }

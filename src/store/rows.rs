@@ -12,7 +12,7 @@ use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::moment::Moment;
-use super::{Depth, StoreError, TransferWork};
+use super::{Depth, HeldToken, StoreError, TransferWork};
 use crate::domain::file::{ArchivedFile, FileRow, RecordingRow, Sha256Digest};
 use crate::domain::ids::{EventId, FileId, JobId, RecordingId};
 use crate::domain::job::{Job, Lease, Task};
@@ -184,6 +184,30 @@ impl TransferRecord {
             download_url: self.download_url.map(SecretString::from),
             download_token: self.download_token.map(SecretString::from),
             content: self.content.map(Bytes::from),
+        })
+    }
+}
+
+/// A token of a file that waits.
+#[derive(FromRow)]
+pub(super) struct HeldTokenRecord {
+    id: Uuid,
+    account_id: String,
+    kind: String,
+    instance_id: String,
+    download_token: String,
+}
+
+impl HeldTokenRecord {
+    pub(super) fn read(self) -> Result<HeldToken, StoreError> {
+        Ok(HeldToken {
+            file: FileId(self.id),
+            recording: RecordingIdentity {
+                account_id: self.account_id,
+                kind: self.kind.parse()?,
+                instance_id: self.instance_id,
+            },
+            token: self.download_token.into(),
         })
     }
 }

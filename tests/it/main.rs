@@ -6,6 +6,7 @@ mod archive_contract;
 mod archive_options;
 mod chaos;
 mod cli;
+mod compare_contract;
 mod demo;
 mod docs;
 mod events;

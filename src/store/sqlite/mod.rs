@@ -5,6 +5,7 @@
 //! same file; and it is run to its end whatever becomes of its caller. A commit is on disk when it returns
 //! (`synchronous = FULL`): answered means durable.
 
+mod compare;
 mod queue;
 mod read;
 mod record;
@@ -14,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use futures_util::future::BoxFuture;
 use serde_json::Value;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
@@ -22,12 +24,13 @@ use sqlx::{ConnectOptions, Connection, SqliteConnection, SqlitePool};
 use super::migrations::{self, Migrated};
 use super::settled::Headway;
 use super::unbroken::unbroken;
-use super::{Depth, Recorded, Store, StoreError, Swept, TransferWork};
+use super::{Depth, HeldToken, Recorded, Store, StoreError, Swept, TransferWork};
 use crate::config::store::StoreConfig;
 use crate::domain::event::Event;
 use crate::domain::file::{FileRow, FileState, RecordingRow};
 use crate::domain::ids::{FileId, RecordingId};
-use crate::domain::job::{Job, Lease, Settlement};
+use crate::domain::job::{Job, Lease, Settlement, Task};
+use crate::domain::recording::RecordingIdentity;
 
 /// The database's clock, in Unix milliseconds. Several processes on one file share one machine, and so its clock.
 const NOW: &str = "SELECT CAST(unixepoch('subsec') * 1000 AS INTEGER)";
@@ -207,6 +210,34 @@ impl Store for SqliteStore {
 
     async fn recording(&self, id: RecordingId) -> Result<Option<(RecordingRow, Vec<FileRow>)>, StoreError> {
         read::recording(&self.readers, id).await
+    }
+
+    async fn find(
+        &self,
+        identity: &RecordingIdentity,
+    ) -> Result<Option<(RecordingRow, Vec<FileRow>)>, StoreError> {
+        compare::find(&self.readers, identity).await
+    }
+
+    async fn began_between(
+        &self,
+        from: DateTime<Utc>,
+        until: DateTime<Utc>,
+        after: Option<RecordingId>,
+        limit: u32,
+    ) -> Result<Vec<RecordingRow>, StoreError> {
+        compare::began_between(&self.readers, from, until, after, limit).await
+    }
+
+    async fn held_tokens(&self, after: Option<FileId>, limit: u32) -> Result<Vec<HeldToken>, StoreError> {
+        compare::held_tokens(&self.readers, after, limit).await
+    }
+
+    async fn repeat(&self, task: Task, period: Duration) -> Result<bool, StoreError> {
+        self.write(move |transaction| {
+            Box::pin(async move { compare::repeat(transaction, task, period).await })
+        })
+        .await
     }
 
     async fn files(
