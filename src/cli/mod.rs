@@ -1,10 +1,13 @@
 //! The command line: one file per command. Exit codes: 0 ok, 1 failed, 2 wrong usage.
 
+mod backfill;
 mod config;
 mod demo;
 mod files;
 mod healthcheck;
 mod migrate;
+mod reach;
+mod reconcile;
 mod serve;
 mod simulate;
 
@@ -50,6 +53,10 @@ enum Command {
     Simulate(Box<simulate::SimulateArgs>),
     /// Shows files and why they stand where they stand; tries parked and dead ones again.
     Files(files::FilesArgs),
+    /// Takes what Zoom has of some days and what is missing here.
+    Backfill(backfill::BackfillArgs),
+    /// Compares Zoom, database and archive, file by file; exit code 1 when something is missing.
+    Reconcile(reconcile::ReconcileArgs),
     /// Brings the database schema up to date.
     Migrate,
     /// Shows or checks the settings.
@@ -72,6 +79,8 @@ pub fn main() -> ExitCode {
             Command::Demo(args) => demo::run(&cli.common, args).await,
             Command::Simulate(args) => simulate::run(*args).await,
             Command::Files(args) => files::run(&cli.common, args).await,
+            Command::Backfill(args) => backfill::run(&cli.common, args).await,
+            Command::Reconcile(args) => reconcile::run(&cli.common, args).await,
             Command::Migrate => migrate::run(&cli.common).await,
             Command::Config(args) => config::run(&cli.common, &args),
             Command::Healthcheck => healthcheck::run(&cli.common).await,
@@ -92,6 +101,12 @@ impl Common {
         let secrets = Secrets::read(&environment, &self.data_dir)?.with_accounts(&config.zoom)?;
         Ok((config, secrets))
     }
+}
+
+/// Says what is wrong with how the command was called, and gives the exit code for it.
+fn misused(message: &str) -> ExitCode {
+    failed(message);
+    ExitCode::from(2)
 }
 
 /// Says what went wrong, and gives the exit code for it.
