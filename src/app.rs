@@ -29,7 +29,7 @@ use crate::jobs::buffers::Buffers;
 use crate::jobs::throttle::Throttle;
 use crate::jobs::turns::Turns;
 use crate::scheduler::{janitor, reconciler};
-use crate::store::{self, SharedStore, StoreError};
+use crate::store::{self, Intake, SharedStore, StoreError};
 use crate::worker::{Board, Pool, sweeper};
 use crate::zoom::accounts::Accounts;
 use crate::zoom::api::ApiSetupError;
@@ -149,7 +149,8 @@ impl App {
     /// # Errors
     /// See [`StartError`].
     pub async fn open(config: Config, secrets: Secrets) -> Result<Self, StartError> {
-        let store = open_store(&config, &secrets.database_url).await?;
+        let accounts = Accounts::new(&config.zoom, secrets.zoom_accounts(), Clock::System)?;
+        let store = open_store(&config, &secrets.database_url, intake(&config, accounts)).await?;
         let archive = archive::open(&secrets.archive_url, &config.archive).await?;
         Ok(Self {
             config,
@@ -312,12 +313,17 @@ impl Service {
     }
 }
 
-async fn open_store(config: &Config, url: &SecretString) -> Result<SharedStore, StoreError> {
+/// What is decided about files when they are announced.
+pub(crate) fn intake(config: &Config, accounts: Accounts) -> Intake {
+    Intake::new(config.filters.filter(), move |recording| accounts.know(recording))
+}
+
+async fn open_store(config: &Config, url: &SecretString, intake: Intake) -> Result<SharedStore, StoreError> {
     let give_up = Instant::now() + DATABASE_PATIENCE;
     loop {
         let opened = async {
             store::migrate(url, &config.store).await?;
-            store::open(url, &config.store).await
+            store::open_with(url, &config.store, intake.clone()).await
         };
         match opened.await {
             Err(error @ StoreError::Unavailable(_)) if Instant::now() < give_up => {

@@ -17,6 +17,7 @@ use sha2::{Digest, Sha256};
 use tokio::io::AsyncReadExt;
 use uuid::Uuid;
 
+use super::exercise;
 use super::location::is_plain_segment;
 use super::review::{review, review_body, review_part};
 use super::{
@@ -25,10 +26,16 @@ use super::{
 };
 use crate::domain::checksum::Crc64Nvme;
 use crate::domain::file::Proof;
+use crate::domain::finding::{Finding, Subject};
 use crate::domain::part::{MAX_PARTS, PartPlan};
 
 /// Where unfinished files lie, in the archive's root: on the same file system as what they become.
 const STAGING: &str = ".staging";
+/// Where `doctor` makes its tries.
+const DOCTOR: &str = "zoom-archiver-doctor";
+const GIB: u64 = 1024 * 1024 * 1024;
+/// Less free room than this is told.
+const LITTLE_ROOM: u64 = 10 * GIB;
 /// Bytes read at once when a file is read back.
 const READ_BYTES: usize = 128 * 1024;
 
@@ -121,6 +128,23 @@ impl DirectoryArchive {
     fn unstage(&self, upload: &Upload) {
         if let Err(error) = fs::remove_file(self.staging().join(&upload.id)) {
             tracing::debug!(%error, key = upload.key, "a staging file stays behind");
+        }
+    }
+
+    /// How much more it can hold.
+    fn room(&self) -> Finding {
+        match rustix::fs::statvfs(&self.root) {
+            Err(error) => exercise::wrong(&self.failed("look for room in", error.into())),
+            Ok(disk) => {
+                let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+                let words = format!("{} has {} GiB free", self.description, free / GIB);
+                match free {
+                    0..LITTLE_ROOM => {
+                        Finding::note(Subject::Archive, words, "make room, or mount a larger disk")
+                    }
+                    _ => Finding::well(Subject::Archive, words),
+                }
+            }
         }
     }
 
@@ -468,6 +492,23 @@ impl Archive for DirectoryArchive {
             }
         });
         Ok(pieces.boxed())
+    }
+
+    async fn examine(&self) -> Vec<Finding> {
+        if let Err(error) = self.run(Self::check_root).await {
+            return vec![exercise::wrong(&error)];
+        }
+        let folder = format!("{DOCTOR}/{}", Uuid::now_v7().simple());
+        let mut findings = exercise::exercise(self, &folder).await;
+        findings.push(self.run(|this| Ok(this.room())).await.unwrap_or_else(|error| exercise::wrong(&error)));
+        let removed = self.run(|this| {
+            fs::remove_dir_all(this.root.join(DOCTOR)).map_err(|error| this.failed("remove", error))
+        });
+        if let Err(error) = removed.await {
+            let mend = format!("remove {DOCTOR} from the archive");
+            findings.push(Finding::note(Subject::Archive, error.to_string(), mend));
+        }
+        findings
     }
 
     async fn ping(&self) -> Result<(), ArchiveError> {

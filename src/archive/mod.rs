@@ -11,6 +11,7 @@
 //! - `review`: what is checked before an object of several parts is completed
 
 pub mod directory;
+mod exercise;
 pub mod location;
 mod review;
 pub mod s3;
@@ -30,6 +31,7 @@ use self::s3::S3Archive;
 use crate::clock::Clock;
 use crate::config::archive::ArchiveConfig;
 use crate::domain::file::{Proof, StoreChecksum};
+use crate::domain::finding::Finding;
 use crate::domain::part::PartPlan;
 
 /// Why the archive could not do what it was asked. The variant is the decision.
@@ -213,6 +215,10 @@ pub trait Archive: Send + Sync + 'static {
     /// # Errors
     /// [`ArchiveError::Refused`] when there is none.
     async fn read(&self, key: &str) -> Result<ObjectStream, ArchiveError>;
+
+    /// Tries everything that transfers ask of it, with objects of its own that it removes again, and says what it
+    /// found. For `doctor`.
+    async fn examine(&self) -> Vec<Finding>;
 
     /// Proves that the archive can be reached and that we may look into it; writes nothing.
     async fn ping(&self) -> Result<(), ArchiveError>;

@@ -212,7 +212,8 @@ impl Words {
         }
         writeln!(
             out,
-            "{} files wait for a worker now; `zoom-archiver files list` shows them.",
+            "{} files are recorded. They wait for a worker now, unless your filters leave them out; `zoom-archiver files \
+             list` shows them.",
             HumanCount(recorded.new_files + recorded.woken)
         )
     }

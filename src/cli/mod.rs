@@ -3,6 +3,8 @@
 mod backfill;
 mod config;
 mod demo;
+mod doctor;
+mod explain;
 mod files;
 mod healthcheck;
 mod migrate;
@@ -51,12 +53,14 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Rehearses against a running receiver: a fake Zoom that misbehaves on command.
     Simulate(Box<simulate::SimulateArgs>),
-    /// Shows files and why they stand where they stand; tries parked and dead ones again.
+    /// Shows files and why they stand where they stand; tries them again, leaves them out, takes them after all.
     Files(files::FilesArgs),
     /// Takes what Zoom has of some days and what is missing here.
     Backfill(backfill::BackfillArgs),
     /// Compares Zoom, database and archive, file by file; exit code 1 when something is missing.
     Reconcile(reconcile::ReconcileArgs),
+    /// Looks at database, archive and Zoom's API from all sides, and says how to mend what is wrong.
+    Doctor(doctor::DoctorArgs),
     /// Brings the database schema up to date.
     Migrate,
     /// Shows or checks the settings.
@@ -81,6 +85,7 @@ pub fn main() -> ExitCode {
             Command::Files(args) => files::run(&cli.common, args).await,
             Command::Backfill(args) => backfill::run(&cli.common, args).await,
             Command::Reconcile(args) => reconcile::run(&cli.common, args).await,
+            Command::Doctor(args) => doctor::run(&cli.common, &args).await,
             Command::Migrate => migrate::run(&cli.common).await,
             Command::Config(args) => config::run(&cli.common, &args),
             Command::Healthcheck => healthcheck::run(&cli.common).await,

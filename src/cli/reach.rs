@@ -5,6 +5,7 @@ use std::str::FromStr;
 use chrono::{Days as Count, NaiveDate};
 
 use super::Common;
+use crate::app;
 use crate::clock::Clock;
 use crate::config::{Config, Secrets};
 use crate::store::{self, SharedStore};
@@ -27,8 +28,9 @@ impl Reach {
     pub(super) async fn open(common: &Common, log: &str) -> Result<Self, Failure> {
         let (config, secrets) = common.load()?;
         telemetry::init_log(config.log.format, LogTarget::Stderr, Some(log));
-        let store = store::open(&secrets.database_url, &config.store).await?;
         let accounts = Accounts::new(&config.zoom, secrets.zoom_accounts(), Clock::System)?;
+        let intake = app::intake(&config, accounts.clone());
+        let store = store::open_with(&secrets.database_url, &config.store, intake).await?;
         Ok(Self { config, secrets, store, accounts })
     }
 }

@@ -8,6 +8,7 @@
 
 pub mod accounts;
 pub mod archive;
+pub mod filters;
 pub mod http;
 pub mod load;
 pub mod log;
@@ -35,6 +36,8 @@ pub struct Config {
     pub store: store::StoreConfig,
     /// The storage that the user owns.
     pub archive: archive::ArchiveConfig,
+    /// Which files are taken.
+    pub filters: filters::FiltersConfig,
     /// The queue's workers.
     pub worker: worker::WorkerConfig,
     /// How files are carried.
@@ -54,6 +57,7 @@ impl Config {
         self.zoom.check(&mut problems);
         self.store.check(&mut problems);
         self.archive.check(&mut problems);
+        self.filters.check(&mut problems);
         self.worker.check(&mut problems);
         self.transfer.check(&mut problems);
         self.reconcile.check(&mut problems);

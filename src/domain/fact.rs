@@ -90,6 +90,8 @@ mod tests {
             recording_start: None,
             announced_bytes: None,
             metadata: Map::new(),
+            token_expires_at: None,
+            loses_at: None,
             state: FileState::Pending,
             reason: None,
             object_key: None,

@@ -166,6 +166,10 @@ pub struct FileRow {
     pub announced_bytes: Option<u64>,
     /// As announced.
     pub metadata: Map<String, Value>,
+    /// When the token for its URL ends, where it says so; forgotten with the token.
+    pub token_expires_at: Option<DateTime<Utc>>,
+    /// After that it cannot be had any more, as far as is known; forgotten when it is archived or gone.
+    pub loses_at: Option<DateTime<Utc>>,
     /// Where it stands.
     pub state: FileState,
     /// Why it stands there, when that is not self-evident: the last error, the reason for a skip.

@@ -8,11 +8,13 @@
 //! - [`job`]: the queue's words: job, lease, checkpoint, outcome, settlement
 //! - [`fact`]: plain facts about a file, for an object's metadata
 //! - [`key`]: where in the archive a file lies
+//! - [`loss`]: until when a file can be had
 //! - [`media`]: file types, extensions, media types
 //! - [`origin`]: which origins recordings may be fetched from
 //! - [`part`]: how a file is cut into parts
 //! - [`probe`]: whether a file has the shape that its type promises
 //! - [`checksum`]: the CRC-64/NVME that proves parts and whole
+//! - [`filter`]: which files are taken
 //! - [`hash`]: the SHA-256 of a file while it comes, to be continued elsewhere
 
 pub mod account;
@@ -20,10 +22,13 @@ pub mod checksum;
 pub mod event;
 pub mod fact;
 pub mod file;
+pub mod filter;
+pub mod finding;
 pub mod hash;
 pub mod ids;
 pub mod job;
 pub mod key;
+pub mod loss;
 pub mod media;
 pub mod origin;
 pub mod part;

@@ -16,7 +16,7 @@ use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 
 use crate::domain::job::JobState;
-use crate::store::{Depth, SharedStore};
+use crate::store::{Depth, Losses, SharedStore};
 
 /// What the private door shows.
 pub struct PrivateDoor {
@@ -44,14 +44,25 @@ pub fn router(door: PrivateDoor) -> Router {
 }
 
 async fn show_metrics(State(door): State<Arc<Door>>) -> Response {
-    match door.shows.store.depth().await {
-        Ok(depths) => {
+    let store = &door.shows.store;
+    match tokio::try_join!(store.depth(), store.losses()) {
+        Ok((depths, losses)) => {
             door.depth.show(&depths);
+            show_losses(losses);
             metrics::gauge!("zoom_archiver_database_up").set(1.0);
         }
         Err(_) => metrics::gauge!("zoom_archiver_database_up").set(0.0),
     }
     ([(CONTENT_TYPE, "text/plain; version=0.0.4")], door.shows.metrics.render()).into_response()
+}
+
+/// How long until the next file that is not archived cannot be had any more; infinite when no such moment is known.
+fn show_losses(losses: Losses) {
+    let nearest = losses.nearest.map_or(f64::INFINITY, |nearest| nearest.as_secs_f64());
+    metrics::gauge!("zoom_archiver_nearest_loss_seconds").set(nearest);
+    #[allow(clippy::cast_precision_loss, reason = "a gauge is a float")]
+    let overdue = losses.overdue as f64;
+    metrics::gauge!("zoom_archiver_overdue_files").set(overdue);
 }
 
 /// The queue's gauges. A gauge keeps its last value, but where there are no jobs any more the database says

@@ -21,12 +21,11 @@ use crate::domain::recording::{RecordingIdentity, RecordingKind};
 use crate::reconcile::ReconcileError;
 use crate::reconcile::compare::{announced, compare, is_more_expected};
 use crate::reconcile::source::{Source, sources};
-use crate::store::HeldToken;
+use crate::store::EndingToken;
 use crate::worker::JobContext;
 use crate::zoom::accounts::Account;
 use crate::zoom::api::ApiError;
 use crate::zoom::api::days::Days;
-use crate::zoom::token;
 
 /// Longest span of Zoom's log that is read, in days: it keeps no more ("Get webhook logs").
 const LOG_DAYS: i64 = 7;
@@ -232,16 +231,13 @@ impl Round {
             now + jobs.reconcile.interval().and_then(|it| TimeDelta::from_std(it).ok()).unwrap_or_default();
         let (mut after, mut renewed): (Option<FileId>, Option<RecordingIdentity>) = (None, None);
         loop {
-            let page = jobs.store.held_tokens(after, PAGE).await?;
-            for HeldToken { recording, token, .. } in &page {
+            let page = jobs.store.ending_tokens(until, after, PAGE).await?;
+            for EndingToken { recording, .. } in &page {
                 // Siblings lie side by side, and one answer renews them all.
-                let is_done = renewed.as_ref() == Some(recording);
-                let expires = token::expires_at(token).is_some_and(|at| at <= until);
-                if is_done || !expires || !jobs.accounts.know(recording) {
-                    continue;
+                if renewed.as_ref() != Some(recording) && jobs.accounts.know(recording) {
+                    self.ask(jobs, context, recording, true).await?;
+                    renewed = Some(recording.clone());
                 }
-                self.ask(jobs, context, recording, true).await?;
-                renewed = Some(recording.clone());
             }
             match page.last() {
                 Some(last) if page.len() == PAGE as usize => after = Some(last.file),

@@ -5,15 +5,33 @@ use std::collections::BTreeMap;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
 
+use super::intake::Intake;
 use super::moment::Moment;
 use crate::domain::event::Event;
 use crate::domain::ids::{FileId, JobId, RecordingId};
+use crate::domain::loss;
 use crate::domain::recording::{
-    AnnouncedFile, Announcement, Change, FileIdentity, RecordingIdentity, RecordingKind,
+    AnnouncedFile, Announcement, Change, FileIdentity, RecordingIdentity, RecordingKind, RecordingState,
 };
 
 /// Why a file without a URL is parked.
 pub(super) const NO_URL: &str = "Zoom gave no download URL yet";
+
+/// Until when Zoom keeps a recording, in SQL, from a row of `recordings`. `$trashed` is what each database says in its
+/// own words: thirty days after it was moved to the trash, or when Zoom deletes it by itself, whichever is first.
+macro_rules! keeps_until {
+    ($trashed:expr) => {
+        concat!(
+            "CASE recordings.state
+                WHEN 'deleted' THEN recordings.state_at
+                WHEN 'trashed' THEN ",
+            $trashed,
+            " ELSE recordings.auto_delete_at END"
+        )
+    };
+}
+
+pub(super) use keeps_until;
 
 /// The rows of one announcement. The ids count for what turns out to be new.
 #[derive(Debug, Clone)]
@@ -38,6 +56,10 @@ pub(super) struct NewRecording {
     /// When what is said of it happened.
     pub(super) happened_at: Moment,
     pub(super) change: Change,
+    /// When Zoom deletes it by itself, if it says anything about that.
+    pub(super) auto_delete: Option<Option<Moment>>,
+    /// Whether another token can be asked for when one has ended.
+    pub(super) renewable: bool,
     /// The manifest's job, should it be wanted.
     pub(super) manifest: JobId,
 }
@@ -54,6 +76,8 @@ pub(super) struct NewFile {
     pub(super) announced_bytes: Option<i64>,
     pub(super) download_url: Option<SecretString>,
     pub(super) download_token: Option<SecretString>,
+    /// Of the token; none without one.
+    pub(super) token_expires_at: Option<Moment>,
     pub(super) content: Option<Vec<u8>>,
     /// Why it is not taken, if so.
     pub(super) skip: Option<String>,
@@ -63,11 +87,12 @@ pub(super) struct NewFile {
 impl Rows {
     /// What happened after the event that tells of it came has happened then: a clock that is ahead must not keep
     /// later events from counting.
-    pub(super) fn new(event: &Event, announcement: &Announcement) -> Self {
+    pub(super) fn new(event: &Event, announcement: &Announcement, intake: &Intake) -> Self {
         let recording = &announcement.recording;
         let mut files = BTreeMap::new();
         for file in &announcement.files {
-            let file = NewFile::new(file);
+            let skip = intake.leaves_out(recording, file);
+            let file = NewFile::new(file, skip);
             match files.get_mut(&file.identity) {
                 None => drop(files.insert(file.identity.clone(), file)),
                 Some(known) => NewFile::refresh(known, file),
@@ -89,6 +114,8 @@ impl Rows {
                     announcement.happened_at.map_or(event.received_at, |at| at.min(event.received_at)),
                 ),
                 change: announcement.change,
+                auto_delete: loss::auto_delete(&recording.metadata).map(|at| at.map(Moment)),
+                renewable: intake.renews(&recording.identity),
                 manifest: JobId::new(),
             },
             files: files.into_values().collect(),
@@ -98,6 +125,13 @@ impl Rows {
 }
 
 impl NewRecording {
+    /// Whether consequences follow for certain: for the queue, or for the manifest.
+    pub(super) fn has_consequences(&self) -> bool {
+        let stays_or_leaves = matches!(self.change.state, Some(state) if state.is_leaving())
+            || self.change.state == Some(RecordingState::Recovered);
+        stays_or_leaves || self.change.is_for_the_manifest() || self.auto_delete.is_some()
+    }
+
     /// What else it may be, where the event leaves that open.
     pub(super) fn other_kind(&self) -> Option<RecordingKind> {
         (self.kind_is_open && self.identity.kind == RecordingKind::Meeting).then_some(RecordingKind::Webinar)
@@ -105,7 +139,7 @@ impl NewRecording {
 }
 
 impl NewFile {
-    fn new(file: &AnnouncedFile) -> Self {
+    fn new(file: &AnnouncedFile, skip: Option<String>) -> Self {
         Self {
             id: FileId::new(),
             job: JobId::new(),
@@ -121,8 +155,9 @@ impl NewFile {
             announced_bytes: file.announced_bytes.and_then(|bytes| i64::try_from(bytes).ok()),
             download_url: file.download_url.as_ref().map(clean_secret),
             download_token: file.download_token.as_ref().map(clean_secret),
+            token_expires_at: file.download_token.as_ref().and(file.token_expires_at).map(Moment),
             content: file.content.clone(),
-            skip: file.skip.as_deref().map(clean),
+            skip: skip.as_deref().map(clean),
             metadata: clean_map(&file.metadata),
         }
     }
@@ -139,6 +174,9 @@ impl NewFile {
 
     /// The same file, announced a second time within one event: what is said later counts.
     fn refresh(&mut self, later: Self) {
+        // The end belongs to its token: a token that does not say when it ends has none of its forerunner's.
+        let token_expires_at =
+            if later.download_token.is_some() { later.token_expires_at } else { self.token_expires_at };
         *self = Self {
             id: self.id,
             job: self.job,
@@ -148,6 +186,7 @@ impl NewFile {
             announced_bytes: later.announced_bytes.or(self.announced_bytes),
             download_url: later.download_url.or(self.download_url.take()),
             download_token: later.download_token.or(self.download_token.take()),
+            token_expires_at,
             content: later.content.or(self.content.take()),
             skip: later.skip.or(self.skip.take()),
             metadata: merged(std::mem::take(&mut self.metadata), later.metadata),

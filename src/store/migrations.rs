@@ -18,13 +18,14 @@ pub struct Migrated {
 pub(super) const VERSION: i64 = NAMES.len() as i64;
 
 /// The steps; the first is number 1.
-const NAMES: [&str; 4] = ["record", "queue", "account", "state"];
+const NAMES: [&str; 5] = ["record", "queue", "account", "state", "loss"];
 
 pub(super) const POSTGRES: [&str; NAMES.len()] = [
     include_str!("../../migrations/postgres/0001_record.sql"),
     include_str!("../../migrations/postgres/0002_queue.sql"),
     include_str!("../../migrations/postgres/0003_account.sql"),
     include_str!("../../migrations/postgres/0004_state.sql"),
+    include_str!("../../migrations/postgres/0005_loss.sql"),
 ];
 
 pub(super) const SQLITE: [&str; NAMES.len()] = [
@@ -32,6 +33,7 @@ pub(super) const SQLITE: [&str; NAMES.len()] = [
     include_str!("../../migrations/sqlite/0002_queue.sql"),
     include_str!("../../migrations/sqlite/0003_account.sql"),
     include_str!("../../migrations/sqlite/0004_state.sql"),
+    include_str!("../../migrations/sqlite/0005_loss.sql"),
 ];
 
 /// Takes the steps that are missing. Holds sqlx's advisory lock meanwhile where the database has such locks

@@ -6,6 +6,7 @@
 
 mod announcement;
 mod error;
+mod intake;
 mod migrations;
 mod moment;
 mod postgres;
@@ -27,11 +28,13 @@ use serde_json::Value;
 use crate::config::store::StoreConfig;
 use crate::domain::event::Event;
 use crate::domain::file::{FileRow, FileState, RecordingRow};
+use crate::domain::finding::Finding;
 use crate::domain::ids::{FileId, RecordingId};
 use crate::domain::job::{Job, JobState, Lease, Settlement, Task};
 use crate::domain::recording::RecordingIdentity;
 use url::DatabaseUrl;
 
+pub use intake::Intake;
 pub use migrations::Migrated;
 
 /// Why the store could not do what it was asked.
@@ -79,6 +82,8 @@ pub struct Recorded {
     pub known_files: u64,
     /// Transfers that this event woke: parked ones, and those of gone files.
     pub woken: u64,
+    /// New files that are deliberately not taken.
+    pub skipped: u64,
     /// Files that are not archived yet although this event says that their recording leaves Zoom.
     pub endangered: u64,
 }
@@ -109,15 +114,13 @@ pub struct TransferWork {
     pub content: Option<Bytes>,
 }
 
-/// The download token of a file that waits.
+/// A file that waits with a token that ends soon.
 #[derive(Debug, Clone)]
-pub struct HeldToken {
+pub struct EndingToken {
     /// The file.
     pub file: FileId,
     /// Whose it is.
     pub recording: RecordingIdentity,
-    /// The token; a secret.
-    pub token: SecretString,
 }
 
 /// How many jobs of a kind stand in a state.
@@ -131,6 +134,15 @@ pub struct Depth {
     pub jobs: u64,
     /// For waiting jobs that are due: for how long the longest of them has been.
     pub oldest_due: Option<Duration>,
+}
+
+/// What is nearest to being lost, of the files that are neither archived nor gone nor skipped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Losses {
+    /// How long until the next of them cannot be had any more; `None` when no such moment lies ahead.
+    pub nearest: Option<Duration>,
+    /// How many of them are past that moment.
+    pub overdue: u64,
 }
 
 /// The record. See the module's text for what every method promises.
@@ -156,8 +168,12 @@ pub trait Store: Send + Sync + 'static {
     /// has it written again.
     async fn record(&self, event: &Event) -> Result<Recorded, StoreError>;
 
-    /// Claims up to `limit` jobs that are due, oldest first, for `owner` under a lease of length `lease`;
-    /// transfers of the Zoom accounts in `full` stay where they are. No job is ever handed to two claimers.
+    /// Claims up to `limit` jobs that are due for `owner` under a lease of length `lease`; transfers of the Zoom
+    /// accounts in `full` stay where they are. No job is ever handed to two claimers.
+    ///
+    /// Accounts take turns: the one of which least runs, anywhere, comes first, and jobs that ask nothing of Zoom count
+    /// as one account. So an account with ten thousand jobs gets its share while others wait, and all of it when they
+    /// do not. Within an account, and between equals, what is lost first comes first, then what is oldest.
     async fn claim(
         &self,
         owner: &str,
@@ -204,6 +220,14 @@ pub trait Store: Send + Sync + 'static {
     /// with all its attempts, and the file is pending. `false`, and nothing changed, when it is none of these.
     async fn retry(&self, file: FileId) -> Result<bool, StoreError>;
 
+    /// Leaves out a file that is pending, parked or dead, as a person decides: its transfer is withdrawn, also while it
+    /// runs. `false`, and nothing changed, when it is none of these.
+    async fn skip(&self, file: FileId, reason: &str) -> Result<bool, StoreError>;
+
+    /// Takes a file that is skipped after all: its transfer waits, due now. `false`, and nothing changed, when it is not
+    /// skipped.
+    async fn unskip(&self, file: FileId) -> Result<bool, StoreError>;
+
     /// Chooses the place of a file, once: the folder of its recording and the key of its object. What was
     /// chosen before stands. Returns the key.
     async fn place(&self, file: FileId, folder: &str, name: &str) -> Result<String, StoreError>;
@@ -231,9 +255,14 @@ pub trait Store: Send + Sync + 'static {
         limit: u32,
     ) -> Result<Vec<RecordingRow>, StoreError>;
 
-    /// The tokens of files that are pending or parked, in order of announcement, at most `limit`, after the file
-    /// `after` where one is named.
-    async fn held_tokens(&self, after: Option<FileId>, limit: u32) -> Result<Vec<HeldToken>, StoreError>;
+    /// Files that are pending or parked and whose token says that it ends before that moment, in order of announcement,
+    /// at most `limit`, after the file `after` where one is named.
+    async fn ending_tokens(
+        &self,
+        before: DateTime<Utc>,
+        after: Option<FileId>,
+        limit: u32,
+    ) -> Result<Vec<EndingToken>, StoreError>;
 
     /// Has a job wait that comes again by period, due now, with all its attempts; unless it waits or runs, or its last
     /// run ended, however that was, less than `period` ago by the database's clock. So however many ask for it, it
@@ -258,8 +287,14 @@ pub trait Store: Send + Sync + 'static {
     /// began is given up, and a retry starts over.
     async fn abandon(&self, older_than: Duration, limit: u32) -> Result<Vec<Value>, StoreError>;
 
+    /// What is nearest to being lost.
+    async fn losses(&self) -> Result<Losses, StoreError>;
+
     /// How many jobs stand where.
     async fn depth(&self) -> Result<Vec<Depth>, StoreError>;
+
+    /// Looks at the database from all sides, for `doctor`: rights, settings, clock. Writes nothing that stays.
+    async fn examine(&self) -> Result<Vec<Finding>, StoreError>;
 
     /// Proves that the database answers and holds the schema of this version.
     async fn ping(&self) -> Result<(), StoreError>;
@@ -272,14 +307,28 @@ pub trait Store: Send + Sync + 'static {
 pub type SharedStore = Arc<dyn Store>;
 
 /// Connects to the database that `url` names, and checks that it holds the schema of this version. Does not
-/// migrate.
+/// migrate. For whoever records nothing: see [`open_with`].
 ///
 /// # Errors
 /// [`StoreError::Url`] without the password, [`StoreError::Unavailable`], [`StoreError::Schema`].
 pub async fn open(url: &SecretString, config: &StoreConfig) -> Result<SharedStore, StoreError> {
+    open_with(url, config, Intake::everything()).await
+}
+
+/// The same, for whoever records announcements: `intake` decides what becomes of their files.
+///
+/// # Errors
+/// [`StoreError::Url`] without the password, [`StoreError::Unavailable`], [`StoreError::Schema`].
+pub async fn open_with(
+    url: &SecretString,
+    config: &StoreConfig,
+    intake: Intake,
+) -> Result<SharedStore, StoreError> {
     let store: SharedStore = match DatabaseUrl::read(url)? {
-        DatabaseUrl::Postgres(options) => Arc::new(postgres::PostgresStore::open(*options, config).await?),
-        DatabaseUrl::Sqlite(path) => Arc::new(sqlite::SqliteStore::open(&path, config).await?),
+        DatabaseUrl::Postgres(options) => {
+            Arc::new(postgres::PostgresStore::open(*options, config, intake).await?)
+        }
+        DatabaseUrl::Sqlite(path) => Arc::new(sqlite::SqliteStore::open(&path, config, intake).await?),
     };
     store.ping().await?;
     Ok(store)

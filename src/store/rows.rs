@@ -12,7 +12,7 @@ use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::moment::Moment;
-use super::{Depth, HeldToken, StoreError, TransferWork};
+use super::{Depth, EndingToken, Losses, StoreError, TransferWork};
 use crate::domain::file::{ArchivedFile, FileRow, RecordingRow, Sha256Digest};
 use crate::domain::ids::{EventId, FileId, JobId, RecordingId};
 use crate::domain::job::{Job, Lease, Task};
@@ -30,7 +30,7 @@ macro_rules! recording_columns {
 macro_rules! file_columns {
     () => {
         "id, recording_id, collection, name, recording_type, file_type, extension, recording_start, \
-         announced_bytes, metadata, state, reason, object_key, bytes, sha256, content_type, store_checksum, \
+         announced_bytes, metadata, token_expires_at, loses_at, state, reason, object_key, bytes, sha256, content_type, store_checksum, \
          etag, version_id, mark, archived_at, first_event_id, announced_at"
     };
 }
@@ -90,6 +90,8 @@ pub(super) struct FileRecord {
     recording_start: Option<Moment>,
     announced_bytes: Option<i64>,
     metadata: Json<Map<String, Value>>,
+    token_expires_at: Option<Moment>,
+    loses_at: Option<Moment>,
     state: String,
     reason: Option<String>,
     object_key: Option<String>,
@@ -127,6 +129,8 @@ impl FileRecord {
             recording_start: time(self.recording_start),
             announced_bytes: self.announced_bytes.map(whole).transpose()?,
             metadata: self.metadata.0,
+            token_expires_at: time(self.token_expires_at),
+            loses_at: time(self.loses_at),
             state: self.state.parse()?,
             reason: self.reason,
             archived: self.proof.read(self.object_key.as_deref())?,
@@ -188,26 +192,24 @@ impl TransferRecord {
     }
 }
 
-/// A token of a file that waits.
+/// A token that ends soon.
 #[derive(FromRow)]
-pub(super) struct HeldTokenRecord {
+pub(super) struct EndingTokenRecord {
     id: Uuid,
     account_id: String,
     kind: String,
     instance_id: String,
-    download_token: String,
 }
 
-impl HeldTokenRecord {
-    pub(super) fn read(self) -> Result<HeldToken, StoreError> {
-        Ok(HeldToken {
+impl EndingTokenRecord {
+    pub(super) fn read(self) -> Result<EndingToken, StoreError> {
+        Ok(EndingToken {
             file: FileId(self.id),
             recording: RecordingIdentity {
                 account_id: self.account_id,
                 kind: self.kind.parse()?,
                 instance_id: self.instance_id,
             },
-            token: self.download_token.into(),
         })
     }
 }
@@ -219,6 +221,7 @@ pub(super) struct JobRecord {
     kind: String,
     subject: Uuid,
     account: Option<String>,
+    loses_at: Moment,
     run_at: Moment,
     attempts: i64,
     snoozes: i64,
@@ -239,9 +242,9 @@ impl JobRecord {
     }
 }
 
-/// Claimed jobs, oldest first: `RETURNING` promises no order.
+/// Claimed jobs, nearest loss first, then oldest first: `RETURNING` promises no order.
 pub(super) fn claimed(mut records: Vec<JobRecord>) -> Result<Vec<Job>, StoreError> {
-    records.sort_by_key(|record| (record.run_at, record.id));
+    records.sort_by_key(|record| (record.loses_at, record.run_at, record.id));
     records.into_iter().map(JobRecord::read).collect()
 }
 
@@ -261,6 +264,22 @@ impl DepthRecord {
             state: self.state.parse()?,
             jobs: whole(self.jobs)?,
             oldest_due: self.oldest_due_ms.map(whole).transpose()?.map(Duration::from_millis),
+        })
+    }
+}
+
+/// What is nearest to being lost.
+#[derive(FromRow)]
+pub(super) struct LossesRecord {
+    nearest_ms: Option<i64>,
+    overdue: i64,
+}
+
+impl LossesRecord {
+    pub(super) fn read(self) -> Result<Losses, StoreError> {
+        Ok(Losses {
+            nearest: self.nearest_ms.map(whole).transpose()?.map(Duration::from_millis),
+            overdue: whole(self.overdue)?,
         })
     }
 }

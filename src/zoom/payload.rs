@@ -10,7 +10,7 @@ use secrecy::SecretString;
 use serde_json::{Map, Value};
 
 use super::events::{self, EventKind, Shape};
-use super::{phone, summary};
+use super::{phone, summary, token};
 use crate::domain::media::extension_of;
 use crate::domain::recording::{
     AnnouncedFile, AnnouncedRecording, Announcement, Change, FileIdentity, RecordingIdentity, RecordingKind,
@@ -254,8 +254,22 @@ pub fn read_answer(asked: &RecordingIdentity, answer: Value) -> Result<(Announce
     Ok((announcement, without_secrets(answer).to_string().into()))
 }
 
+/// The token of an event or an answer, read once for all of its files.
+struct Token {
+    secret: Option<SecretString>,
+    expires_at: Option<DateTime<Utc>>,
+}
+
+impl Token {
+    fn new(token: Option<&str>) -> Self {
+        let secret = token.map(SecretString::from);
+        Self { expires_at: secret.as_ref().and_then(token::expires_at), secret }
+    }
+}
+
 /// What is said of a recording and of its files, which are every entry of every list whose name ends in `_files`.
 fn described(identity: RecordingIdentity, object: &Map<String, Value>, token: Option<&str>) -> Announcement {
+    let token = Token::new(token);
     let mut files = Vec::new();
     let mut odd = Vec::new();
     for (collection, entries) in object.iter().filter(|(key, _)| key.ends_with("_files")) {
@@ -268,7 +282,7 @@ fn described(identity: RecordingIdentity, object: &Map<String, Value>, token: Op
             }
         };
         for (index, entry) in entries.iter().enumerate() {
-            match announced_file(collection, entry, token) {
+            match announced_file(collection, entry, &token) {
                 Ok(file) => files.push(file),
                 Err(reason) => odd.push(format!("{collection}[{index}]: {reason}")),
             }
@@ -304,7 +318,7 @@ pub(super) fn meeting_kind(object: &Map<String, Value>) -> RecordingKind {
     }
 }
 
-fn announced_file(collection: &str, entry: &Value, token: Option<&str>) -> Result<AnnouncedFile, String> {
+fn announced_file(collection: &str, entry: &Value, token: &Token) -> Result<AnnouncedFile, String> {
     let entry = entry.as_object().ok_or("no object")?;
     let file_type = text(entry.get("file_type")).unwrap_or_default().to_uppercase();
     let start_text = text(entry.get("recording_start"));
@@ -328,7 +342,8 @@ fn announced_file(collection: &str, entry: &Value, token: Option<&str>) -> Resul
         recording_start: time(entry.get("recording_start")),
         announced_bytes: size(entry.get("file_size")),
         download_url: secret(download_url),
-        download_token: token.map(SecretString::from),
+        download_token: token.secret.clone(),
+        token_expires_at: token.expires_at,
         content: None,
         metadata: strip_map(entry.clone()),
     })

@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 
 use super::events::Shape;
 use super::payload::{Part, Told, check_length, secret, size, strip_map, take_list, text, time, with_odd};
+use super::token;
 use crate::domain::recording::{
     AnnouncedFile, AnnouncedRecording, Announcement, FileIdentity, RecordingIdentity, RecordingKind,
 };
@@ -72,7 +73,7 @@ fn file(told: &Told, shape: Shape, call: &Map<String, Value>, id: String) -> Ann
         Shape::CallTranscripts => ("transcript_download_url", "call_transcript", "TRANSCRIPT", "json"),
         _ => ("download_url", "call_recording", "MP3", "mp3"),
     };
-    let token = text(call.get("download_token")).or_else(|| told.token.clone());
+    let token = secret(text(call.get("download_token")).or_else(|| told.token.clone()));
     AnnouncedFile {
         identity: FileIdentity {
             collection: COLLECTION.to_owned(),
@@ -84,7 +85,8 @@ fn file(told: &Told, shape: Shape, call: &Map<String, Value>, id: String) -> Ann
         recording_start: time(call.get("date_time")),
         announced_bytes: size(call.get("file_size")),
         download_url: secret(text(call.get(url))),
-        download_token: secret(token),
+        token_expires_at: token.as_ref().and_then(token::expires_at),
+        download_token: token,
         content: None,
         skip: None,
         metadata: strip_map(call.clone()),

@@ -91,6 +91,7 @@ fn file(object: &Map<String, Value>) -> Result<AnnouncedFile, String> {
         announced_bytes: Some(content.len() as u64),
         download_url: None,
         download_token: None,
+        token_expires_at: None,
         content: Some(content),
         skip: None,
         metadata: strip_map(about.map(|(key, value)| (key.clone(), value.clone())).collect()),

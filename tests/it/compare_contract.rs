@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
+use data_encoding::BASE64URL_NOPAD;
 use serde_json::{Value, json};
-use zoom_archiver::domain::event::EventContent;
+use zoom_archiver::clock::Clock;
+use zoom_archiver::domain::event::{Event, EventContent};
 use zoom_archiver::domain::job::{Completion, JobState, Settlement, Task};
 use zoom_archiver::store::SharedStore;
 
@@ -17,7 +19,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 on_each_database![
     a_recording_is_found_by_what_makes_it_the_same,
     recordings_are_found_by_the_day_on_which_they_began,
-    tokens_of_files_that_wait_are_told_and_no_others,
+    files_that_wait_with_a_token_that_ends_soon_are_told_and_no_others,
     a_job_by_period_waits_once_however_many_ask_for_it,
     a_job_by_period_comes_again_when_its_time_is_over,
 ];
@@ -65,21 +67,39 @@ async fn recordings_are_found_by_the_day_on_which_they_began(database: Database)
     assert_eq!(found, ["first", "last"]);
 }
 
-async fn tokens_of_files_that_wait_are_told_and_no_others(database: Database) {
-    use secrecy::ExposeSecret;
+async fn files_that_wait_with_a_token_that_ends_soon_are_told_and_no_others(database: Database) {
     let store = database.store().await;
-    store.record(&session("s", 3)).await.unwrap();
-    // One that is gone has none any more.
+    let now = Clock::System.now();
+    for (session, hours) in [("soon", 1), ("late", 20)] {
+        store.record(&with_token(session, now + TimeDelta::hours(hours))).await.unwrap();
+    }
+    // One that is gone needs none any more.
     let job = store.claim("test", 1, LEASE, &[]).await.unwrap().remove(0);
     let gone = Settlement::Gone { reason: "Zoom says so".to_owned(), next: Vec::new() };
     store.settle(&job.lease, gone).await.unwrap();
-    let first = store.held_tokens(None, 1).await.unwrap().remove(0);
-    let rest = store.held_tokens(Some(first.file), 10).await.unwrap();
-    assert_eq!(rest.len(), 1);
-    for held in [&first, &rest[0]] {
-        assert_eq!((held.token.expose_secret(), held.recording.instance_id.as_str()), ("token", "s"));
-        assert_ne!(Task::Transfer(held.file), job.task);
-    }
+    let before = |hours| now + TimeDelta::hours(hours);
+    let soon = store.ending_tokens(before(6), None, 10).await.unwrap();
+    let sessions: Vec<_> = soon.iter().map(|ending| ending.recording.instance_id.as_str()).collect();
+    let is_of_soon = soon.iter().all(|ending| Task::Transfer(ending.file) != job.task);
+    assert!(is_of_soon && sessions.iter().all(|session| *session == "soon"), "{sessions:?}");
+    let all = store.ending_tokens(before(48), None, 10).await.unwrap();
+    assert_eq!(all.len(), 3, "of four files, one is gone");
+    let rest = store.ending_tokens(before(48), Some(all[0].file), 10).await.unwrap();
+    assert_eq!(rest.len(), 2);
+    assert!(store.ending_tokens(now, None, 10).await.unwrap().is_empty());
+}
+
+/// A session of two files, with a token that says when it ends.
+fn with_token(session: &str, ends: DateTime<Utc>) -> Event {
+    let claims = json!({ "exp": ends.timestamp() }).to_string();
+    let token = format!("e30.{}.c2ln", BASE64URL_NOPAD.encode(claims.as_bytes()));
+    let file = |id: &str| json!({ "id": id, "file_type": "MP4", "download_url": "https://zoom.us/x" });
+    event(
+        &json!({ "event": "session.recording_completed", "download_token": token,
+            "payload": { "account_id": "acc", "object": {
+                "session_id": session, "recording_files": [file("a"), file("b")] } } })
+        .to_string(),
+    )
 }
 
 async fn jobs_in(store: &SharedStore, state: JobState) -> u64 {

@@ -10,6 +10,7 @@ mod cli;
 mod compare_contract;
 mod demo;
 mod docs;
+mod doctor;
 mod events;
 mod fault_matrix;
 mod fault_proxy;

@@ -7,7 +7,7 @@ use zoom_archiver::domain::file::FileState;
 use zoom_archiver::store::{self, Migrated, StoreError};
 
 /// The version of the schema that this program has.
-const NEWEST: i64 = 4;
+const NEWEST: i64 = 5;
 
 /// A literal of 16 bytes that end in `n`, as either database writes an id.
 fn id(database: &Database, n: u8) -> String {
@@ -138,6 +138,9 @@ async fn what_contradicts_the_picture_of_the_states_is_refused(database: Databas
         format!("UPDATE recordings SET state_at = {time}"),
         format!("UPDATE recordings SET transcript = 'late', transcript_at = {time}"),
         "UPDATE recordings SET summary = 'completed'".to_owned(),
+        format!("UPDATE files SET token_expires_at = {time}"),
+        format!("UPDATE files SET state = 'gone', reason = 'why', download_url = NULL, loses_at = {time}"),
+        "UPDATE files SET state = 'gone', reason = 'why'".to_owned(),
     ];
     for statement in wrong {
         let refused = database.execute(&statement).await;

@@ -15,7 +15,6 @@ use zoom_archiver::domain::recording::RecordingKind;
 use zoom_archiver::simulator::events::{EventKind, Quirks};
 use zoom_archiver::simulator::ledger::{Endpoint, Weight};
 use zoom_archiver::simulator::{ApiFault, FakeFile, FakeRecording, FakeZoom, Fault, Options, When};
-use zoom_archiver::zoom::token;
 
 use crate::support::scene::{Scene, until_settled, until_settled_within, with_api};
 use crate::support::service::{Setup, eventually};
@@ -253,9 +252,9 @@ async fn tokens_that_would_not_last_until_the_next_round_are_renewed() {
     }
     scene.announce(&recording, EventKind::Recording).await;
     let last_until = async || {
-        let held = scene.store.held_tokens(None, 10).await.unwrap();
-        assert_eq!(held.len(), 2);
-        held.iter().filter_map(|held| token::expires_at(&held.token)).min().unwrap()
+        let files = scene.files().await;
+        assert_eq!(files.len(), 2);
+        files.iter().map(|file| file.token_expires_at.expect("it says so")).min().unwrap()
     };
     assert!(last_until().await < now() + TimeDelta::hours(2));
     let rounds = || {

@@ -1,24 +1,26 @@
 //! What every store promises, tried on each of them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, TimeZone, Utc};
 use secrecy::ExposeSecret;
 use serde_json::{Map, Value, json};
 use sqlx::Executor;
+use zoom_archiver::clock::Clock;
 use zoom_archiver::config::store::StoreConfig;
 use zoom_archiver::domain::event::{Event, EventContent};
 use zoom_archiver::domain::file::{
     ArchivedFile, FileRow, FileState, RecordingRow, Sha256Digest, StoreChecksum,
 };
+use zoom_archiver::domain::filter::{Filter, Pattern, Rules};
 use zoom_archiver::domain::ids::{EventId, FileId, RecordingId};
 use zoom_archiver::domain::job::{Completion, Cost, Job, JobState, Lease, Settlement, Task, WaitsFor};
 use zoom_archiver::domain::recording::{
     AnnouncedFile, AnnouncedRecording, Announcement, Change, FileIdentity, RecordingIdentity, RecordingKind,
     RecordingState, TextState,
 };
-use zoom_archiver::store::{self, Recorded, SharedStore, StoreError, Swept, TransferWork};
+use zoom_archiver::store::{self, Intake, Losses, Recorded, SharedStore, StoreError, Swept, TransferWork};
 
 use crate::support::database::{Database, config, on_each_database};
 use crate::support::service::{PATIENCE, eventually};
@@ -67,6 +69,7 @@ fn file(name: &str) -> AnnouncedFile {
         announced_bytes: Some(1000),
         download_url: Some(format!("https://zoom.us/rec/{name}").into()),
         download_token: Some(format!("token-of-{name}").into()),
+        token_expires_at: None,
         content: None,
         skip: None,
         metadata: map(json!({"id": name, "status": "completed"})),
@@ -476,6 +479,308 @@ async fn a_file_that_comes_with_its_event_waits_without_a_url_and_is_forgotten_w
     assert_eq!(work(&store, file.id).await.content, None);
 }
 
+fn lasting(name: &str, seconds: i64) -> AnnouncedFile {
+    AnnouncedFile { token_expires_at: Some(at(seconds)), ..file(name) }
+}
+
+/// A day of `at`, as Zoom writes dates.
+fn deleted_on(day: u32) -> AnnouncedRecording {
+    let date = format!("2026-03-{day:02}");
+    AnnouncedRecording {
+        metadata: map(json!({"auto_delete": true, "auto_delete_date": date})),
+        ..session("s")
+    }
+}
+
+fn day(day: u32) -> DateTime<Utc> {
+    Utc.with_ymd_and_hms(2026, 3, day, 0, 0, 0).unwrap()
+}
+
+async fn a_filter_decides_where_announcements_are_recorded_whoever_brings_them(database: Database) {
+    let exclude = Rules { names: vec![Pattern::new("week*")], ..Rules::default() };
+    let filter = Filter { exclude, ..Filter::default() };
+    let store = database.store_with(Intake::new(filter, |_| true)).await;
+    let other = AnnouncedRecording { topic: Some("monthly".into()), ..session("other") };
+    let mut answer = announce(session("s"), vec![file("a"), skipped("b")]);
+    answer.name = "api.session_recordings".into();
+    assert_eq!(record(&store, answer).await.skipped, 2);
+    assert_eq!(record(&store, announce(other, vec![file("c")])).await.skipped, 0);
+    let files = all_files(&store).await;
+    let reasons: Vec<_> = files.iter().map(|file| file.reason.as_deref()).collect();
+    let by_filter = "left out by filters.exclude.names, which names it";
+    assert_eq!(reasons, [Some(by_filter), Some("nobody wants it"), None]);
+    // What is known is not left out by rules that came later.
+    let unfiltered = database.open().await;
+    record(&unfiltered, announce(session("s"), vec![file("d")])).await;
+    assert_eq!(record(&store, announce(session("s"), vec![file("d")])).await.skipped, 0);
+    assert_eq!(claim(&store, 10).await.len(), 2);
+}
+
+async fn a_person_leaves_out_what_is_not_archived_and_takes_it_after_all(database: Database) {
+    let store = database.store().await;
+    record(&store, announce(session("s"), ["a", "b", "c", "d"].map(file).into())).await;
+    let jobs = claim(&store, 3).await;
+    settle(&store, &jobs[0], archive(transferred(&jobs[0]), vec![])).await;
+    settle(&store, &jobs[1], dead()).await;
+    let files = all_files(&store).await;
+    let skip = async |file: FileId| store.skip(file, "not\0wanted").await.unwrap();
+    assert!(!skip(transferred(&jobs[0])).await, "what is archived stays");
+    assert!(!skip(FileId::new()).await && !store.unskip(FileId::new()).await.unwrap());
+    let (dead, running) = (transferred(&jobs[1]), transferred(&jobs[2]));
+    let waiting = files.iter().find(|it| it.state == FileState::Pending && it.id != running).unwrap().id;
+    for file in [dead, running, waiting] {
+        assert!(skip(file).await);
+        assert!(!skip(file).await, "once is enough");
+        assert!(!store.retry(file).await.unwrap(), "that is what unskip is for");
+    }
+    assert_eq!(jobs_of(&store).await, [(JobState::Done, 1), (JobState::Cancelled, 3)].into());
+    let reasons = all_files(&store).await;
+    let reasons = reasons.iter().filter(|it| it.state == FileState::Skipped).map(|it| it.reason.as_deref());
+    assert_eq!(reasons.collect::<Vec<_>>(), [Some("not\u{FFFD}wanted"); 3]);
+    // Who worked on it has lost it.
+    let lease = &jobs[2].lease;
+    assert!(lost(store.extend(lease, LEASE).await, lease));
+    assert!(lost(store.settle(lease, archive(running, vec![])).await, lease));
+    assert_eq!(claim(&store, 10).await.len(), 0);
+
+    for file in [dead, running, waiting] {
+        assert!(store.unskip(file).await.unwrap());
+        assert!(!store.unskip(file).await.unwrap());
+    }
+    assert_eq!(claim(&store, 10).await.len(), 3);
+    assert!(all_files(&store).await.iter().all(|it| it.state != FileState::Skipped && it.reason.is_none()));
+}
+
+/// How many jobs stand in each state.
+async fn jobs_of(store: &SharedStore) -> BTreeMap<JobState, u64> {
+    jobs(store).await.into_iter().map(|((_, state), jobs)| (state, jobs)).collect()
+}
+
+async fn the_end_of_a_token_is_kept_with_the_token(database: Database) {
+    let store = database.store_with(Intake::new(Filter::default(), |_| false)).await;
+    record(&store, announce(session("s"), vec![lasting("a", 1000)])).await;
+    let known = only_file(&store).await;
+    assert_eq!((known.token_expires_at, known.loses_at), (Some(at(1000)), Some(at(1000))));
+    // Without a token there is no end of one; a token that says nothing of its end has none of its forerunner's.
+    record(&store, announce(session("s"), vec![without_access("a")])).await;
+    assert_eq!(only_file(&store).await.loses_at, Some(at(1000)));
+    record(&store, announce(session("s"), vec![file("a")])).await;
+    let known = only_file(&store).await;
+    assert_eq!((known.token_expires_at, known.loses_at), (None, None));
+
+    record(&store, announce(session("s"), vec![lasting("a", 2000)])).await;
+    let job = claim_one(&store).await;
+    settle(&store, &job, archive(known.id, vec![])).await;
+    let known = only_file(&store).await;
+    assert_eq!((known.token_expires_at, known.loses_at), (None, None));
+}
+
+async fn the_end_of_a_token_that_can_be_renewed_is_no_loss(database: Database) {
+    let store = database.store_with(Intake::new(Filter::default(), |it| it.account_id == "account")).await;
+    record(&store, announce(session("s"), vec![lasting("a", 1000)])).await;
+    assert_eq!(only_file(&store).await.loses_at, None);
+    record(&store, announce(session_of("another", "s"), vec![lasting("a", 1000)])).await;
+    assert_eq!(all_files(&store).await[1].loses_at, Some(at(1000)));
+}
+
+async fn trash_deletion_and_the_accounts_rules_say_until_when_a_file_can_be_had(database: Database) {
+    let store = database.store().await;
+    let loses_at = || async { only_file(&store).await.loses_at };
+    let with_file = |mut event: Event, second: i64, change: Change| {
+        let EventContent::Announcement(announcement) = &mut event.content else { unreachable!() };
+        announcement.happened_at = Some(at(second));
+        announcement.change = change;
+        event
+    };
+    record(&store, with_file(announce(session("s"), vec![file("a")]), 0, Change::default())).await;
+    assert_eq!(loses_at().await, None);
+    record(&store, told(deleted_on(20), 10, Change::default())).await;
+    assert_eq!(loses_at().await, Some(day(20)));
+    // What says nothing of it changes nothing, nor does what came late.
+    record(&store, told(session("s"), 20, Change::default())).await;
+    record(&store, told(deleted_on(10), 5, Change::default())).await;
+    assert_eq!(loses_at().await, Some(day(20)));
+    record(&store, told(session("s"), 30, stands(RecordingState::Trashed))).await;
+    assert_eq!(loses_at().await, Some(day(20)));
+    let kept = AnnouncedRecording { metadata: map(json!({"auto_delete": false})), ..session("s") };
+    record(&store, told(kept, 40, Change::default())).await;
+    assert_eq!(loses_at().await, Some(at(30) + TimeDelta::days(30)));
+    record(&store, told(session("s"), 50, stands(RecordingState::Recovered))).await;
+    assert_eq!(loses_at().await, None);
+    record(&store, told(session("s"), 60, stands(RecordingState::Deleted))).await;
+    assert_eq!(loses_at().await, Some(at(60)));
+    // A file that joins later is lost as soon.
+    record(&store, announce(session("s"), vec![file("b")])).await;
+    assert_eq!(all_files(&store).await[1].loses_at, Some(at(60)));
+    // Gone is gone.
+    let job = claim(&store, 1).await.remove(0);
+    settle(&store, &job, gone(vec![])).await;
+    assert_eq!(database.number("SELECT count(*) FROM files WHERE loses_at IS NOT NULL").await, 1);
+}
+
+async fn the_nearest_loss_is_told_and_what_is_past_it_counted(database: Database) {
+    let store = database.store_with(Intake::new(Filter::default(), |_| false)).await;
+    assert_eq!(store.losses().await.unwrap(), Losses::default());
+    let hours = |hours: i64| AnnouncedFile {
+        token_expires_at: Some(Clock::System.now() + TimeDelta::hours(hours)),
+        ..file(&format!("in {hours} hours"))
+    };
+    let unhurried = AnnouncedFile { download_token: None, ..file("never") };
+    let files = vec![hours(10), hours(3), hours(-1), hours(-2), unhurried];
+    record(&store, announce(session("s"), files)).await;
+    let losses = store.losses().await.unwrap();
+    assert_eq!(losses.overdue, 2);
+    let nearest = losses.nearest.unwrap();
+    assert!(nearest > AN_HOUR * 2 && nearest <= AN_HOUR * 3, "{nearest:?}");
+    for _ in 0..3 {
+        let job = claim(&store, 1).await.remove(0);
+        settle(&store, &job, archive(transferred(&job), vec![])).await;
+    }
+    let losses = store.losses().await.unwrap();
+    assert!(losses.overdue == 0 && losses.nearest.unwrap() > AN_HOUR * 9, "{losses:?}");
+}
+
+/// Names of the files of some transfers, in their order.
+async fn names(store: &SharedStore, jobs: &[Job]) -> Vec<String> {
+    let mut names = Vec::new();
+    for job in jobs {
+        names.push(work(store, transferred(job)).await.file.identity.name);
+    }
+    names
+}
+
+async fn what_is_lost_first_is_claimed_first_and_what_is_oldest_next(database: Database) {
+    let store = database.store_with(Intake::new(Filter::default(), |_| false)).await;
+    record(&store, announce(session("s1"), vec![file("old")])).await;
+    record(&store, announce(session("s2"), vec![lasting("late", 3000)])).await;
+    record(&store, announce(session("s3"), vec![file("new")])).await;
+    record(&store, announce(session("s4"), vec![lasting("soon", 1000), lasting("next", 2000)])).await;
+    let mut seen = Vec::new();
+    for limit in [1, 2, 10] {
+        let jobs = claim(&store, limit).await;
+        seen.extend(names(&store, &jobs).await);
+    }
+    assert_eq!(seen, ["soon", "next", "late", "old", "new"]);
+}
+
+async fn what_is_lost_soon_but_not_due_lets_others_pass(database: Database) {
+    let store = database.store_with(Intake::new(Filter::default(), |_| false)).await;
+    record(&store, announce(session("s1"), vec![lasting("soon", 1000)])).await;
+    let job = claim_one(&store).await;
+    settle(&store, &job, wait(AN_HOUR, Cost::Attempt)).await;
+    record(&store, announce(session("s2"), vec![file("other")])).await;
+    let jobs = claim(&store, 10).await;
+    assert_eq!(names(&store, &jobs).await, ["other"]);
+}
+
+/// How many jobs of each account there are.
+fn by_account(jobs: &[Job]) -> BTreeMap<&str, usize> {
+    let mut counts = BTreeMap::new();
+    for job in jobs {
+        *counts.entry(job.account.as_deref().unwrap_or("none")).or_default() += 1;
+    }
+    counts
+}
+
+async fn an_account_with_ten_thousand_jobs_gets_its_share_while_others_wait(database: Database) {
+    let store = database.store_with(Intake::new(Filter::default(), |it| it.account_id != "huge")).await;
+    for event in 0..20 {
+        // Older than all others, and lost sooner.
+        let files = (0..500).map(|number| lasting(&format!("{event}-{number}"), 1000)).collect();
+        record(&store, announce(session_of("huge", &format!("h{event}")), files)).await;
+    }
+    for account in ["one", "two"] {
+        let files = (0..5).map(|number| file(&number.to_string())).collect();
+        record(&store, announce(session_of(account, "s"), files)).await;
+    }
+    let began = Instant::now();
+    let mut running = claim(&store, 6).await;
+    assert_eq!(by_account(&running), [("huge", 2), ("one", 2), ("two", 2)].into());
+    // One slot after the other is as fair as six at once.
+    for _ in 0..9 {
+        let ended = running.iter().position(|job| job.account.as_deref() == Some("huge")).unwrap();
+        let job = running.remove(ended);
+        settle(&store, &job, archive(transferred(&job), vec![])).await;
+        running.extend(claim(&store, 1).await);
+        assert_eq!(by_account(&running), [("huge", 2), ("one", 2), ("two", 2)].into());
+    }
+    // What others do not need is its.
+    running.extend(claim(&store, 12).await);
+    assert_eq!(by_account(&running), [("huge", 8), ("one", 5), ("two", 5)].into());
+    // A claim costs no walk through all that waits.
+    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+}
+
+async fn jobs_that_ask_nothing_of_zoom_have_their_turn_too(database: Database) {
+    let store = database.store_with(Intake::new(Filter::default(), |_| false)).await;
+    due_manifest(&store).await;
+    let files = (0..10).map(|number| lasting(&number.to_string(), 1000)).collect();
+    record(&store, announce(session("s"), files)).await;
+    let jobs = claim(&store, 2).await;
+    assert_eq!(by_account(&jobs), [("account", 1), ("none", 1)].into());
+}
+
+/// A transfer under `key` whose checkpoint names an upload, and that still runs.
+async fn uploading(store: &SharedStore, name: &str, upload: &str) -> Job {
+    record(store, announce(session(name), vec![file(name)])).await;
+    let job = claim_one(store).await;
+    store.place(transferred(&job), "folder", &format!("{name}.mp4")).await.unwrap();
+    let checkpoint = json!({"upload": {"upload": {"id": upload, "key": format!("folder/{name}.mp4")}}});
+    store.checkpoint(&job.lease, &checkpoint).await.expect("the lease is held");
+    job
+}
+
+async fn leftovers_are_uploads_under_our_keys_that_no_transfer_goes_on_with(database: Database) {
+    let store = database.store().await;
+    let running = uploading(&store, "running", "u-running").await;
+    let waiting = uploading(&store, "waiting", "u-waiting").await;
+    settle(&store, &waiting, wait(AN_HOUR, Cost::Attempt)).await;
+    let parked = uploading(&store, "parked", "u-parked").await;
+    settle(&store, &parked, park(WaitsFor::Person)).await;
+    let died = uploading(&store, "dead", "u-dead").await;
+    settle(&store, &died, dead()).await;
+    let archived = uploading(&store, "archived", "u-archived").await;
+    settle(&store, &archived, archive(transferred(&archived), vec![])).await;
+    let archived_key = format!("folder/{}.mp4", transferred(&archived));
+
+    let listed = [
+        ("u-running", "folder/running.mp4"),
+        // Begun by an earlier run and never written down: a running transfer may just do so.
+        ("u-unknown-running", "folder/running.mp4"),
+        ("u-waiting", "folder/waiting.mp4"),
+        ("u-unknown-waiting", "folder/waiting.mp4"),
+        ("u-parked", "folder/parked.mp4"),
+        ("u-dead", "folder/dead.mp4"),
+        ("u-archived", archived_key.as_str()),
+        ("u-foreign", "somebody/else.mp4"),
+        ("u-ours-by-the-archive", ""),
+    ];
+    let listed: Vec<_> = listed.iter().map(|(id, key)| ((*id).to_owned(), (*key).to_owned())).collect();
+    let found: BTreeSet<_> = store.leftovers(&listed).await.unwrap().into_iter().collect();
+    let expected = ["u-unknown-waiting", "u-dead", "u-archived", "u-ours-by-the-archive"];
+    assert_eq!(found, expected.map(str::to_owned).into());
+    assert_eq!(store.leftovers(&[]).await.unwrap(), Vec::<String>::new());
+    settle(&store, &running, done(vec![])).await;
+}
+
+async fn checkpoints_of_what_is_long_dead_are_taken_once_and_no_others(database: Database) {
+    let store = database.store().await;
+    for name in ["a", "b", "c"] {
+        let job = uploading(&store, name, name).await;
+        settle(&store, &job, dead()).await;
+    }
+    let waiting = uploading(&store, "waiting", "waiting").await;
+    settle(&store, &waiting, wait(AN_HOUR, Cost::Attempt)).await;
+    assert_eq!(store.abandon(AN_HOUR, 10).await.unwrap(), Vec::<Value>::new(), "they died just now");
+    let first = store.abandon(Duration::ZERO, 2).await.unwrap();
+    let rest = store.abandon(Duration::ZERO, 2).await.unwrap();
+    assert_eq!((first.len(), rest.len()), (2, 1));
+    let ids = first.iter().chain(&rest).map(|it| it["upload"]["upload"]["id"].as_str().unwrap());
+    assert_eq!(ids.collect::<BTreeSet<_>>(), ["a", "b", "c"].into());
+    assert_eq!(store.abandon(Duration::ZERO, 2).await.unwrap(), Vec::<Value>::new());
+    assert_eq!(database.number("SELECT count(*) FROM jobs WHERE checkpoint IS NOT NULL").await, 1);
+}
+
 fn skipped(name: &str) -> AnnouncedFile {
     AnnouncedFile { skip: Some("nobody wants it".into()), ..file(name) }
 }
@@ -483,7 +788,7 @@ fn skipped(name: &str) -> AnnouncedFile {
 async fn a_skipped_file_says_why_and_nothing_carries_it(database: Database) {
     let store = database.store().await;
     let recorded = record(&store, announce(session("s"), vec![skipped("a")])).await;
-    assert_eq!(recorded, Recorded { new_files: 1, ..Recorded::default() });
+    assert_eq!(recorded, Recorded { new_files: 1, skipped: 1, ..Recorded::default() });
     let row = only_file(&store).await;
     assert_eq!((row.state, row.reason.as_deref()), (FileState::Skipped, Some("nobody wants it")));
     assert_eq!(jobs(&store).await, stand(&[("transfer", JobState::Cancelled, 1)]));
@@ -1465,16 +1770,16 @@ async fn it_says_which_database_it_is(database: Database) {
 
 async fn another_schema_is_refused_by_number(database: Database) {
     let unopened = store::open(database.url(), &config()).await.err().expect("there is no schema");
-    assert!(matches!(unopened, StoreError::Schema { found: 0, needed: 4 }), "{unopened:?}");
+    assert!(matches!(unopened, StoreError::Schema { found: 0, needed: 5 }), "{unopened:?}");
     database.migrate_to(1).await;
     let unopened = store::open(database.url(), &config()).await.err().expect("the schema is too old");
-    assert!(matches!(unopened, StoreError::Schema { found: 1, needed: 4 }), "{unopened:?}");
+    assert!(matches!(unopened, StoreError::Schema { found: 1, needed: 5 }), "{unopened:?}");
 
     let store = database.store().await;
     store.ping().await.expect("the schema is this version's");
-    database.execute("UPDATE _sqlx_migrations SET version = 7 WHERE version = 4").await.unwrap();
+    database.execute("UPDATE _sqlx_migrations SET version = 7 WHERE version = 5").await.unwrap();
     let outdated = store.ping().await.unwrap_err();
-    assert!(matches!(outdated, StoreError::Schema { found: 7, needed: 4 }), "{outdated:?}");
+    assert!(matches!(outdated, StoreError::Schema { found: 7, needed: 5 }), "{outdated:?}");
 }
 
 async fn a_closed_store_is_unavailable(database: Database) {
@@ -1646,6 +1951,18 @@ on_each_database! {
     what_a_manifest_should_tell_has_it_written_again,
     a_file_that_comes_with_its_event_waits_without_a_url_and_is_forgotten_when_archived,
     a_skipped_file_says_why_and_nothing_carries_it,
+    a_filter_decides_where_announcements_are_recorded_whoever_brings_them,
+    a_person_leaves_out_what_is_not_archived_and_takes_it_after_all,
+    the_end_of_a_token_is_kept_with_the_token,
+    the_end_of_a_token_that_can_be_renewed_is_no_loss,
+    trash_deletion_and_the_accounts_rules_say_until_when_a_file_can_be_had,
+    the_nearest_loss_is_told_and_what_is_past_it_counted,
+    what_is_lost_first_is_claimed_first_and_what_is_oldest_next,
+    what_is_lost_soon_but_not_due_lets_others_pass,
+    an_account_with_ten_thousand_jobs_gets_its_share_while_others_wait,
+    jobs_that_ask_nothing_of_zoom_have_their_turn_too,
+    leftovers_are_uploads_under_our_keys_that_no_transfer_goes_on_with,
+    checkpoints_of_what_is_long_dead_are_taken_once_and_no_others,
     the_same_id_in_two_arrays_is_two_files,
     files_without_an_id_are_told_apart_by_what_stands_in_for_it,
     a_file_announced_twice_in_one_event_is_one_file,

@@ -10,6 +10,7 @@
 //! - `algorithm`: checksums as S3 names and writes them
 //! - `ability`: what this store has turned out to be able to do
 //! - `negotiate`: sends a request with less where the store rejects an option
+//! - `examine`: a look at the store from all sides, for `doctor`
 //! - `options`: what is asked of the store for every object beside its content
 //! - `object`: whole objects
 //! - `multipart`: objects of several parts
@@ -17,6 +18,7 @@
 mod ability;
 mod algorithm;
 mod client;
+mod examine;
 mod failure;
 mod multipart;
 mod negotiate;
@@ -41,6 +43,7 @@ use super::review::review_part;
 use super::{Archive, ArchiveError, NewObject, ObjectStream, Part, StoredObject, Unfinished, Upload};
 use crate::config::archive::{S3Config, Switch};
 use crate::domain::file::Proof;
+use crate::domain::finding::Finding;
 use crate::domain::part::PartPlan;
 
 /// The slowest way to the store that is not taken for a dead one, in bytes per second. A request may take its
@@ -61,6 +64,7 @@ pub struct S3Archive {
     signs_bodies: bool,
     abilities: Abilities,
     options: Options,
+    config: S3Config,
 }
 
 impl S3Archive {
@@ -73,15 +77,20 @@ impl S3Archive {
             Switch::Off => false,
             Switch::Auto => !is_encrypted,
         };
+        Self::with(client, signs_bodies, place.bucket.clone(), place.prefix.clone(), config)
+    }
+
+    fn with(client: Client, signs_bodies: bool, bucket: String, prefix: String, config: &S3Config) -> Self {
         Self {
             client,
             signs_bodies,
-            bucket: place.bucket.clone(),
-            prefix: place.prefix.clone(),
-            description: format!("s3://{}/{}", place.bucket, place.prefix).trim_end_matches('/').to_owned(),
+            description: format!("s3://{bucket}/{prefix}").trim_end_matches('/').to_owned(),
+            bucket,
+            prefix,
             attempt_timeout: config.attempt_timeout(),
             abilities: Abilities::new(config),
             options: Options::new(config),
+            config: config.clone(),
         }
     }
 
@@ -192,6 +201,10 @@ impl Archive for S3Archive {
 
     async fn read(&self, key: &str) -> Result<ObjectStream, ArchiveError> {
         self.get(key).await
+    }
+
+    async fn examine(&self) -> Vec<Finding> {
+        self.look_from_all_sides().await
     }
 
     async fn ping(&self) -> Result<(), ArchiveError> {

@@ -216,7 +216,7 @@ impl S3Archive {
     }
 
     /// Removes what we wrote: that version, where there are versions.
-    async fn remove(&self, key: &str, version: Option<&str>) -> Result<(), ArchiveError> {
+    pub(super) async fn remove(&self, key: &str, version: Option<&str>) -> Result<(), ArchiveError> {
         self.client
             .delete_object()
             .bucket(&self.bucket)

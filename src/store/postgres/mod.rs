@@ -10,6 +10,7 @@
 //! kind in the order of their identity.
 
 mod compare;
+mod examine;
 mod queue;
 mod read;
 mod record;
@@ -26,10 +27,11 @@ use sqlx::{Connection, PgConnection, PgPool};
 use super::migrations::{self, Migrated};
 use super::settled::Headway;
 use super::unbroken::unbroken;
-use super::{Depth, HeldToken, Recorded, Store, StoreError, Swept, TransferWork};
+use super::{Depth, EndingToken, Intake, Losses, Recorded, Store, StoreError, Swept, TransferWork};
 use crate::config::store::StoreConfig;
 use crate::domain::event::Event;
 use crate::domain::file::{FileRow, FileState, RecordingRow};
+use crate::domain::finding::Finding;
 use crate::domain::ids::{FileId, RecordingId};
 use crate::domain::job::{Job, Lease, Settlement, Task};
 use crate::domain::recording::RecordingIdentity;
@@ -41,12 +43,17 @@ const VERB_TIMEOUT: Duration = Duration::from_secs(30);
 /// The record in PostgreSQL.
 pub(super) struct PostgresStore {
     pool: PgPool,
+    intake: Intake,
     description: String,
 }
 
 impl PostgresStore {
     /// Connects.
-    pub(super) async fn open(options: PgConnectOptions, config: &StoreConfig) -> Result<Self, StoreError> {
+    pub(super) async fn open(
+        options: PgConnectOptions,
+        config: &StoreConfig,
+        intake: Intake,
+    ) -> Result<Self, StoreError> {
         let pool = PgPoolOptions::new()
             .max_connections(config.max_connections)
             .acquire_timeout(config.acquire_timeout())
@@ -55,7 +62,7 @@ impl PostgresStore {
         let version: String = sqlx::query_scalar("SHOW server_version").fetch_one(&pool).await?;
         // Packagers append their own name: `15.18 (Debian 15.18-0+deb12u1)`.
         let number = version.split_whitespace().next().unwrap_or_default();
-        Ok(Self { description: format!("postgres {number}"), pool })
+        Ok(Self { description: format!("postgres {number}"), intake, pool })
     }
 }
 
@@ -87,8 +94,8 @@ impl Store for PostgresStore {
     }
 
     async fn record(&self, event: &Event) -> Result<Recorded, StoreError> {
-        let (pool, event) = (self.pool.clone(), event.clone());
-        unbroken(bounded(async move { record::record(&pool, &event).await })).await
+        let (pool, event, intake) = (self.pool.clone(), event.clone(), self.intake.clone());
+        unbroken(bounded(async move { record::record(&pool, &event, &intake).await })).await
     }
 
     async fn claim(
@@ -125,6 +132,14 @@ impl Store for PostgresStore {
         bounded(queue::retry(&self.pool, file)).await
     }
 
+    async fn skip(&self, file: FileId, reason: &str) -> Result<bool, StoreError> {
+        bounded(queue::skip(&self.pool, file, reason)).await
+    }
+
+    async fn unskip(&self, file: FileId) -> Result<bool, StoreError> {
+        bounded(queue::unskip(&self.pool, file)).await
+    }
+
     async fn place(&self, file: FileId, folder: &str, name: &str) -> Result<String, StoreError> {
         bounded(record::place(&self.pool, file, folder, name)).await
     }
@@ -154,8 +169,13 @@ impl Store for PostgresStore {
         bounded(compare::began_between(&self.pool, from, until, after, limit)).await
     }
 
-    async fn held_tokens(&self, after: Option<FileId>, limit: u32) -> Result<Vec<HeldToken>, StoreError> {
-        bounded(compare::held_tokens(&self.pool, after, limit)).await
+    async fn ending_tokens(
+        &self,
+        before: DateTime<Utc>,
+        after: Option<FileId>,
+        limit: u32,
+    ) -> Result<Vec<EndingToken>, StoreError> {
+        bounded(compare::ending_tokens(&self.pool, before, after, limit)).await
     }
 
     async fn repeat(&self, task: Task, period: Duration) -> Result<bool, StoreError> {
@@ -179,8 +199,16 @@ impl Store for PostgresStore {
         bounded(queue::abandon(&self.pool, older_than, limit)).await
     }
 
+    async fn losses(&self) -> Result<Losses, StoreError> {
+        bounded(read::losses(&self.pool)).await
+    }
+
     async fn depth(&self) -> Result<Vec<Depth>, StoreError> {
         bounded(read::depth(&self.pool)).await
+    }
+
+    async fn examine(&self) -> Result<Vec<Finding>, StoreError> {
+        bounded(examine::examine(&self.pool)).await
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

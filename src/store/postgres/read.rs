@@ -3,9 +3,9 @@
 use sqlx::PgPool;
 
 use super::super::rows::{
-    DepthRecord, FileRecord, RecordingRecord, TransferRecord, file_columns, recording_columns,
+    DepthRecord, FileRecord, LossesRecord, RecordingRecord, TransferRecord, file_columns, recording_columns,
 };
-use super::super::{Depth, StoreError, TransferWork, migrations};
+use super::super::{Depth, Losses, StoreError, TransferWork, migrations};
 use crate::domain::file::{FileRow, FileState, RecordingRow};
 use crate::domain::ids::{FileId, RecordingId};
 
@@ -68,6 +68,21 @@ pub(super) async fn files(
     .fetch_all(pool)
     .await?;
     files.into_iter().map(FileRecord::read).collect()
+}
+
+/// What is nearest to being lost.
+pub(super) async fn losses(pool: &PgPool) -> Result<Losses, StoreError> {
+    let losses: LossesRecord = sqlx::query_as(
+        "SELECT
+            (SELECT (EXTRACT(EPOCH FROM loses_at - now()) * 1000)::bigint FROM files
+             WHERE state IN ('pending', 'parked', 'dead') AND loses_at > now()
+             ORDER BY loses_at LIMIT 1) AS nearest_ms,
+            (SELECT count(*) FROM files
+             WHERE state IN ('pending', 'parked', 'dead') AND loses_at <= now()) AS overdue",
+    )
+    .fetch_one(pool)
+    .await?;
+    losses.read()
 }
 
 /// How many jobs stand where.

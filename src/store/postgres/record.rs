@@ -1,13 +1,15 @@
 //! Making an event durable, and choosing the place of a file.
 
+use std::collections::BTreeSet;
+
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::PgPool;
 use sqlx::types::Json;
 use uuid::Uuid;
 
-use super::super::announcement::{NO_URL, NewFile, NewRecording, Rows, clean};
+use super::super::announcement::{NO_URL, NewFile, NewRecording, Rows, clean, keeps_until};
 use super::super::moment::Moment;
-use super::super::{Recorded, StoreError, error};
+use super::super::{Intake, Recorded, StoreError, error};
 use super::queue::or_want_again;
 use crate::domain::event::{Event, EventContent};
 use crate::domain::ids::FileId;
@@ -17,14 +19,14 @@ use crate::domain::recording::{RecordingKind, RecordingState, TextState};
 const TRIES: u32 = 5;
 
 /// Makes an event durable.
-pub(super) async fn record(pool: &PgPool, event: &Event) -> Result<Recorded, StoreError> {
+pub(super) async fn record(pool: &PgPool, event: &Event, intake: &Intake) -> Result<Recorded, StoreError> {
     match &event.content {
         EventContent::Unreadable { reason } => {
             keep_raw(pool, event, reason).await?;
             Ok(Recorded::default())
         }
         EventContent::Announcement(announcement) => {
-            let mut rows = Rows::new(event, announcement);
+            let mut rows = Rows::new(event, announcement, intake);
             if let Some(other) = rows.recording.other_kind()
                 && is_known_as(pool, &rows.recording, other).await?
             {
@@ -58,14 +60,19 @@ async fn is_known_as(
 /// announced, or is gone) a moment before. The third draws the consequences of what the event changed, and sees the
 /// recording as the first has left it. Where they are not reached, the event is not answered, and Zoom repeats it.
 async fn record_rows(pool: &PgPool, event: &Event, rows: &Rows) -> Result<Recorded, StoreError> {
-    let (all, mut new_files, mut try_number) = (rows.files.len(), 0, 1);
+    let (all, mut new_files, mut try_number) = (rows.files.len(), BTreeSet::new(), 1);
     loop {
         match announce_and_wake(pool, event, rows, &mut new_files).await {
             Ok((woken, endangered)) => {
+                let is_new = |file: &&NewFile| new_files.contains(&file.id.0);
+                let skipped =
+                    rows.files.iter().filter(is_new).filter(|file| file.skip.is_some()).count() as u64;
+                let new_files = new_files.len();
                 return Ok(Recorded {
                     new_files: new_files as u64,
                     known_files: all.saturating_sub(new_files) as u64,
                     woken,
+                    skipped,
                     endangered,
                 });
             }
@@ -79,12 +86,13 @@ async fn announce_and_wake(
     pool: &PgPool,
     event: &Event,
     rows: &Rows,
-    new_files: &mut usize,
+    new_files: &mut BTreeSet<Uuid>,
 ) -> Result<(u64, u64), sqlx::Error> {
     let written = announce(pool, event, rows).await?;
-    let recording = written.first().ok_or(sqlx::Error::RowNotFound)?.recording;
+    let (recording, is_bounded) =
+        written.first().map(|row| (row.recording, row.is_bounded)).ok_or(sqlx::Error::RowNotFound)?;
     // A second try finds what the first one wrote: it was new all the same.
-    *new_files = (*new_files).max(written.iter().filter(|row| row.is_new == Some(true)).count());
+    new_files.extend(written.iter().filter(|row| row.is_new == Some(true)).filter_map(|row| row.id));
     let announced = |id: Uuid| rows.files.iter().find(|announced| announced.id.0 == id);
     let refreshed: Vec<(Uuid, &NewFile)> = written
         .iter()
@@ -93,7 +101,12 @@ async fn announce_and_wake(
         .filter(|(_, announced)| announced.brings_access())
         .collect();
     let woken = if refreshed.is_empty() { 0 } else { wake(pool, &refreshed).await? };
-    let endangered = follow(pool, recording, &rows.recording).await?;
+    let by_token = !rows.recording.renewable && !rows.files.is_empty();
+    let endangered = if is_bounded || by_token || rows.recording.has_consequences() {
+        follow(pool, recording, &rows.recording).await?
+    } else {
+        0
+    };
     Ok((woken, endangered))
 }
 
@@ -117,6 +130,8 @@ async fn keep_raw(pool: &PgPool, event: &Event, reason: &str) -> Result<(), Stor
 #[derive(sqlx::FromRow)]
 struct Written {
     recording: Uuid,
+    /// Whether Zoom keeps it for some time only, as far as is known.
+    is_bounded: bool,
     id: Option<Uuid>,
     /// The id that it would have got, had it been new.
     announced_as: Option<Uuid>,
@@ -157,6 +172,10 @@ async fn announce(pool: &PgPool, event: &Event, rows: &Rows) -> Result<Vec<Writt
         .bind(rows.recording.change.summary.map(TextState::as_str))
         .bind(files.iter().map(|file| file.content.as_deref()).collect::<Vec<_>>())
         .bind(files.iter().map(|file| file.skip.as_deref()).collect::<Vec<_>>())
+        .bind(files.iter().map(|file| file.token_expires_at).collect::<Vec<_>>())
+        .bind(rows.recording.renewable)
+        .bind(rows.recording.auto_delete.is_some())
+        .bind(rows.recording.auto_delete.flatten())
         .fetch_all(pool)
         .await
 }
@@ -167,10 +186,10 @@ const ANNOUNCE: &str = "
 WITH recording AS (
     INSERT INTO recordings AS known
         (id, account_id, kind, instance_id, topic, start_time, metadata, announced_at, topic_at, told_at,
-         state, state_at, transcript, transcript_at, summary, summary_at)
+         state, state_at, transcript, transcript_at, summary, summary_at, auto_delete_at)
     VALUES ($6, $7, $8, $9, $10, $11, $12, $2, CASE WHEN $10 IS NOT NULL THEN $26 END, $26,
         $27, CASE WHEN $27 IS NOT NULL THEN $26 END, $28, CASE WHEN $28 IS NOT NULL THEN $26 END,
-        $29, CASE WHEN $29 IS NOT NULL THEN $26 END)
+        $29, CASE WHEN $29 IS NOT NULL THEN $26 END, $35)
     ON CONFLICT (account_id, kind, instance_id) DO UPDATE SET
         topic = CASE WHEN known.topic_at > EXCLUDED.topic_at THEN known.topic
             ELSE COALESCE(EXCLUDED.topic, known.topic) END,
@@ -187,8 +206,10 @@ WITH recording AS (
         transcript_at = GREATEST(known.transcript_at, EXCLUDED.transcript_at),
         summary = CASE WHEN known.summary_at > EXCLUDED.summary_at THEN known.summary
             ELSE COALESCE(EXCLUDED.summary, known.summary) END,
-        summary_at = GREATEST(known.summary_at, EXCLUDED.summary_at)
-    RETURNING id
+        summary_at = GREATEST(known.summary_at, EXCLUDED.summary_at),
+        auto_delete_at = CASE WHEN NOT $34 OR known.told_at > EXCLUDED.told_at THEN known.auto_delete_at
+            ELSE EXCLUDED.auto_delete_at END
+    RETURNING id, state IN ('trashed', 'deleted') OR auto_delete_at IS NOT NULL AS is_bounded
 ),
 event AS (
     INSERT INTO events (id, received_at, name, body, recording_id, odd)
@@ -208,20 +229,22 @@ announced AS (
         END AS reason
     FROM unnest(
         $14::uuid[], $15::uuid[], $16::text[], $17::text[], $18::text[], $19::text[], $20::text[],
-        $21::timestamptz[], $22::bigint[], $23::jsonb[], $24::text[], $25::text[], $30::bytea[], $31::text[]
+        $21::timestamptz[], $22::bigint[], $23::jsonb[], $24::text[], $25::text[], $30::bytea[], $31::text[],
+        $32::timestamptz[]
     ) AS announced (
         id, job_id, collection, name, recording_type, file_type, extension,
-        recording_start, announced_bytes, metadata, download_url, download_token, content, skip
+        recording_start, announced_bytes, metadata, download_url, download_token, content, skip,
+        token_expires_at
     )
 ),
 file AS (
     INSERT INTO files AS known
         (id, recording_id, collection, name, recording_type, file_type, extension, recording_start,
-         announced_bytes, metadata, download_url, download_token, content, state, reason, first_event_id,
-         announced_at)
+         announced_bytes, metadata, download_url, download_token, token_expires_at, renewable, content, state,
+         reason, first_event_id, announced_at)
     SELECT a.id, recording.id, a.collection, a.name, a.recording_type, a.file_type, a.extension,
-        a.recording_start, a.announced_bytes, a.metadata, a.download_url, a.download_token, a.content,
-        a.state, a.reason, $1, $2
+        a.recording_start, a.announced_bytes, a.metadata, a.download_url, a.download_token,
+        a.token_expires_at, $33, a.content, a.state, a.reason, $1, $2
     FROM recording CROSS JOIN announced a
     ORDER BY a.collection, a.name, a.recording_type
     ON CONFLICT (recording_id, collection, name, recording_type) DO UPDATE SET
@@ -233,6 +256,12 @@ file AS (
         download_url = CASE WHEN known.state <> 'gone' THEN COALESCE(EXCLUDED.download_url, known.download_url) END,
         download_token =
             CASE WHEN known.state <> 'gone' THEN COALESCE(EXCLUDED.download_token, known.download_token) END,
+        token_expires_at = CASE
+            WHEN known.state = 'gone' THEN NULL
+            WHEN EXCLUDED.download_token IS NULL THEN known.token_expires_at
+            ELSE EXCLUDED.token_expires_at
+        END,
+        renewable = EXCLUDED.renewable,
         content = COALESCE(EXCLUDED.content, known.content),
         updated_at = now()
     WHERE known.state <> 'archived'
@@ -248,25 +277,21 @@ job AS (
         CASE a.state WHEN 'skipped' THEN now() END
     FROM announced a JOIN file ON file.id = a.id
 )
-SELECT recording.id AS recording, written.* FROM recording LEFT JOIN (
+SELECT recording.id AS recording, COALESCE(is_bounded, false) AS is_bounded, written.* FROM recording LEFT JOIN (
     SELECT file.id, a.id AS announced_as, file.id = a.id AS is_new
     FROM file JOIN announced a USING (collection, name, recording_type)
 ) written ON true
 ";
 
-/// What follows from what an event has changed. When it was this event that has the recording leave Zoom, what waits
-/// of it is due at once, and what is not archived is counted. What the manifest should tell has it written again.
+/// What follows from what is known of the recording now: until when its files can be had. When it was this event that
+/// has it leave Zoom, what waits of it is due at once, and what is not archived is counted. What the manifest should
+/// tell has it written again.
 async fn follow(pool: &PgPool, recording: Uuid, told: &NewRecording) -> Result<u64, sqlx::Error> {
-    let leaves = told.change.state.is_some_and(RecordingState::is_leaving);
-    let for_the_manifest = told.change.is_for_the_manifest();
-    if !leaves && !for_the_manifest {
-        return Ok(0);
-    }
     let endangered: i64 = sqlx::query_scalar(FOLLOW)
         .bind(recording)
-        .bind(leaves)
+        .bind(told.change.state.is_some_and(RecordingState::is_leaving))
         .bind(told.happened_at)
-        .bind(for_the_manifest)
+        .bind(told.change.is_for_the_manifest())
         .bind(told.manifest.0)
         .fetch_one(pool)
         .await?;
@@ -276,20 +301,37 @@ async fn follow(pool: &PgPool, recording: Uuid, told: &NewRecording) -> Result<u
 const FOLLOW: &str = concat!(
     "
 WITH recording AS (
-    SELECT id, folder, $2 AND state IN ('trashed', 'deleted') AND state_at = $3 AS leaves
+    SELECT id, folder, $2 AND state IN ('trashed', 'deleted') AND state_at = $3 AS leaves, ",
+    keeps_until!("LEAST(recordings.state_at + interval '30 days', recordings.auto_delete_at)"),
+    " AS keeps_until
     FROM recordings WHERE id = $1
 ),
-held AS MATERIALIZED (
-    SELECT job.id FROM recording
-        JOIN files file ON file.recording_id = recording.id
-        JOIN jobs job ON job.kind = 'transfer' AND job.subject = file.id
-    WHERE recording.leaves AND file.state IN ('pending', 'parked', 'dead')
-    ORDER BY job.id
-    FOR UPDATE OF job
+loss AS (
+    SELECT file.id, file.state, recording.leaves, file.loses_at AS known,
+        LEAST(recording.keeps_until, CASE WHEN NOT file.renewable THEN file.token_expires_at END) AS loses_at
+    FROM recording JOIN files file ON file.recording_id = recording.id
+    WHERE file.state NOT IN ('archived', 'gone')
 ),
-due AS (
-    UPDATE jobs SET run_at = LEAST(run_at, now()), updated_at = now()
-    FROM held WHERE jobs.id = held.id AND jobs.state = 'waiting'
+held AS MATERIALIZED (
+    SELECT job.id AS job, file.id AS file, loss.state, loss.leaves, loss.loses_at
+    FROM loss
+        JOIN files file ON file.id = loss.id
+        JOIN jobs job ON job.kind = 'transfer' AND job.subject = loss.id
+    WHERE loss.leaves OR loss.known IS DISTINCT FROM loss.loses_at
+    ORDER BY job.id
+    FOR UPDATE OF job, file
+),
+job AS (
+    UPDATE jobs SET loses_at = COALESCE(held.loses_at, '9999-12-31T00:00:00Z'),
+        run_at = CASE WHEN held.leaves AND jobs.state = 'waiting' THEN LEAST(run_at, now()) ELSE run_at END,
+        updated_at = now()
+    FROM held WHERE jobs.id = held.job
+),
+file AS (
+    UPDATE files SET
+        loses_at = CASE WHEN files.state NOT IN ('archived', 'gone') THEN held.loses_at END,
+        updated_at = now()
+    FROM held WHERE files.id = held.file
 ),
 manifest AS (
     INSERT INTO jobs AS known (id, kind, subject, state, run_at)
@@ -298,7 +340,7 @@ manifest AS (
     or_want_again!(),
     "
 )
-SELECT count(*) FROM held"
+SELECT count(*) FROM held WHERE leaves AND state IN ('pending', 'parked', 'dead')"
 );
 
 /// Wakes the parked transfers of files that got fresh access, and those of gone files, and tells the running
@@ -309,10 +351,12 @@ async fn wake(pool: &PgPool, files: &[(Uuid, &NewFile)]) -> Result<u64, sqlx::Er
     let woken: i64 = sqlx::query_scalar(
         "
 WITH fresh AS (
-    SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[]) AS fresh (file, download_url, download_token)
+    SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::timestamptz[])
+        AS fresh (file, download_url, download_token, token_expires_at)
 ),
 held AS MATERIALIZED (
-    SELECT job.id, job.state, job.waits_for, file.state AS file_state, fresh.download_url, fresh.download_token
+    SELECT job.id, job.state, job.waits_for, file.state AS file_state, fresh.download_url, fresh.download_token,
+        fresh.token_expires_at
     FROM fresh
         JOIN jobs job ON job.kind = 'transfer' AND job.subject = fresh.file
         JOIN files file ON file.id = fresh.file
@@ -336,12 +380,14 @@ woken AS (
         held.state = 'parked' AND held.waits_for = 'token'
         OR held.state = 'done' AND held.file_state = 'gone' AND held.download_url IS NOT NULL
     )
-    RETURNING subject, held.download_url, held.download_token
+    RETURNING subject, held.download_url, held.download_token, held.token_expires_at
 ),
 file AS (
     UPDATE files SET state = 'pending', reason = NULL,
         download_url = CASE files.state WHEN 'gone' THEN woken.download_url ELSE files.download_url END,
         download_token = CASE files.state WHEN 'gone' THEN woken.download_token ELSE files.download_token END,
+        token_expires_at =
+            CASE files.state WHEN 'gone' THEN woken.token_expires_at ELSE files.token_expires_at END,
         updated_at = now()
     FROM woken WHERE files.id = woken.subject AND files.state IN ('pending', 'parked', 'gone')
 )
@@ -350,6 +396,7 @@ SELECT count(*) FROM woken",
     .bind(files.iter().map(|(id, _)| *id).collect::<Vec<_>>())
     .bind(exposed(files.iter().map(|(_, file)| file.download_url.as_ref())))
     .bind(exposed(files.iter().map(|(_, file)| file.download_token.as_ref())))
+    .bind(files.iter().map(|(_, file)| file.token_expires_at).collect::<Vec<_>>())
     .fetch_one(pool)
     .await?;
     Ok(u64::try_from(woken).unwrap_or(0))

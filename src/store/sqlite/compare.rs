@@ -7,8 +7,8 @@ use sqlx::{SqliteConnection, SqlitePool};
 use uuid::Uuid;
 
 use super::super::moment::Moment;
-use super::super::rows::{HeldTokenRecord, RecordingRecord, millis, recording_columns};
-use super::super::{HeldToken, StoreError};
+use super::super::rows::{EndingTokenRecord, RecordingRecord, millis, recording_columns};
+use super::super::{EndingToken, StoreError};
 use super::{now, read};
 use crate::domain::file::{FileRow, RecordingRow};
 use crate::domain::ids::{FileId, RecordingId};
@@ -58,24 +58,25 @@ pub(super) async fn began_between(
     recordings.into_iter().map(RecordingRecord::read).collect()
 }
 
-/// Tokens of files that wait, page by page.
-pub(super) async fn held_tokens(
+/// Tokens of files that wait and that end soon, page by page.
+pub(super) async fn ending_tokens(
     pool: &SqlitePool,
+    before: DateTime<Utc>,
     after: Option<FileId>,
     limit: u32,
-) -> Result<Vec<HeldToken>, StoreError> {
-    let held: Vec<HeldTokenRecord> = sqlx::query_as(
-        "SELECT files.id, account_id, kind, instance_id, download_token
+) -> Result<Vec<EndingToken>, StoreError> {
+    let ending: Vec<EndingTokenRecord> = sqlx::query_as(
+        "SELECT files.id, account_id, kind, instance_id
          FROM files JOIN recordings ON recordings.id = files.recording_id
-         WHERE files.state IN ('pending', 'parked') AND download_token IS NOT NULL
-            AND ($1 IS NULL OR files.id > $1)
-         ORDER BY files.id LIMIT $2",
+         WHERE files.state IN ('pending', 'parked') AND token_expires_at < $1 AND ($2 IS NULL OR files.id > $2)
+         ORDER BY files.id LIMIT $3",
     )
+    .bind(Moment(before))
     .bind(after.map(|file| file.0))
     .bind(i64::from(limit))
     .fetch_all(pool)
     .await?;
-    held.into_iter().map(HeldTokenRecord::read).collect()
+    ending.into_iter().map(EndingTokenRecord::read).collect()
 }
 
 /// Has a job wait that comes again by period.

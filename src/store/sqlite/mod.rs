@@ -2,10 +2,14 @@
 //!
 //! Every verb that writes is one transaction on the process's one writing connection. It begins with the write
 //! lock (`BEGIN IMMEDIATE`), so what it reads stays true until it commits, in this process and in others on the
-//! same file; and it is run to its end whatever becomes of its caller. A commit is on disk when it returns
-//! (`synchronous = FULL`): answered means durable.
+//! same file; and it is run to its end whatever becomes of its caller.
+//!
+//! What others rely on is on disk when the commit returns (`synchronous = FULL`): answered means durable. What the
+//! queue does with its jobs is not waited for (`NORMAL`): it survives the end of any process, and what a loss of power
+//! takes away of it, the last moments of claims and settlements, is done again from what is on disk.
 
 mod compare;
+mod examine;
 mod queue;
 mod read;
 mod record;
@@ -24,10 +28,11 @@ use sqlx::{ConnectOptions, Connection, SqliteConnection, SqlitePool};
 use super::migrations::{self, Migrated};
 use super::settled::Headway;
 use super::unbroken::unbroken;
-use super::{Depth, HeldToken, Recorded, Store, StoreError, Swept, TransferWork};
+use super::{Depth, EndingToken, Intake, Losses, Recorded, Store, StoreError, Swept, TransferWork};
 use crate::config::store::StoreConfig;
 use crate::domain::event::Event;
 use crate::domain::file::{FileRow, FileState, RecordingRow};
+use crate::domain::finding::Finding;
 use crate::domain::ids::{FileId, RecordingId};
 use crate::domain::job::{Job, Lease, Settlement, Task};
 use crate::domain::recording::RecordingIdentity;
@@ -35,16 +40,29 @@ use crate::domain::recording::RecordingIdentity;
 /// The database's clock, in Unix milliseconds. Several processes on one file share one machine, and so its clock.
 const NOW: &str = "SELECT CAST(unixepoch('subsec') * 1000 AS INTEGER)";
 
+const DURABLE: &str = "PRAGMA synchronous = FULL";
+const REPEATABLE: &str = "PRAGMA synchronous = NORMAL";
+
+/// A moment that never comes: the last day of the year 9999, where a column wants one.
+macro_rules! never {
+    () => {
+        "253402214400000"
+    };
+}
+
+use never;
+
 /// The record in SQLite.
 pub(super) struct SqliteStore {
     writer: SqlitePool,
     readers: SqlitePool,
+    intake: Intake,
     description: String,
 }
 
 impl SqliteStore {
     /// Opens the file, which must exist: migrating creates it.
-    pub(super) async fn open(path: &Path, config: &StoreConfig) -> Result<Self, StoreError> {
+    pub(super) async fn open(path: &Path, config: &StoreConfig, intake: Intake) -> Result<Self, StoreError> {
         if !tokio::fs::try_exists(path).await.map_err(sqlx::Error::Io)? {
             return Err(StoreError::Schema { found: 0, needed: migrations::VERSION });
         }
@@ -56,18 +74,37 @@ impl SqliteStore {
             pool(config.max_connections.saturating_sub(1).max(1)).connect_with(reader_options(path, config));
         let readers = readers.await?;
         let version: String = sqlx::query_scalar("SELECT sqlite_version()").fetch_one(&readers).await?;
-        Ok(Self { writer, readers, description: format!("sqlite {version}") })
+        Ok(Self { writer, readers, intake, description: format!("sqlite {version}") })
     }
 
-    /// Runs one verb as one transaction, to its end.
+    /// Runs one verb as one transaction, to its end; it is on disk then.
     async fn write<T, F>(&self, verb: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<T, StoreError>> + Send + 'static,
+    {
+        self.commit(DURABLE, verb).await
+    }
+
+    /// The same for what can be done again: it need not be on disk yet.
+    async fn write_repeatable<T, F>(&self, verb: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<T, StoreError>> + Send + 'static,
+    {
+        self.commit(REPEATABLE, verb).await
+    }
+
+    async fn commit<T, F>(&self, synchronous: &'static str, verb: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<T, StoreError>> + Send + 'static,
     {
         let writer = self.writer.clone();
         unbroken(async move {
-            let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await?;
+            let mut connection = writer.acquire().await?;
+            sqlx::query(synchronous).execute(&mut *connection).await?;
+            let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
             let result = verb(&mut transaction).await?;
             transaction.commit().await?;
             Ok(result)
@@ -135,8 +172,9 @@ impl Store for SqliteStore {
     }
 
     async fn record(&self, event: &Event) -> Result<Recorded, StoreError> {
-        let event = event.clone();
-        self.write(|transaction| Box::pin(async move { record::record(transaction, &event).await })).await
+        let (event, intake) = (event.clone(), self.intake.clone());
+        self.write(|transaction| Box::pin(async move { record::record(transaction, &event, &intake).await }))
+            .await
     }
 
     async fn claim(
@@ -147,7 +185,7 @@ impl Store for SqliteStore {
         full: &[String],
     ) -> Result<Vec<Job>, StoreError> {
         let (owner, full) = (owner.to_owned(), full.to_vec());
-        self.write(move |transaction| {
+        self.write_repeatable(move |transaction| {
             Box::pin(async move { queue::claim(transaction, &owner, limit, lease, &full).await })
         })
         .await
@@ -155,7 +193,7 @@ impl Store for SqliteStore {
 
     async fn extend(&self, lease: &Lease, length: Duration) -> Result<(), StoreError> {
         let lease = lease.clone();
-        self.write(move |transaction| {
+        self.write_repeatable(move |transaction| {
             Box::pin(async move { queue::extend(transaction, &lease, length).await })
         })
         .await
@@ -163,7 +201,7 @@ impl Store for SqliteStore {
 
     async fn checkpoint(&self, lease: &Lease, checkpoint: &Value) -> Result<(), StoreError> {
         let (lease, checkpoint) = (lease.clone(), checkpoint.clone());
-        self.write(move |transaction| {
+        self.write_repeatable(move |transaction| {
             Box::pin(async move { queue::checkpoint(transaction, &lease, &checkpoint, Headway::Made).await })
         })
         .await
@@ -171,7 +209,7 @@ impl Store for SqliteStore {
 
     async fn note(&self, lease: &Lease, checkpoint: &Value) -> Result<(), StoreError> {
         let (lease, checkpoint) = (lease.clone(), checkpoint.clone());
-        self.write(move |transaction| {
+        self.write_repeatable(move |transaction| {
             Box::pin(async move { queue::checkpoint(transaction, &lease, &checkpoint, Headway::None).await })
         })
         .await
@@ -179,14 +217,14 @@ impl Store for SqliteStore {
 
     async fn settle(&self, lease: &Lease, settlement: Settlement) -> Result<(), StoreError> {
         let lease = lease.clone();
-        self.write(move |transaction| {
+        self.write_repeatable(move |transaction| {
             Box::pin(async move { queue::settle(transaction, &lease, settlement).await })
         })
         .await
     }
 
     async fn sweep(&self, max_lost_leases: u32) -> Result<Swept, StoreError> {
-        self.write(move |transaction| {
+        self.write_repeatable(move |transaction| {
             Box::pin(async move { queue::sweep(transaction, max_lost_leases).await })
         })
         .await
@@ -194,6 +232,16 @@ impl Store for SqliteStore {
 
     async fn retry(&self, file: FileId) -> Result<bool, StoreError> {
         self.write(move |transaction| Box::pin(async move { queue::retry(transaction, file).await })).await
+    }
+
+    async fn skip(&self, file: FileId, reason: &str) -> Result<bool, StoreError> {
+        let reason = reason.to_owned();
+        self.write(move |transaction| Box::pin(async move { queue::skip(transaction, file, &reason).await }))
+            .await
+    }
+
+    async fn unskip(&self, file: FileId) -> Result<bool, StoreError> {
+        self.write(move |transaction| Box::pin(async move { queue::unskip(transaction, file).await })).await
     }
 
     async fn place(&self, file: FileId, folder: &str, name: &str) -> Result<String, StoreError> {
@@ -229,12 +277,17 @@ impl Store for SqliteStore {
         compare::began_between(&self.readers, from, until, after, limit).await
     }
 
-    async fn held_tokens(&self, after: Option<FileId>, limit: u32) -> Result<Vec<HeldToken>, StoreError> {
-        compare::held_tokens(&self.readers, after, limit).await
+    async fn ending_tokens(
+        &self,
+        before: DateTime<Utc>,
+        after: Option<FileId>,
+        limit: u32,
+    ) -> Result<Vec<EndingToken>, StoreError> {
+        compare::ending_tokens(&self.readers, before, after, limit).await
     }
 
     async fn repeat(&self, task: Task, period: Duration) -> Result<bool, StoreError> {
-        self.write(move |transaction| {
+        self.write_repeatable(move |transaction| {
             Box::pin(async move { compare::repeat(transaction, task, period).await })
         })
         .await
@@ -260,8 +313,19 @@ impl Store for SqliteStore {
         .await
     }
 
+    async fn losses(&self) -> Result<Losses, StoreError> {
+        read::losses(&self.readers).await
+    }
+
     async fn depth(&self) -> Result<Vec<Depth>, StoreError> {
         read::depth(&self.readers).await
+    }
+
+    async fn examine(&self) -> Result<Vec<Finding>, StoreError> {
+        let found = examine::examine(&self.readers).await?;
+        let writes =
+            self.write(|transaction| Box::pin(async move { examine::writes(transaction).await })).await?;
+        Ok(found.into_iter().chain([writes]).collect())
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

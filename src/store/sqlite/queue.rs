@@ -8,7 +8,7 @@ use sqlx::sqlite::SqliteQueryResult;
 use sqlx::types::Json;
 use uuid::Uuid;
 
-use super::super::announcement::clean_json;
+use super::super::announcement::{clean, clean_json};
 use super::super::rows::{JobRecord, claimed, millis};
 use super::super::settled::{Headway, LOST_TOO_OFTEN, Settled};
 use super::super::{StoreError, Swept};
@@ -17,7 +17,7 @@ use crate::domain::file::ArchivedFile;
 use crate::domain::ids::{FileId, JobId};
 use crate::domain::job::{Job, JobState, Lease, Settlement, Task};
 
-/// Claims due jobs.
+/// Claims due jobs, one after the other: each changes whose turn is next.
 pub(super) async fn claim(
     db: &mut SqliteConnection,
     owner: &str,
@@ -27,64 +27,47 @@ pub(super) async fn claim(
 ) -> Result<Vec<Job>, StoreError> {
     let now = now(db).await?;
     let mut jobs: Vec<JobRecord> = Vec::new();
-    if full.is_empty() {
-        let claim = sqlx::query_as(CLAIM).bind(owner).bind(now).bind(millis(lease));
-        jobs = claim.bind(i64::from(limit)).fetch_all(db).await?;
-    } else {
-        while jobs.len() < limit as usize {
-            let claim =
-                sqlx::query_as(CLAIM_ONE_PAST_FULL_ACCOUNTS).bind(owner).bind(now).bind(millis(lease));
-            match claim.bind(Json(full)).fetch_optional(&mut *db).await? {
-                Some(job) => jobs.push(job),
-                None => break,
-            }
+    while jobs.len() < limit as usize {
+        let claim = sqlx::query_as(CLAIM_ONE).bind(owner).bind(now).bind(millis(lease)).bind(Json(full));
+        match claim.fetch_optional(&mut *db).await? {
+            Some(job) => jobs.push(job),
+            None => break,
         }
     }
     claimed(jobs)
 }
 
-/// What a claim writes, before it names the rows.
-macro_rules! claim_where {
-    ($which:literal) => {
-        concat!(
-            "UPDATE jobs SET state = 'running', lease_owner = $1, lease_token = lease_token + 1,
-                lease_expires_at = $2 + $3, updated_at = $2
-             WHERE ",
-            $which,
-            " RETURNING id, kind, subject, account, run_at, attempts, snoozes, lease_token, checkpoint"
+/// Never walks through what waits for an account that is not to have its turn, however much that is: jumps from
+/// account to account in the index, looks at the first due job of each, and takes the one of the account of which least
+/// runs; among equals the one that is lost first.
+const CLAIM_ONE: &str = "
+UPDATE jobs SET state = 'running', lease_owner = $1, lease_token = lease_token + 1,
+    lease_expires_at = $2 + $3, updated_at = $2
+WHERE id = (
+    WITH RECURSIVE open (account) AS (
+        SELECT min(account) FROM jobs WHERE state = 'waiting'
+        UNION ALL
+        SELECT (SELECT min(next.account) FROM jobs next
+                WHERE next.state = 'waiting' AND next.account > open.account)
+        FROM open WHERE open.account IS NOT NULL
+    ),
+    head (account, id) AS (
+        SELECT account, (SELECT first.id FROM jobs first
+                WHERE first.state = 'waiting' AND first.account = open.account AND first.run_at <= $2
+                ORDER BY first.loses_at, first.run_at, first.id LIMIT 1)
+        FROM open WHERE open.account NOT IN (SELECT value FROM json_each($4))
+        UNION ALL
+        SELECT NULL, id FROM (
+            SELECT id FROM jobs WHERE state = 'waiting' AND account IS NULL AND run_at <= $2
+            ORDER BY loses_at, run_at, id LIMIT 1
         )
-    };
-}
-
-const CLAIM: &str = claim_where!(
-    "id IN (SELECT id FROM jobs WHERE state = 'waiting' AND run_at <= $2 ORDER BY run_at, id LIMIT $4)"
-);
-
-/// Never walks through what waits for the full accounts, however much that is: jumps from account to account in
-/// the index, looks at the first due job of each, and takes the oldest of these.
-const CLAIM_ONE_PAST_FULL_ACCOUNTS: &str = claim_where!(
-    "id = (
-        WITH RECURSIVE open (account) AS (
-            SELECT min(account) FROM jobs WHERE state = 'waiting'
-            UNION ALL
-            SELECT (SELECT min(next.account) FROM jobs next
-                    WHERE next.state = 'waiting' AND next.account > open.account)
-            FROM open WHERE open.account IS NOT NULL
-        ),
-        head (id) AS (
-            SELECT (SELECT first.id FROM jobs first
-                    WHERE first.state = 'waiting' AND first.account = open.account AND first.run_at <= $2
-                    ORDER BY first.run_at, first.id LIMIT 1)
-            FROM open WHERE open.account NOT IN (SELECT value FROM json_each($4))
-            UNION ALL
-            SELECT id FROM (
-                SELECT id FROM jobs WHERE state = 'waiting' AND account IS NULL AND run_at <= $2
-                ORDER BY run_at, id LIMIT 1
-            )
-        )
-        SELECT head.id FROM head JOIN jobs due ON due.id = head.id ORDER BY due.run_at, due.id LIMIT 1
-    )"
-);
+    )
+    SELECT head.id FROM head JOIN jobs due ON due.id = head.id
+    ORDER BY (SELECT count(*) FROM jobs busy WHERE busy.state = 'running' AND busy.account IS head.account),
+        due.loses_at, due.run_at, due.id
+    LIMIT 1
+)
+RETURNING id, kind, subject, account, loses_at, run_at, attempts, snoozes, lease_token, checkpoint";
 
 /// Extends a lease.
 pub(super) async fn extend(
@@ -243,7 +226,7 @@ async fn lose_file(
 ) -> Result<(), StoreError> {
     sqlx::query(
         "UPDATE files SET state = 'gone', reason = $2, download_url = NULL, download_token = NULL,
-            updated_at = $3
+            token_expires_at = NULL, loses_at = NULL, updated_at = $3
          WHERE id = $1 AND state NOT IN ('archived', 'skipped')",
     )
     .bind(file.0)
@@ -263,7 +246,8 @@ async fn archive_file(
     sqlx::query(
         "UPDATE files SET state = 'archived', reason = NULL, object_key = $2, bytes = $3, sha256 = $4,
             content_type = $5, store_checksum = $6, etag = $7, version_id = $8, mark = $9,
-            download_url = NULL, download_token = NULL, content = NULL, archived_at = $10, updated_at = $10
+            download_url = NULL, download_token = NULL, token_expires_at = NULL, loses_at = NULL, content = NULL,
+            archived_at = $10, updated_at = $10
          WHERE id = $1 AND state <> 'archived'",
     )
     .bind(id.0)
@@ -386,6 +370,58 @@ pub(super) async fn retry(db: &mut SqliteConnection, file: FileId) -> Result<boo
     .bind(now)
     .execute(&mut *db)
     .await?;
+    Ok(true)
+}
+
+/// Withdraws the transfer of a file that is not archived, also a running one, which loses its lease by that.
+pub(super) async fn skip(db: &mut SqliteConnection, file: FileId, reason: &str) -> Result<bool, StoreError> {
+    let now = now(db).await?;
+    let skipped = sqlx::query(
+        "UPDATE files SET state = 'skipped', reason = $2, updated_at = $3
+         WHERE id = $1 AND state IN ('pending', 'parked', 'dead')",
+    )
+    .bind(file.0)
+    .bind(clean(reason))
+    .bind(now)
+    .execute(&mut *db)
+    .await?;
+    if skipped.rows_affected() == 0 {
+        return Ok(false);
+    }
+    sqlx::query(
+        "UPDATE jobs SET state = 'cancelled', wanted_again = false, lease_owner = NULL, lease_expires_at = NULL,
+            waits_for = NULL, reason = $2, finished_at = $3, updated_at = $3
+         WHERE kind = 'transfer' AND subject = $1",
+    )
+    .bind(file.0)
+    .bind(clean(reason))
+    .bind(now)
+    .execute(&mut *db)
+    .await?;
+    Ok(true)
+}
+
+/// Wakes the transfer of a skipped file, and the file.
+pub(super) async fn unskip(db: &mut SqliteConnection, file: FileId) -> Result<bool, StoreError> {
+    let now = now(db).await?;
+    let woken = sqlx::query(
+        "UPDATE jobs SET state = 'waiting', run_at = $2, attempts = 0, snoozes = 0, lost_leases = 0,
+            reason = NULL, finished_at = NULL, updated_at = $2
+         WHERE kind = 'transfer' AND subject = $1 AND state = 'cancelled'
+            AND EXISTS (SELECT 1 FROM files WHERE id = $1 AND state = 'skipped')",
+    )
+    .bind(file.0)
+    .bind(now)
+    .execute(&mut *db)
+    .await?;
+    if woken.rows_affected() == 0 {
+        return Ok(false);
+    }
+    sqlx::query("UPDATE files SET state = 'pending', reason = NULL, updated_at = $2 WHERE id = $1")
+        .bind(file.0)
+        .bind(now)
+        .execute(&mut *db)
+        .await?;
     Ok(true)
 }
 

@@ -4,9 +4,9 @@ use sqlx::SqlitePool;
 use sqlx::types::Json;
 
 use super::super::rows::{
-    DepthRecord, FileRecord, RecordingRecord, TransferRecord, file_columns, recording_columns,
+    DepthRecord, FileRecord, LossesRecord, RecordingRecord, TransferRecord, file_columns, recording_columns,
 };
-use super::super::{Depth, StoreError, TransferWork, migrations};
+use super::super::{Depth, Losses, StoreError, TransferWork, migrations};
 use super::NOW;
 use crate::domain::file::{FileRow, FileState, RecordingRow};
 use crate::domain::ids::{FileId, RecordingId};
@@ -101,6 +101,22 @@ pub(super) async fn leftovers(
     .bind(Json(uploads))
     .fetch_all(pool)
     .await?)
+}
+
+/// What is nearest to being lost.
+pub(super) async fn losses(pool: &SqlitePool) -> Result<Losses, StoreError> {
+    let now: i64 = sqlx::query_scalar(NOW).fetch_one(pool).await?;
+    let losses: LossesRecord = sqlx::query_as(
+        "SELECT
+            (SELECT min(loses_at) - $1 FROM files
+             WHERE state IN ('pending', 'parked', 'dead') AND loses_at > $1) AS nearest_ms,
+            (SELECT count(*) FROM files
+             WHERE state IN ('pending', 'parked', 'dead') AND loses_at <= $1) AS overdue",
+    )
+    .bind(now)
+    .fetch_one(pool)
+    .await?;
+    losses.read()
 }
 
 /// How many jobs stand where.

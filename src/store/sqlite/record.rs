@@ -6,25 +6,29 @@ use sqlx::SqliteConnection;
 use sqlx::types::Json;
 use uuid::Uuid;
 
-use super::super::announcement::{NO_URL, NewFile, NewRecording, Rows, clean, merged};
+use super::super::announcement::{NO_URL, NewFile, NewRecording, Rows, clean, keeps_until, merged};
 use super::super::moment::Moment;
-use super::super::{Recorded, StoreError};
-use super::now;
+use super::super::{Intake, Recorded, StoreError};
 use super::queue::enqueue;
+use super::{never, now};
 use crate::domain::event::{Event, EventContent};
 use crate::domain::ids::{FileId, RecordingId};
 use crate::domain::job::Task;
 use crate::domain::recording::{RecordingKind, RecordingState, TextState};
 
 /// Makes an event durable.
-pub(super) async fn record(db: &mut SqliteConnection, event: &Event) -> Result<Recorded, StoreError> {
+pub(super) async fn record(
+    db: &mut SqliteConnection,
+    event: &Event,
+    intake: &Intake,
+) -> Result<Recorded, StoreError> {
     match &event.content {
         EventContent::Unreadable { reason } => {
             keep_event(db, event, None, Some(&clean(reason)), &[]).await?;
             Ok(Recorded::default())
         }
         EventContent::Announcement(announcement) => {
-            record_rows(db, event, Rows::new(event, announcement)).await
+            record_rows(db, event, Rows::new(event, announcement, intake)).await
         }
     }
 }
@@ -44,11 +48,12 @@ async fn record_rows(db: &mut SqliteConnection, event: &Event, rows: Rows) -> Re
         match known_file(db, recording, &file).await? {
             Some(known) => {
                 recorded.known_files += 1;
-                recorded.woken += refresh(db, known, file, now).await?;
+                recorded.woken += refresh(db, known, file, told.renewable, now).await?;
             }
             None => {
                 recorded.new_files += 1;
-                add_file(db, event, recording, &file, now).await?;
+                recorded.skipped += u64::from(file.skip.is_some());
+                add_file(db, event, recording, &file, told.renewable, now).await?;
                 add_transfer(db, &file, &told.identity.account_id, now).await?;
             }
         }
@@ -57,8 +62,9 @@ async fn record_rows(db: &mut SqliteConnection, event: &Event, rows: Rows) -> Re
     Ok(recorded)
 }
 
-/// What follows from what an event has changed. When it was this event that has the recording leave Zoom, what waits
-/// of it is due at once, and what is not archived is counted. What the manifest should tell has it written again.
+/// What follows from what is known of the recording now: until when its files can be had. When it was this event that
+/// has it leave Zoom, what waits of it is due at once, and what is not archived is counted. What the manifest should
+/// tell has it written again.
 async fn follow(
     db: &mut SqliteConnection,
     recording: Uuid,
@@ -66,7 +72,8 @@ async fn follow(
     now: i64,
 ) -> Result<u64, StoreError> {
     let (leaves, folder): (bool, Option<String>) = sqlx::query_as(
-        "SELECT COALESCE(state IN ('trashed', 'deleted') AND state_at = $2, false), folder FROM recordings WHERE id = $1",
+        "SELECT COALESCE(state IN ('trashed', 'deleted') AND state_at = $2, false), folder
+         FROM recordings WHERE id = $1",
     )
     .bind(recording)
     .bind(told.happened_at)
@@ -75,9 +82,57 @@ async fn follow(
     if folder.is_some() && told.change.is_for_the_manifest() {
         enqueue(db, Task::Manifest(RecordingId(recording)), 0, now).await?;
     }
-    if !leaves || !told.change.state.is_some_and(RecordingState::is_leaving) {
-        return Ok(0);
+    expect_losses(db, recording).await?;
+    if leaves && told.change.state.is_some_and(RecordingState::is_leaving) {
+        hurry(db, recording, now).await
+    } else {
+        Ok(0)
     }
+}
+
+/// Writes until when the files of a recording can be had, where that has changed, and with them their transfers.
+async fn expect_losses(db: &mut SqliteConnection, recording: Uuid) -> Result<(), StoreError> {
+    let changed: Vec<(Uuid, Option<i64>)> = sqlx::query_as(concat!(
+        "UPDATE files SET loses_at = loss.loses_at
+         FROM (
+            SELECT file.id, NULLIF(min(COALESCE(",
+        keeps_until!(concat!(
+            "min(recordings.state_at + 30 * 86400000, COALESCE(recordings.auto_delete_at, ",
+            never!(),
+            "))"
+        )),
+        ", ",
+        never!(),
+        "), COALESCE(iif(file.renewable, NULL, file.token_expires_at), ",
+        never!(),
+        ")), ",
+        never!(),
+        ") AS loses_at
+            FROM recordings JOIN files file ON file.recording_id = recordings.id
+            WHERE recordings.id = $1 AND file.state NOT IN ('archived', 'gone')
+         ) loss
+         WHERE files.id = loss.id AND files.loses_at IS NOT loss.loses_at
+         RETURNING files.id, files.loses_at"
+    ))
+    .bind(recording)
+    .fetch_all(&mut *db)
+    .await?;
+    for (file, loses_at) in changed {
+        sqlx::query(concat!(
+            "UPDATE jobs SET loses_at = COALESCE($2, ",
+            never!(),
+            ") WHERE kind = 'transfer' AND subject = $1"
+        ))
+        .bind(file)
+        .bind(loses_at)
+        .execute(&mut *db)
+        .await?;
+    }
+    Ok(())
+}
+
+/// Has what waits of a recording due at once; returns how many of its files are not archived.
+async fn hurry(db: &mut SqliteConnection, recording: Uuid, now: i64) -> Result<u64, StoreError> {
     sqlx::query(
         "UPDATE jobs SET run_at = min(run_at, $2), updated_at = $2
          WHERE kind = 'transfer' AND state = 'waiting'
@@ -156,9 +211,9 @@ async fn keep_recording(
     let id = sqlx::query_scalar(
         "INSERT INTO recordings AS known
             (id, account_id, kind, instance_id, topic, start_time, metadata, announced_at, topic_at, told_at,
-             state, state_at, transcript, transcript_at, summary, summary_at)
+             state, state_at, transcript, transcript_at, summary, summary_at, auto_delete_at)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, iif($5 IS NULL, NULL, $9), $9, $10, iif($10 IS NULL, NULL, $9),
-            $11, iif($11 IS NULL, NULL, $9), $12, iif($12 IS NULL, NULL, $9))
+            $11, iif($11 IS NULL, NULL, $9), $12, iif($12 IS NULL, NULL, $9), $14)
          ON CONFLICT (account_id, kind, instance_id) DO UPDATE SET
             topic = iif(known.topic_at > excluded.topic_at, known.topic, COALESCE(excluded.topic, known.topic)),
             topic_at = COALESCE(max(known.topic_at, excluded.topic_at), known.topic_at, excluded.topic_at),
@@ -173,6 +228,8 @@ async fn keep_recording(
                 excluded.transcript_at),
             summary = iif(known.summary_at > excluded.summary_at, known.summary,
                 COALESCE(excluded.summary, known.summary)),
+            auto_delete_at = iif($13 AND NOT COALESCE(known.told_at > excluded.told_at, false),
+                excluded.auto_delete_at, known.auto_delete_at),
             summary_at = COALESCE(max(known.summary_at, excluded.summary_at), known.summary_at,
                 excluded.summary_at)
          RETURNING id",
@@ -189,6 +246,8 @@ async fn keep_recording(
     .bind(recording.change.state.map(RecordingState::as_str))
     .bind(recording.change.transcript.map(TextState::as_str))
     .bind(recording.change.summary.map(TextState::as_str))
+    .bind(recording.auto_delete.is_some())
+    .bind(recording.auto_delete.flatten())
     .fetch_one(db)
     .await?;
     Ok(id)
@@ -227,14 +286,15 @@ async fn add_file(
     event: &Event,
     recording: Uuid,
     file: &NewFile,
+    renewable: bool,
     now: i64,
 ) -> Result<(), StoreError> {
     sqlx::query(
         "INSERT INTO files
             (id, recording_id, collection, name, recording_type, file_type, extension, recording_start,
              announced_bytes, metadata, download_url, download_token, content, state, reason, first_event_id,
-             announced_at, updated_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)",
+             announced_at, updated_at, token_expires_at, renewable)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)",
     )
     .bind(file.id.0)
     .bind(recording)
@@ -260,6 +320,8 @@ async fn add_file(
     .bind(event.id.0)
     .bind(Moment(event.received_at))
     .bind(now)
+    .bind(file.token_expires_at)
+    .bind(renewable)
     .execute(db)
     .await?;
     Ok(())
@@ -306,6 +368,7 @@ async fn refresh(
     db: &mut SqliteConnection,
     known: KnownFile,
     file: NewFile,
+    renewable: bool,
     now: i64,
 ) -> Result<u64, StoreError> {
     if known.archived {
@@ -322,6 +385,8 @@ async fn refresh(
             metadata = $6,
             download_url = COALESCE($7, download_url),
             download_token = COALESCE($8, download_token),
+            token_expires_at = iif($8 IS NULL, token_expires_at, $11),
+            renewable = $12,
             content = COALESCE($10, content),
             state = iif(state = 'gone' AND $7 IS NOT NULL, 'pending', state),
             reason = iif(state = 'gone' AND $7 IS NOT NULL, NULL, reason),
@@ -339,6 +404,8 @@ async fn refresh(
     .bind(file.download_token.as_ref().filter(|_| takes_access).map(|token| token.expose_secret()))
     .bind(now)
     .bind(&file.content)
+    .bind(file.token_expires_at)
+    .bind(renewable)
     .fetch_one(&mut *db)
     .await?;
     if has_url && file.brings_access() { wake(db, known.id, known.gone, now).await } else { Ok(0) }

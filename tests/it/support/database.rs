@@ -6,7 +6,7 @@ use sqlx::pool::PoolConnection;
 use sqlx::{AssertSqlSafe, Executor, PgPool, Sqlite, SqlitePool};
 use tempfile::TempDir;
 use zoom_archiver::config::store::StoreConfig;
-use zoom_archiver::store::{self, Migrated, SharedStore, StoreError};
+use zoom_archiver::store::{self, Intake, Migrated, SharedStore, StoreError};
 
 use super::postgres::PostgresDatabase;
 
@@ -69,6 +69,12 @@ impl Database {
     /// A store on it, as another process would open it.
     pub(crate) async fn open(&self) -> SharedStore {
         store::open(&self.url, &config()).await.expect("the store opens")
+    }
+
+    /// Migrates and opens with something to be decided about files.
+    pub(crate) async fn store_with(&self, intake: Intake) -> SharedStore {
+        self.migrate().await.expect("the schema is migrated");
+        store::open_with(&self.url, &config(), intake).await.expect("the store opens")
     }
 
     /// Migrates and opens.

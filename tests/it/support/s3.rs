@@ -292,6 +292,8 @@ pub(crate) struct Quirks {
     pub(crate) per_page: usize,
     /// Options that it has not got.
     pub(crate) lacks: &'static [Lack],
+    /// Its credentials may read and not write.
+    pub(crate) read_only: bool,
     /// Answers 501 to listings of uploads.
     pub(crate) lists_no_uploads: bool,
     /// What was asked.
@@ -554,6 +556,10 @@ impl Memory {
         }
     }
 
+    fn may_write(&self) -> S3Result<()> {
+        if self.quirks.read_only { Err(s3_error!(AccessDenied, "Access Denied")) } else { Ok(()) }
+    }
+
     fn accept_checksum(&self, sent: bool) -> S3Result<()> {
         if sent && self.quirks.rejects_checksums {
             return Err(s3_error!(InvalidArgument, "x-amz-checksum headers are not supported"));
@@ -667,6 +673,7 @@ impl S3 for Memory {
         let input = req.input;
         self.quirks.counts.puts.fetch_add(1, Ordering::SeqCst);
         self.answer()?;
+        self.may_write()?;
         let sent = sums!(input);
         self.accept_checksum(sent.any())?;
         let conditional = self.accept_condition(&input.if_none_match)?;
@@ -732,10 +739,19 @@ impl S3 for Memory {
         self.answer()?;
         self.with(&req.input.bucket, |bucket| {
             let found = bucket.find(&req.input.key, req.input.version_id.as_ref())?;
+            let whole = found.body.len() as u64;
+            let piece = match req.input.range {
+                Some(range) => range.check(whole).map_err(|_| s3_error!(InvalidRange))?,
+                None => 0..whole,
+            };
+            let content_range =
+                req.input.range.map(|_| format!("bytes {}-{}/{whole}", piece.start, piece.end - 1));
+            let body = found.body.slice(piece.start as usize..piece.end as usize);
             Ok(S3Response::new(GetObjectOutput {
-                content_length: Some(found.body.len() as i64),
+                content_length: Some(body.len() as i64),
+                content_range,
                 content_type: found.content_type.clone(),
-                body: Some(StreamingBlob::from(Body::from(found.body.clone()))),
+                body: Some(StreamingBlob::from(Body::from(body))),
                 ..GetObjectOutput::default()
             }))
         })
@@ -783,6 +799,7 @@ impl S3 for Memory {
     ) -> S3Result<S3Response<CreateMultipartUploadOutput>> {
         let input = req.input;
         self.answer()?;
+        self.may_write()?;
         self.accept_checksum(input.checksum_algorithm.is_some())?;
         let options = options!(input);
         self.accept_options(&options)?;

@@ -1,0 +1,131 @@
+//! Everything that a transfer asks of an archive, tried once in a folder of its own, whatever the archive.
+
+use bytes::Bytes;
+use futures_util::TryStreamExt;
+use sha2::{Digest, Sha256};
+
+use super::{Archive, ArchiveError, NewObject};
+use crate::domain::checksum;
+use crate::domain::file::{Proof, Sha256Digest};
+use crate::domain::finding::{Finding, Subject};
+use crate::domain::part::PartPlan;
+
+/// Length of the first of two parts: the least that S3 takes for a part that is not the last.
+const PART_BYTES: u64 = 5 * 1024 * 1024;
+/// What is written in one request.
+pub(super) const SMALL: &[u8] = b"written by `zoom-archiver doctor`, which removes it again\n";
+
+/// A key for one try, in the folder of all of them.
+pub(super) fn key(folder: &str, name: &str) -> String {
+    format!("{folder}/{name}")
+}
+
+/// Names of what is written below the folder.
+pub(super) const NAMES: [&str; 3] = ["small", "parts", "given-up"];
+
+/// Tries all of it and says what was found.
+pub(super) async fn exercise(archive: &dyn Archive, folder: &str) -> Vec<Finding> {
+    let tries = [
+        small(archive, &key(folder, NAMES[0])).await,
+        parts(archive, &key(folder, NAMES[1])).await,
+        given_up(archive, &key(folder, NAMES[2])).await,
+    ];
+    tries.into_iter().flat_map(|tried| tried.unwrap_or_else(|error| vec![wrong(&error)])).collect()
+}
+
+pub(super) fn wrong(error: &ArchiveError) -> Finding {
+    Finding::wrong(Subject::Archive, error.to_string())
+}
+
+fn well(words: impl Into<String>) -> Finding {
+    Finding::well(Subject::Archive, words)
+}
+
+/// An object in one request, read back, and not written over.
+async fn small(archive: &dyn Archive, key: &str) -> Result<Vec<Finding>, ArchiveError> {
+    let body = Bytes::from_static(SMALL);
+    let object = object(key);
+    let stored = archive.put(&object, body.clone(), &proof(&body)).await?;
+    let confirmed = match stored.checksum {
+        Some(checksum) => format!("and is confirmed by its {}", checksum.algorithm),
+        None => "and is proven by its size and our own SHA-256: the archive keeps no checksum".to_owned(),
+    };
+    let mut findings = vec![well(format!("an object can be written {confirmed}"))];
+    let read: Vec<Bytes> = archive.read(key).await?.try_collect().await?;
+    findings.push(if read.concat() == SMALL {
+        well("an object reads back as it was written")
+    } else {
+        Finding::wrong(Subject::Archive, "an object reads back other than it was written")
+    });
+    let other = Bytes::from_static(b"something else");
+    findings.push(match archive.put(&object, other.clone(), &proof(&other)).await {
+        Err(ArchiveError::Exists(_)) => well("an object is never written over"),
+        Err(error) => wrong(&error),
+        Ok(_) => Finding::wrong_so(
+            Subject::Archive,
+            "the store takes `If-None-Match: *` and writes over the object all the same",
+            "set archive.s3.conditional_create = \"off\"",
+        ),
+    });
+    Ok(findings)
+}
+
+/// An object of two parts.
+async fn parts(archive: &dyn Archive, key: &str) -> Result<Vec<Finding>, ArchiveError> {
+    let content =
+        [Bytes::from(vec![b'z'; PART_BYTES.try_into().unwrap_or(usize::MAX)]), Bytes::from_static(b"a")];
+    let whole = content.concat();
+    let plan = PartPlan::new(Some(whole.len() as u64), PART_BYTES);
+    let upload = archive.begin(&object(key)).await?;
+    let mut sent = Vec::new();
+    for (number, part) in (1..).zip(content) {
+        let crc64nvme = checksum::crc64nvme(&part);
+        sent.push(archive.put_part(&upload, plan, number, part, crc64nvme).await?);
+    }
+    let mut findings = Vec::new();
+    findings.push(match archive.parts(&upload, plan).await {
+        Ok(listed) if listed.len() == sent.len() => {
+            well("an upload in parts tells which it has: a transfer goes on where it stopped")
+        }
+        Ok(listed) => Finding::wrong_so(
+            Subject::Archive,
+            format!("of {} parts that were sent the archive lists {}", sent.len(), listed.len()),
+            "an interrupted transfer will start over with this store",
+        ),
+        Err(error) => Finding::note(
+            Subject::Archive,
+            error.to_string(),
+            "an interrupted transfer will start over with this store",
+        ),
+    });
+    archive.complete(&upload, &sent, &proof(&whole)).await?;
+    findings.push(well("an object can be put together from parts"));
+    Ok(findings)
+}
+
+/// An upload that is begun and given up.
+async fn given_up(archive: &dyn Archive, key: &str) -> Result<Vec<Finding>, ArchiveError> {
+    let upload = archive.begin(&object(key)).await?;
+    archive.abort(&upload).await?;
+    let mut findings = vec![well("an upload can be given up")];
+    if let Err(error) = archive.unfinished(std::time::Duration::ZERO).await {
+        findings.push(Finding::note(
+            Subject::Archive,
+            error.to_string(),
+            "give the bucket the lifecycle rule of docs/archive.md: what is left unfinished cannot be found",
+        ));
+    }
+    Ok(findings)
+}
+
+fn object(key: &str) -> NewObject {
+    NewObject { key: key.to_owned(), content_type: "text/plain".to_owned(), facts: Vec::new() }
+}
+
+fn proof(body: &[u8]) -> Proof {
+    Proof {
+        bytes: body.len() as u64,
+        sha256: Sha256Digest(Sha256::digest(body).into()),
+        crc64nvme: checksum::crc64nvme(body),
+    }
+}

@@ -1,0 +1,186 @@
+//! A look at a store from all sides, for `doctor`: what it does of what we ask, which modes follow from that, and
+//! what the credentials lack. All that is written is removed again; nothing is ever written under a lock.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use aws_sdk_s3::config::interceptors::BeforeDeserializationInterceptorContextRef;
+use aws_sdk_s3::config::{ConfigBag, Intercept, RuntimeComponents};
+use aws_sdk_s3::error::BoxError;
+use aws_sdk_s3::types::ObjectLockEnabled;
+use chrono::DateTime;
+use uuid::Uuid;
+
+use super::super::ArchiveError;
+use super::super::exercise::{self, NAMES, SMALL};
+use super::S3Archive;
+use super::failure::Failure;
+use crate::clock::Clock;
+use crate::config::archive::{LockMode, S3Config};
+use crate::domain::finding::{Finding, Subject};
+
+/// Where tries are made, below the archive's prefix.
+const FOLDER: &str = "zoom-archiver-doctor";
+/// How far the clocks may be apart, in seconds: S3 refuses requests from fifteen minutes on.
+const WORRYING_SKEW_SECS: i64 = 60;
+
+impl S3Archive {
+    pub(super) async fn look_from_all_sides(&self) -> Vec<Finding> {
+        let mut findings = match self.reach().await {
+            Ok(found) => vec![found],
+            // Nothing else can work, and would say the same again.
+            Err(error) => return vec![exercise::wrong(&error)],
+        };
+        let folder = format!("{FOLDER}/{}", Uuid::now_v7().simple());
+        let twin = self.without_locks();
+        findings.extend(exercise::exercise(&twin, &folder).await);
+        findings.extend(twin.modes());
+        findings.extend(twin.ranges(&exercise::key(&folder, NAMES[0])).await);
+        findings.extend(self.locks().await);
+        findings.extend(twin.clean_up(&folder).await);
+        findings
+    }
+
+    /// The same store, where what is written can be removed again.
+    fn without_locks(&self) -> Self {
+        let config = S3Config {
+            object_lock_mode: LockMode::None,
+            object_lock_days: 0,
+            legal_hold: false,
+            ..self.config.clone()
+        };
+        Self::with(self.client.clone(), self.signs_bodies, self.bucket.clone(), self.prefix.clone(), &config)
+    }
+
+    /// The bucket is there, and the clocks agree.
+    async fn reach(&self) -> Result<Finding, ArchiveError> {
+        let date = DateOfAnswer::default();
+        let request = self.client.head_bucket().bucket(&self.bucket).customize().interceptor(date.clone());
+        if let Err(error) = request.send().await {
+            let failure = Failure::from(error).missing_bucket();
+            return Err(self.decide("look into", "", &failure));
+        }
+        let found = format!("{} can be looked into", self.description);
+        Ok(match date.seconds_ahead() {
+            Some(ahead) if ahead.abs() >= WORRYING_SKEW_SECS => Finding::wrong_so(
+                Subject::Archive,
+                format!("{found}, but its clock is {ahead} s ahead of this machine's"),
+                "set this machine's clock: S3 refuses requests that are fifteen minutes off",
+            ),
+            Some(_) => Finding::well(Subject::Archive, format!("{found}, and the clocks agree")),
+            None => Finding::well(Subject::Archive, found),
+        })
+    }
+
+    /// What is asked of the store from now on.
+    fn modes(&self) -> Vec<Finding> {
+        let asked = self.abilities.ask();
+        let checksum = asked.checksum.map_or("none", super::algorithm::Algorithm::name);
+        let condition =
+            if asked.condition { "the store's own (If-None-Match)" } else { "a look before each write" };
+        vec![Finding::well(
+            Subject::Archive,
+            format!("chosen: checksum {checksum}; against writing over: {condition}"),
+        )]
+    }
+
+    async fn ranges(&self, key: &str) -> Vec<Finding> {
+        let request =
+            self.client.get_object().bucket(&self.bucket).key(self.full_key(key)).range("bytes=1-7").send();
+        let found = match request.await.map_err(Failure::from) {
+            Ok(found) => found.body.collect().await.ok().map(|body| body.into_bytes()),
+            Err(failure) if failure.is_not_found() => return Vec::new(),
+            Err(_) => None,
+        };
+        vec![if found.as_deref() == SMALL.get(1..8) {
+            Finding::well(Subject::Archive, "a piece of an object can be read")
+        } else {
+            Finding::note(
+                Subject::Archive,
+                "the store does not honour `Range` when an object is read",
+                "objects will be read whole",
+            )
+        }]
+    }
+
+    /// Whether the bucket can lock what the settings ask it to.
+    async fn locks(&self) -> Vec<Finding> {
+        if !self.options.need_digest() {
+            return Vec::new();
+        }
+        let request = self.client.get_object_lock_configuration().bucket(&self.bucket).send();
+        let found = match request.await.map_err(Failure::from) {
+            Ok(found) => found.object_lock_configuration,
+            Err(failure) if failure.is_denied() => {
+                return vec![Finding::note(
+                    Subject::Archive,
+                    "whether the bucket has Object Lock could not be seen",
+                    "allow s3:GetBucketObjectLockConfiguration",
+                )];
+            }
+            Err(_) => None,
+        };
+        let is_enabled =
+            found.is_some_and(|lock| lock.object_lock_enabled == Some(ObjectLockEnabled::Enabled));
+        vec![if is_enabled {
+            Finding::well(Subject::Archive, "the bucket has Object Lock (nothing was written under a lock)")
+        } else {
+            Finding::wrong_so(
+                Subject::Archive,
+                "archive.s3.object_lock_mode or legal_hold is set, and the bucket has no Object Lock",
+                "use a bucket that was created with Object Lock, or unset them",
+            )
+        }]
+    }
+
+    async fn clean_up(&self, folder: &str) -> Option<Finding> {
+        for name in NAMES {
+            if let Err(error) = self.remove(&exercise::key(folder, name), None).await {
+                return Some(Finding::note(
+                    Subject::Archive,
+                    format!("what was written for this look could not be removed: {error}"),
+                    format!("remove {folder}; and an object that the review finds wrong will stay too"),
+                ));
+            }
+        }
+        None
+    }
+}
+
+/// Takes the `Date` of an answer, and how far it lies ahead of this machine's clock.
+#[derive(Debug, Clone)]
+struct DateOfAnswer(Arc<AtomicI64>);
+
+/// No answer has said.
+const UNKNOWN: i64 = i64::MAX;
+
+impl Default for DateOfAnswer {
+    fn default() -> Self {
+        Self(Arc::new(AtomicI64::new(UNKNOWN)))
+    }
+}
+
+impl DateOfAnswer {
+    fn seconds_ahead(&self) -> Option<i64> {
+        Some(self.0.load(Ordering::Relaxed)).filter(|ahead| *ahead != UNKNOWN)
+    }
+}
+
+impl Intercept for DateOfAnswer {
+    fn name(&self) -> &'static str {
+        "DateOfAnswer"
+    }
+
+    fn read_before_deserialization(
+        &self,
+        context: &BeforeDeserializationInterceptorContextRef<'_>,
+        _components: &RuntimeComponents,
+        _config: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let date = context.response().headers().get("date");
+        if let Some(date) = date.and_then(|date| DateTime::parse_from_rfc2822(date).ok()) {
+            self.0.store((date.to_utc() - Clock::System.now()).num_seconds(), Ordering::Relaxed);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,37 @@
+//! A look at the database from all sides.
+
+use sqlx::{SqliteConnection, SqlitePool};
+
+use super::super::StoreError;
+use crate::domain::finding::{Finding, Subject};
+
+pub(super) async fn examine(pool: &SqlitePool) -> Result<Vec<Finding>, StoreError> {
+    let journal: String = sqlx::query_scalar("PRAGMA journal_mode").fetch_one(pool).await?;
+    let sound: String = sqlx::query_scalar("PRAGMA quick_check(1)").fetch_one(pool).await?;
+    Ok(vec![
+        match journal.as_str() {
+            "wal" => {
+                Finding::well(Subject::Database, "readers and the writer do not wait for each other (WAL)")
+            }
+            other => Finding::note(
+                Subject::Database,
+                format!("its journal is \"{other}\" and not \"wal\""),
+                "keep the file on a local disk: network file systems cannot do WAL",
+            ),
+        },
+        match sound.as_str() {
+            "ok" => Finding::well(Subject::Database, "the file is sound"),
+            damage => Finding::wrong_so(
+                Subject::Database,
+                format!("the file is damaged: {damage}"),
+                "restore it from a backup",
+            ),
+        },
+    ])
+}
+
+/// That it can be written to: whoever comes here holds the write lock.
+pub(super) async fn writes(db: &mut SqliteConnection) -> Result<Finding, StoreError> {
+    sqlx::query("UPDATE jobs SET state = state WHERE false").execute(db).await?;
+    Ok(Finding::well(Subject::Database, "it can be written to"))
+}

@@ -1,0 +1,183 @@
+//! `doctor`: what is well is said, what is wrong is a clear sentence with what to do, and exit code 1; whatever it
+//! writes it removes again.
+
+use std::process::Output;
+
+use s3s::S3ErrorCode;
+use serde_json::Value;
+use tempfile::TempDir;
+use zoom_archiver::simulator::{FakeZoom, Options};
+
+use crate::support::place::{Bucket, Place};
+use crate::support::s3::{Quirks, S3Server};
+use crate::support::service::Setup;
+
+/// Settings, and the directory with a database that is migrated.
+async fn migrated(point: impl FnOnce(Setup) -> Setup) -> (TempDir, Setup) {
+    let data = tempfile::tempdir().expect("a directory");
+    let setup = point(Setup::new(data.path()));
+    let output = setup.run(&["migrate"]).await;
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    (data, setup)
+}
+
+/// What it found: subject, verdict, and words with what to do.
+fn findings(output: &Output) -> Vec<(String, String, String)> {
+    let text = String::from_utf8_lossy(&output.stdout);
+    let field = |found: &Value, name: &str| found[name].as_str().unwrap_or_default().to_owned();
+    text.lines()
+        .map(|line| serde_json::from_str::<Value>(line).expect("JSON"))
+        .map(|found| {
+            let words = format!("{} {}", field(&found, "words"), field(&found, "mend"));
+            (field(&found, "subject"), field(&found, "verdict"), words)
+        })
+        .collect()
+}
+
+/// The words of all that is wrong; there must be something, and the exit code must say so.
+async fn wrong(setup: &Setup) -> String {
+    let output = setup.run(&["doctor", "--json"]).await;
+    assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stdout));
+    let wrong: Vec<String> = findings(&output)
+        .into_iter()
+        .filter(|(_, verdict, _)| verdict == "wrong")
+        .map(|(subject, _, words)| format!("{subject}: {words}"))
+        .collect();
+    assert!(!wrong.is_empty());
+    wrong.join("\n")
+}
+
+async fn in_process(quirks: Quirks) -> Bucket {
+    Bucket::at(S3Server::in_process(quirks).await).await
+}
+
+#[tokio::test]
+async fn doctor_finds_everything_well_and_leaves_nothing_behind() {
+    for place in [Place::directory(), Place::bucket().await] {
+        let (_data, setup) = migrated(|setup| place.point(setup)).await;
+        let output = setup.run(&["doctor", "--json"]).await;
+        let found = findings(&output);
+        assert_eq!(output.status.code(), Some(0), "{found:?}");
+        assert!(found.iter().all(|(_, verdict, _)| verdict != "wrong"), "{found:?}");
+        for wanted in [
+            "an object can be written",
+            "reads back as it was written",
+            "never written over",
+            "goes on where it stopped",
+            "put together from parts",
+            "can be given up",
+        ] {
+            let is_well = |(subject, verdict, words): &(String, String, String)| {
+                subject == "archive" && verdict == "well" && words.contains(wanted)
+            };
+            assert!(found.iter().any(is_well), "{wanted}: {found:?}");
+        }
+        if matches!(place, Place::Bucket(_)) {
+            for wanted in ["clocks agree", "checksum CRC64NVME", "If-None-Match", "a piece of an object"] {
+                assert!(found.iter().any(|(_, _, words)| words.contains(wanted)), "{wanted}: {found:?}");
+            }
+        }
+        assert!(place.objects().await.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_may_only_read_is_named_with_the_right_that_it_lacks() {
+    let bucket = in_process(Quirks { read_only: true, ..Quirks::default() }).await;
+    let (_data, setup) = migrated(|setup| bucket.point(setup, None)).await;
+    let wrong = wrong(&setup).await;
+    assert!(wrong.contains("AccessDenied") && wrong.contains("s3:PutObject"), "{wrong}");
+}
+
+#[tokio::test]
+async fn a_wrong_region_is_named_with_the_variable_to_set() {
+    let answers = Some(S3ErrorCode::AuthorizationHeaderMalformed);
+    let bucket = in_process(Quirks { answers, ..Quirks::default() }).await;
+    let (_data, setup) = migrated(|setup| bucket.point(setup, None)).await;
+    let wrong = wrong(&setup).await;
+    assert!(wrong.contains("AWS_REGION"), "{wrong}");
+}
+
+#[tokio::test]
+async fn a_store_that_does_without_checksums_and_conditions_is_said_to() {
+    let quirks = Quirks { rejects_checksums: true, rejects_conditions: true, ..Quirks::default() };
+    let bucket = in_process(quirks).await;
+    let (_data, setup) = migrated(|setup| bucket.point(setup, None)).await;
+    let output = setup.run(&["doctor", "--json"]).await;
+    let found = findings(&output);
+    assert_eq!(output.status.code(), Some(0), "{found:?}");
+    let modes = "chosen: checksum none; against writing over: a look before each write";
+    assert!(found.iter().any(|(_, _, words)| words.contains(modes)), "{found:?}");
+}
+
+#[tokio::test]
+async fn a_bucket_without_locks_is_told_before_anything_is_refused() {
+    let bucket = in_process(Quirks::default()).await;
+    let (_data, setup) = migrated(|setup| {
+        bucket
+            .point(setup, None)
+            .env("ZOOM_ARCHIVER_ARCHIVE__S3__OBJECT_LOCK_MODE", "governance")
+            .env("ZOOM_ARCHIVER_ARCHIVE__S3__OBJECT_LOCK_DAYS", "1")
+    })
+    .await;
+    let wrong = wrong(&setup).await;
+    assert!(wrong.contains("archive.s3.object_lock_mode"), "{wrong}");
+}
+
+/// Settings that lead to a fake Zoom, with its credentials.
+async fn with_zoom(zoom: &FakeZoom) -> (TempDir, Setup) {
+    let credentials = zoom.video_sdk_credentials().into_iter().chain(zoom.oauth_credentials());
+    migrated(|setup| {
+        credentials
+            .fold(setup, |setup, (name, value)| setup.env(name, value))
+            .env("ZOOM_ARCHIVER_ZOOM__API_BASE_URL", zoom.api_base_url())
+            .env("ZOOM_ARCHIVER_ZOOM__OAUTH_BASE_URL", zoom.oauth_base_url())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn credentials_that_zoom_takes_are_well_and_others_are_named_with_what_to_mend() {
+    let zoom = FakeZoom::start(Options::default()).await.unwrap();
+    let (_data, setup) = with_zoom(&zoom).await;
+    let output = setup.run(&["doctor", "--json"]).await;
+    let found = findings(&output);
+    assert_eq!(output.status.code(), Some(0), "{found:?}");
+    let well = found.iter().filter(|(subject, verdict, _)| subject == "zoom" && verdict == "well");
+    assert_eq!(well.count(), 2, "{found:?}");
+
+    let setup = setup.env("ZOOM_VIDEO_SDK_API_SECRET", "another secret");
+    let wrong = wrong(&setup).await;
+    assert!(wrong.contains("ZOOM_VIDEO_SDK_API_SECRET") && !wrong.contains("another secret"), "{wrong}");
+}
+
+#[tokio::test]
+async fn without_credentials_doctor_says_what_cannot_be_done() {
+    let (_data, setup) = migrated(|setup| setup).await;
+    let output = setup.run(&["doctor", "--json"]).await;
+    let found = findings(&output);
+    assert_eq!(output.status.code(), Some(0), "{found:?}");
+    let told = |(subject, verdict, words): &(String, String, String)| {
+        subject == "zoom" && verdict == "note" && words.contains("not renewed")
+    };
+    assert!(found.iter().any(told), "{found:?}");
+}
+
+#[tokio::test]
+async fn a_stopped_database_is_one_clear_sentence() {
+    // Bound and closed again: nobody listens there.
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let data = tempfile::tempdir().unwrap();
+    let setup = Setup::new(data.path())
+        .env("DATABASE_URL", format!("postgres://somebody:hush@127.0.0.1:{port}/za"))
+        .env("ZOOM_ARCHIVER_STORE__ACQUIRE_TIMEOUT_MS", "500");
+    let wrong = wrong(&setup).await;
+    assert!(wrong.contains("database: DATABASE_URL") && !wrong.contains("hush"), "{wrong}");
+}
+
+#[tokio::test]
+async fn a_database_that_was_never_migrated_is_told_what_to_do() {
+    let data = tempfile::tempdir().unwrap();
+    let wrong = wrong(&Setup::new(data.path())).await;
+    assert!(wrong.contains("migrate"), "{wrong}");
+}
