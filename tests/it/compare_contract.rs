@@ -7,7 +7,7 @@ use data_encoding::BASE64URL_NOPAD;
 use serde_json::{Value, json};
 use zoom_archiver::clock::Clock;
 use zoom_archiver::domain::event::{Event, EventContent};
-use zoom_archiver::domain::job::{Completion, JobState, Settlement, Task};
+use zoom_archiver::domain::job::{JobState, Settlement, Task};
 use zoom_archiver::store::SharedStore;
 
 use crate::support::announce::{event, session};
