@@ -28,7 +28,7 @@ use crate::jobs::Jobs;
 use crate::jobs::buffers::Buffers;
 use crate::jobs::throttle::Throttle;
 use crate::jobs::turns::Turns;
-use crate::scheduler::janitor;
+use crate::scheduler::{janitor, reconciler};
 use crate::store::{self, Intake, SharedStore, StoreError};
 use crate::worker::{Board, Pool, sweeper};
 use crate::zoom::accounts::Accounts;
@@ -151,7 +151,7 @@ impl App {
     /// See [`StartError`].
     pub async fn open(config: Config, secrets: Secrets) -> Result<Self, StartError> {
         let accounts = Accounts::new(&config.zoom, secrets.zoom_accounts(), Clock::System)?;
-        let store = open_store(&config, &secrets.database_url, intake(accounts)).await?;
+        let store = open_store(&config, &secrets.database_url, intake(&config, accounts)).await?;
         let archive = archive::open(&secrets.archive_url, &config.archive).await?;
         Ok(Self {
             config,
@@ -214,6 +214,10 @@ impl App {
                 self.config.transfer.leftover_age(),
                 stop.clone(),
             ));
+            if let Some(period) = self.config.reconcile.interval().filter(|_| self.can_ask_zoom()) {
+                let (store, wake) = (Arc::clone(&self.store), Arc::clone(&wake));
+                service.tasks.spawn(reconciler::run(store, period, wake, stop.clone()));
+            }
         }
         let auto_start = AutoStart::new(&self.config.zoom.auto_start, accounts.clone());
         let door = PrivateDoor {
@@ -243,6 +247,12 @@ impl App {
         Ok(service)
     }
 
+    /// Whether there are credentials for Zoom's API, of any account.
+    fn can_ask_zoom(&self) -> bool {
+        let mut credentials = self.accounts.iter().map(|account| &account.credentials);
+        credentials.any(|credentials| credentials.video_sdk.is_some() || credentials.oauth.is_some())
+    }
+
     fn pool(
         &self,
         accounts: Accounts,
@@ -262,6 +272,7 @@ impl App {
             buffers: Buffers::new(transfer.memory_bytes, transfer.part_bytes),
             throttle: Throttle::new(transfer.max_bytes_per_sec),
             turns: Turns::default(),
+            reconcile: self.config.reconcile.clone(),
             clock: Clock::System,
             config: transfer.clone(),
         };
@@ -312,8 +323,8 @@ impl Service {
 }
 
 /// What is decided about files when they are announced.
-fn intake(accounts: Accounts) -> Intake {
-    Intake::new(move |recording| accounts.know(recording))
+pub(crate) fn intake(config: &Config, accounts: Accounts) -> Intake {
+    Intake::new(config.filters.filter(), move |recording| accounts.know(recording))
 }
 
 async fn open_store(config: &Config, url: &SecretString, intake: Intake) -> Result<SharedStore, StoreError> {

@@ -1,10 +1,11 @@
-//! `config show|check`: what the settings are, and whether they make sense.
+//! `config show|check`: what the settings are, whether they make sense, and what they would do with an event.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 
-use super::{Common, failed};
+use super::{Common, explain, failed};
 use crate::clock::Clock;
 use crate::config::{DEFAULT_TOML, Secrets};
 use crate::zoom::accounts::Accounts;
@@ -26,7 +27,15 @@ enum Action {
         default: bool,
     },
     /// Checks settings and environment, and says what is missing.
-    Check,
+    Check {
+        /// Says what would become of the event in this file (`-`: standard input): which files would be taken, under
+        /// which key, and why others would not. Needs no signature, and records nothing.
+        #[arg(long, value_name = "EVENT.json")]
+        explain: Option<PathBuf>,
+        /// The explanation as one JSON object a line, for each file.
+        #[arg(long, requires = "explain")]
+        json: bool,
+    },
 }
 
 #[allow(clippy::print_stdout, reason = "the command's output")]
@@ -39,12 +48,17 @@ pub(super) fn run(common: &Common, args: &ConfigArgs) -> ExitCode {
         Ok(loaded) => loaded,
         Err(error) => return failed(&error.to_string()),
     };
-    match args.action {
+    match &args.action {
         Action::Show { .. } => match toml::to_string_pretty(&config) {
             Ok(text) => print!("{text}"),
             Err(error) => return failed(&error.to_string()),
         },
-        Action::Check => {
+        Action::Check { explain: Some(path), json } => {
+            if let Err(error) = explain::explain(&config, path, *json) {
+                return failed(&error.to_string());
+            }
+        }
+        Action::Check { explain: None, .. } => {
             if let Err(error) = Downloader::new(&config.zoom, &config.transfer, Clock::System) {
                 return failed(&error.to_string());
             }

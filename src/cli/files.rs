@@ -1,5 +1,5 @@
-//! `files list|retry`: what stands where, and another try for what is parked, dead or gone. Works on the database
-//! itself, so it does not matter whether a service runs.
+//! `files list|retry|skip|unskip`: what stands where, another try for what is parked, dead or gone, and what is to be
+//! left out or taken after all. Works on the database itself, so it does not matter whether a service runs.
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -12,7 +12,7 @@ use serde_json::json;
 use super::{Common, failed};
 use crate::domain::file::{FileRow, FileState};
 use crate::domain::ids::FileId;
-use crate::store::{self, SharedStore};
+use crate::store::{self, SharedStore, StoreError};
 use crate::telemetry::{self, LogTarget};
 
 /// Files read at a time.
@@ -45,6 +45,59 @@ enum Action {
         #[arg(long, value_name = "STATE")]
         state: Option<FileState>,
     },
+    /// Leaves out files that are pending, parked or dead: nothing fetches them any more.
+    Skip {
+        /// Which ones; `files list` names them.
+        #[arg(value_name = "FILE_ID", required = true)]
+        files: Vec<FileId>,
+        /// Why, for whoever wonders later.
+        #[arg(long, default_value = "left out by a person")]
+        reason: String,
+    },
+    /// Takes files that were skipped, by a person or by a filter, after all.
+    Unskip {
+        /// Which ones; `files list --state skipped` names them.
+        #[arg(value_name = "FILE_ID", required_unless_present = "all", conflicts_with = "all")]
+        files: Vec<FileId>,
+        /// All that are skipped.
+        #[arg(long)]
+        all: bool,
+    },
+}
+
+/// What a person does to files.
+#[derive(Debug, Clone, Copy)]
+enum Deed<'a> {
+    Retry,
+    Skip(&'a str),
+    Unskip,
+}
+
+impl Deed<'_> {
+    async fn on(self, store: &SharedStore, file: FileId) -> Result<bool, StoreError> {
+        match self {
+            Self::Retry => store.retry(file).await,
+            Self::Skip(reason) => store.skip(file, reason).await,
+            Self::Unskip => store.unskip(file).await,
+        }
+    }
+
+    /// Which files it is not for.
+    fn refusal(self) -> &'static str {
+        match self {
+            Self::Retry => "is not parked, dead or gone",
+            Self::Skip(_) => "is not pending, parked or dead",
+            Self::Unskip => "is not skipped",
+        }
+    }
+
+    fn done(self) -> &'static str {
+        match self {
+            Self::Retry => "files wait for another try",
+            Self::Skip(_) => "files are left out",
+            Self::Unskip => "files are taken after all",
+        }
+    }
 }
 
 type Failure = Box<dyn std::error::Error>;
@@ -64,15 +117,14 @@ async fn act(common: &Common, action: Action) -> Result<ExitCode, Failure> {
     let store = store::open(&secrets.database_url, &config.store).await?;
     match action {
         Action::List { state, json } => list(&store, &state, json).await,
-        Action::Retry { files, state: None } => retry(&store, files).await,
+        Action::Retry { files, state: None } => act_on(&store, files, Deed::Retry).await,
         Action::Retry { state: Some(state), .. } => {
-            let mut files = Vec::new();
-            each_page(&store, &[state], |page| {
-                files.extend(page.iter().map(|file| file.id));
-                Ok(())
-            })
-            .await?;
-            retry(&store, files).await
+            act_on(&store, all_in(&store, state).await?, Deed::Retry).await
+        }
+        Action::Skip { files, reason } => act_on(&store, files, Deed::Skip(&reason)).await,
+        Action::Unskip { files, all: false } => act_on(&store, files, Deed::Unskip).await,
+        Action::Unskip { all: true, .. } => {
+            act_on(&store, all_in(&store, FileState::Skipped).await?, Deed::Unskip).await
         }
     }
 }
@@ -105,18 +157,28 @@ async fn list(store: &SharedStore, states: &[FileState], json: bool) -> Result<E
     Ok(ExitCode::SUCCESS)
 }
 
-async fn retry(store: &SharedStore, files: Vec<FileId>) -> Result<ExitCode, Failure> {
-    let (mut woken, mut out) = (0_u64, io::stdout().lock());
+async fn all_in(store: &SharedStore, state: FileState) -> Result<Vec<FileId>, Failure> {
+    let mut files = Vec::new();
+    each_page(store, &[state], |page| {
+        files.extend(page.iter().map(|file| file.id));
+        Ok(())
+    })
+    .await?;
+    Ok(files)
+}
+
+async fn act_on(store: &SharedStore, files: Vec<FileId>, deed: Deed<'_>) -> Result<ExitCode, Failure> {
+    let (mut done, mut out) = (0_u64, io::stdout().lock());
     let all = files.len() as u64;
     for file in files {
-        if store.retry(file).await? {
-            woken += 1;
+        if deed.on(store, file).await? {
+            done += 1;
         } else {
-            writeln!(out, "{file} is not parked, dead or gone")?;
+            writeln!(out, "{file} {}", deed.refusal())?;
         }
     }
-    writeln!(out, "{woken} of {all} files wait for another try")?;
-    Ok(if woken == all { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    writeln!(out, "{done} of {all} {}", deed.done())?;
+    Ok(if done == all { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// All files in some states, page by page.

@@ -8,9 +8,11 @@
 
 pub mod accounts;
 pub mod archive;
+pub mod filters;
 pub mod http;
 pub mod load;
 pub mod log;
+pub mod reconcile;
 pub mod secrets;
 pub mod store;
 pub mod transfer;
@@ -34,10 +36,14 @@ pub struct Config {
     pub store: store::StoreConfig,
     /// The storage that the user owns.
     pub archive: archive::ArchiveConfig,
+    /// Which files are taken.
+    pub filters: filters::FiltersConfig,
     /// The queue's workers.
     pub worker: worker::WorkerConfig,
     /// How files are carried.
     pub transfer: transfer::TransferConfig,
+    /// What is looked for that no event brought.
+    pub reconcile: reconcile::ReconcileConfig,
     /// What is logged and how.
     pub log: log::LogConfig,
 }
@@ -51,8 +57,10 @@ impl Config {
         self.zoom.check(&mut problems);
         self.store.check(&mut problems);
         self.archive.check(&mut problems);
+        self.filters.check(&mut problems);
         self.worker.check(&mut problems);
         self.transfer.check(&mut problems);
+        self.reconcile.check(&mut problems);
         problems.0
     }
 }

@@ -14,6 +14,7 @@
 //! - [`part`]: how a file is cut into parts
 //! - [`probe`]: whether a file has the shape that its type promises
 //! - [`checksum`]: the CRC-64/NVME that proves parts and whole
+//! - [`filter`]: which files are taken
 //! - [`hash`]: the SHA-256 of a file while it comes, to be continued elsewhere
 
 pub mod account;
@@ -21,6 +22,7 @@ pub mod checksum;
 pub mod event;
 pub mod fact;
 pub mod file;
+pub mod filter;
 pub mod finding;
 pub mod hash;
 pub mod ids;

@@ -26,6 +26,9 @@ pub enum RecordingKind {
 }
 
 impl RecordingKind {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::VideoSdk, Self::Meeting, Self::Webinar, Self::Phone];
+
     /// The word used in SQL, logs, keys and manifests.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -47,13 +50,10 @@ impl fmt::Display for RecordingKind {
 impl FromStr for RecordingKind {
     type Err = UnknownWord;
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text {
-            "video_sdk" => Ok(Self::VideoSdk),
-            "meeting" => Ok(Self::Meeting),
-            "webinar" => Ok(Self::Webinar),
-            "phone" => Ok(Self::Phone),
-            _ => Err(UnknownWord::new("recording kind", text)),
-        }
+        Self::ALL
+            .into_iter()
+            .find(|kind| kind.as_str() == text)
+            .ok_or_else(|| UnknownWord::new("recording kind", text))
     }
 }
 

@@ -360,6 +360,7 @@ impl Receiver {
                             new_files = recorded.new_files,
                             known_files = recorded.known_files,
                             woken = recorded.woken,
+                            skipped = recorded.skipped,
                             "event recorded"
                         );
                         tell_of_danger(announcement, recorded.endangered);

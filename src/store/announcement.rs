@@ -91,7 +91,8 @@ impl Rows {
         let recording = &announcement.recording;
         let mut files = BTreeMap::new();
         for file in &announcement.files {
-            let file = NewFile::new(file);
+            let skip = intake.leaves_out(recording, file);
+            let file = NewFile::new(file, skip);
             match files.get_mut(&file.identity) {
                 None => drop(files.insert(file.identity.clone(), file)),
                 Some(known) => NewFile::refresh(known, file),
@@ -138,7 +139,7 @@ impl NewRecording {
 }
 
 impl NewFile {
-    fn new(file: &AnnouncedFile) -> Self {
+    fn new(file: &AnnouncedFile, skip: Option<String>) -> Self {
         Self {
             id: FileId::new(),
             job: JobId::new(),
@@ -156,7 +157,7 @@ impl NewFile {
             download_token: file.download_token.as_ref().map(clean_secret),
             token_expires_at: file.download_token.as_ref().and(file.token_expires_at).map(Moment),
             content: file.content.clone(),
-            skip: file.skip.as_deref().map(clean),
+            skip: skip.as_deref().map(clean),
             metadata: clean_map(&file.metadata),
         }
     }

@@ -4,7 +4,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::domain::recording::RecordingIdentity;
+use crate::domain::filter::Filter;
+use crate::domain::recording::{AnnouncedFile, AnnouncedRecording, RecordingIdentity};
 
 /// Says of a recording whether a token for it can be renewed.
 type Renews = dyn Fn(&RecordingIdentity) -> bool + Send + Sync;
@@ -12,6 +13,7 @@ type Renews = dyn Fn(&RecordingIdentity) -> bool + Send + Sync;
 /// What a store does with announcements beside keeping them.
 #[derive(Clone)]
 pub struct Intake {
+    filter: Arc<Filter>,
     renews: Arc<Renews>,
 }
 
@@ -19,14 +21,19 @@ impl Intake {
     /// Takes everything, and counts on every token's being renewed.
     #[must_use]
     pub fn everything() -> Self {
-        Self::new(|_| true)
+        Self::new(Filter::default(), |_| true)
     }
 
-    /// `renews` says of a recording whether there are credentials to ask for another token: where there are none, the
+    /// `filter` says which files are taken. `renews` says of a recording whether there are credentials to ask for another token: where there are none, the
     /// end of a token is the end of the file.
     #[must_use]
-    pub fn new(renews: impl Fn(&RecordingIdentity) -> bool + Send + Sync + 'static) -> Self {
-        Self { renews: Arc::new(renews) }
+    pub fn new(filter: Filter, renews: impl Fn(&RecordingIdentity) -> bool + Send + Sync + 'static) -> Self {
+        Self { filter: Arc::new(filter), renews: Arc::new(renews) }
+    }
+
+    /// Why a file is not taken, if so.
+    pub(super) fn leaves_out(&self, recording: &AnnouncedRecording, file: &AnnouncedFile) -> Option<String> {
+        file.skip.clone().or_else(|| self.filter.leaves_out(recording, file))
     }
 
     pub(super) fn renews(&self, recording: &RecordingIdentity) -> bool {
@@ -36,6 +43,6 @@ impl Intake {
 
 impl fmt::Debug for Intake {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Intake").finish_non_exhaustive()
+        f.debug_struct("Intake").field("filter", &self.filter).finish_non_exhaustive()
     }
 }

@@ -1,5 +1,6 @@
 //! The command line: what it prints, and how it ends.
 
+use std::collections::BTreeSet;
 use std::process::Output;
 
 use zoom_archiver::domain::file::FileState;
@@ -7,7 +8,7 @@ use zoom_archiver::domain::recording::RecordingKind;
 use zoom_archiver::simulator::events::EventKind;
 use zoom_archiver::simulator::{FakeFile, FakeRecording, Fault, When};
 
-use crate::support::scene::{Scene, open_store, until_settled};
+use crate::support::scene::{Scene, open_store, until_settled, until_zoom};
 use crate::support::service::{SECRET, Setup, program};
 
 async fn run(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
@@ -90,6 +91,34 @@ async fn migrate_brings_the_schema_up_to_date_and_can_be_repeated() {
         assert!(output.status.success(), "{}", text(&output.stderr));
         assert!(!output.stdout.is_empty());
     }
+}
+
+#[tokio::test]
+async fn status_says_how_many_files_stand_where_and_what_to_do_about_it() {
+    let scene = Scene::start().await;
+    let recording = FakeRecording::new(RecordingKind::VideoSdk, 1).with([FakeFile::generated(1, 1000)]);
+    scene.shelve(&recording);
+    scene.zoom.library().inject(&recording.files[0].key, Fault::ExpiredToken, When::Always);
+    scene.announce(&recording, EventKind::Recording).await;
+    scene.one_file_in(FileState::Parked).await;
+
+    let output = scene.setup.run(&["status", "--json"]).await;
+    let status: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{status}");
+    assert_eq!(
+        (&status["transfers"]["parked"], &status["archive_trouble"]),
+        (&1.into(), &serde_json::Value::Null)
+    );
+    let told = text(&scene.setup.run(&["status"]).await.stdout);
+    assert!(told.contains("files retry --state parked"), "{told}");
+
+    let elsewhere = scene.setup.clone().env("ARCHIVE_URL", "s3://nowhere").env("AWS_ACCESS_KEY_ID", "a");
+    let elsewhere =
+        elsewhere.env("AWS_SECRET_ACCESS_KEY", "b").env("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9");
+    let output = elsewhere.run(&["status"]).await;
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stdout).contains("zoom-archiver doctor"), "{}", text(&output.stdout));
+    scene.close().await;
 }
 
 #[tokio::test]
@@ -183,6 +212,125 @@ async fn files_says_what_is_parked_and_why_and_retry_tries_it_again() {
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stdout).contains("not parked, dead or gone"));
     scene.close().await;
+}
+
+#[tokio::test]
+async fn a_filter_leaves_files_out_and_unskip_takes_them_after_all() {
+    let scene =
+        Scene::with(|setup| setup.env("ZOOM_ARCHIVER_FILTERS__EXCLUDE__FILE_TYPES", "M4A,chat")).await;
+    let recording = FakeRecording::meeting(21);
+    scene.announce(&recording, EventKind::Recording).await;
+    scene.settled().await;
+    let in_state = async |state: FileState| {
+        let files = scene.files().await;
+        files.into_iter().filter(|file| file.state == state).collect::<Vec<_>>()
+    };
+    let skipped = in_state(FileState::Skipped).await;
+    let types: BTreeSet<_> = skipped.iter().map(|file| file.file_type.as_str()).collect();
+    assert_eq!(types, ["CHAT", "M4A"].into());
+    assert!(in_state(FileState::Pending).await.is_empty() && !in_state(FileState::Archived).await.is_empty());
+
+    let data = scene.data.path().to_str().unwrap();
+    let output = run(&["files", "list", "--state", "skipped", "--data-dir", data], &[]).await;
+    assert!(text(&output.stdout).contains("filters.exclude.file_types"), "{}", text(&output.stdout));
+    let chat = skipped.iter().find(|file| file.file_type == "CHAT").unwrap();
+    let id = chat.id.to_string();
+    let output = run(&["files", "unskip", &id, "--data-dir", data], &[]).await;
+    assert!(output.status.success(), "{}", text(&output.stdout));
+    scene.settled().await;
+    assert!(scene.files().await.iter().any(|file| file.id == chat.id && file.state == FileState::Archived));
+
+    // What is archived cannot be left out any more, and is taken already.
+    for (deed, told) in [("skip", "is not pending, parked or dead"), ("unskip", "is not skipped")] {
+        let output = run(&["files", deed, &id, "--data-dir", data], &[]).await;
+        assert_eq!(output.status.code(), Some(1));
+        assert!(text(&output.stdout).contains(told), "{}", text(&output.stdout));
+    }
+    let output = run(&["files", "unskip", "--all", "--data-dir", data], &[]).await;
+    assert!(output.status.success(), "{}", text(&output.stdout));
+    scene.settled().await;
+    assert_eq!(in_state(FileState::Archived).await.len(), scene.files().await.len());
+    scene.close().await;
+}
+
+#[tokio::test]
+async fn a_file_that_is_left_out_while_it_comes_is_let_go() {
+    let scene = Scene::start().await;
+    let recording = FakeRecording::new(RecordingKind::VideoSdk, 22).with([FakeFile::generated(22, 1000)]);
+    scene.shelve(&recording);
+    scene.zoom.library().inject(&recording.files[0].key, Fault::StallAt { position: 500 }, When::Always);
+    scene.announce(&recording, EventKind::Recording).await;
+    until_zoom(&scene.zoom, "it is asked for", |library| {
+        library.account(&recording.files[0].key).is_some_and(|account| account.requests > 0)
+    })
+    .await;
+    let file = scene.files().await.remove(0);
+    let data = scene.data.path().to_str().unwrap();
+    let id = file.id.to_string();
+    let output = run(&["files", "skip", &id, "--reason", "a test", "--data-dir", data], &[]).await;
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    scene.settled().await;
+    let file = scene.files().await.remove(0);
+    assert_eq!((file.state, file.reason.as_deref()), (FileState::Skipped, Some("a test")));
+    scene.service.log.wait_for(|line| line["message"].as_str().is_some_and(|it| it.contains("lease"))).await;
+    assert_eq!(scene.files().await.remove(0).state, FileState::Skipped);
+
+    scene.zoom.library().clear_faults(&recording.files[0].key);
+    assert!(scene.store.unskip(file.id).await.unwrap());
+    let file = scene.one_file_in(FileState::Archived).await;
+    scene.assert_archived(&file, recording.files[0].content);
+    scene.settled().await;
+    scene.close().await;
+}
+
+#[tokio::test]
+async fn check_explains_what_would_become_of_an_event() {
+    let folder = tempfile::tempdir().unwrap();
+    let event = folder.path().join("event.json");
+    let settings = folder.path().join("settings.toml");
+    std::fs::write(&settings, "[filters]\nmin_bytes = 100\n[filters.exclude]\nfile_types = [\"CHAT\"]\n")
+        .unwrap();
+    let body = serde_json::json!({"event": "recording.completed", "payload": {"account_id": "acc", "object": {
+        "uuid": "u==", "type": 8, "topic": "Weekly", "start_time": "2026-01-02T03:04:05Z", "recording_files": [
+            {"id": "a", "file_type": "MP4", "file_size": 1000, "recording_type": "gallery_view",
+             "download_url": "https://zoom.us/rec/s3cret"},
+            {"id": "b", "file_type": "CHAT", "file_size": 7},
+            {"id": "c", "file_type": "M4A", "file_size": 99},
+            {"id": "d", "file_type": "MP4", "file_path": "/srv/d.mp4"}]}}});
+    std::fs::write(&event, body.to_string()).unwrap();
+    let (event, settings) = (event.to_str().unwrap(), settings.to_str().unwrap());
+    let check = ["config", "check", "--config", settings, "--explain"];
+
+    let output = run(&[&check[..], &[event]].concat(), &[]).await;
+    let told = text(&output.stdout);
+    assert!(output.status.success() && !told.contains("s3cret"), "{told}");
+    assert!(
+        told.contains("meeting u== of account acc: Weekly") && told.contains("it is completed"),
+        "{told}"
+    );
+    for (line, words) in [
+        ("gallery_view", "acc/meeting/2026/01/2026-01-02-Weekly-"),
+        ("CHAT", "filters.exclude.file_types"),
+        ("M4A", "filters.min_bytes"),
+        ("skip  MP4", "your own premises"),
+    ] {
+        let found = told.lines().find(|it| it.replace("   ", "  ").contains(line));
+        assert!(found.is_some_and(|it| it.contains(words)), "{line}: {told}");
+    }
+
+    let output = run(&[&check[..], &[event, "--json"]].concat(), &[]).await;
+    let lines: Vec<serde_json::Value> =
+        text(&output.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let taken: Vec<_> = lines.iter().map(|line| line["taken"].as_bool().unwrap()).collect();
+    assert_eq!(taken, [true, false, false, false]);
+
+    std::fs::write(event, r#"{"event":"meeting.ended"}"#).unwrap();
+    let output = run(&[&check[..], &[event]].concat(), &[]).await;
+    assert!(text(&output.stdout).contains("about no recording"), "{}", text(&output.stdout));
+    std::fs::write(event, "no event").unwrap();
+    let output = run(&[&check[..], &[event]].concat(), &[]).await;
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("not JSON"), "{}", text(&output.stderr));
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ use std::process::Output;
 use s3s::S3ErrorCode;
 use serde_json::Value;
 use tempfile::TempDir;
+use zoom_archiver::simulator::{FakeZoom, Options};
 
 use crate::support::place::{Bucket, Place};
 use crate::support::s3::{Quirks, S3Server};
@@ -121,6 +122,45 @@ async fn a_bucket_without_locks_is_told_before_anything_is_refused() {
     .await;
     let wrong = wrong(&setup).await;
     assert!(wrong.contains("archive.s3.object_lock_mode"), "{wrong}");
+}
+
+/// Settings that lead to a fake Zoom, with its credentials.
+async fn with_zoom(zoom: &FakeZoom) -> (TempDir, Setup) {
+    let credentials = zoom.video_sdk_credentials().into_iter().chain(zoom.oauth_credentials());
+    migrated(|setup| {
+        credentials
+            .fold(setup, |setup, (name, value)| setup.env(name, value))
+            .env("ZOOM_ARCHIVER_ZOOM__API_BASE_URL", zoom.api_base_url())
+            .env("ZOOM_ARCHIVER_ZOOM__OAUTH_BASE_URL", zoom.oauth_base_url())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn credentials_that_zoom_takes_are_well_and_others_are_named_with_what_to_mend() {
+    let zoom = FakeZoom::start(Options::default()).await.unwrap();
+    let (_data, setup) = with_zoom(&zoom).await;
+    let output = setup.run(&["doctor", "--json"]).await;
+    let found = findings(&output);
+    assert_eq!(output.status.code(), Some(0), "{found:?}");
+    let well = found.iter().filter(|(subject, verdict, _)| subject == "zoom" && verdict == "well");
+    assert_eq!(well.count(), 2, "{found:?}");
+
+    let setup = setup.env("ZOOM_VIDEO_SDK_API_SECRET", "another secret");
+    let wrong = wrong(&setup).await;
+    assert!(wrong.contains("ZOOM_VIDEO_SDK_API_SECRET") && !wrong.contains("another secret"), "{wrong}");
+}
+
+#[tokio::test]
+async fn without_credentials_doctor_says_what_cannot_be_done() {
+    let (_data, setup) = migrated(|setup| setup).await;
+    let output = setup.run(&["doctor", "--json"]).await;
+    let found = findings(&output);
+    assert_eq!(output.status.code(), Some(0), "{found:?}");
+    let told = |(subject, verdict, words): &(String, String, String)| {
+        subject == "zoom" && verdict == "note" && words.contains("not renewed")
+    };
+    assert!(found.iter().any(told), "{found:?}");
 }
 
 #[tokio::test]

@@ -13,6 +13,7 @@ use zoom_archiver::domain::event::{Event, EventContent};
 use zoom_archiver::domain::file::{
     ArchivedFile, FileRow, FileState, RecordingRow, Sha256Digest, StoreChecksum,
 };
+use zoom_archiver::domain::filter::{Filter, Pattern, Rules};
 use zoom_archiver::domain::ids::{EventId, FileId, RecordingId};
 use zoom_archiver::domain::job::{Completion, Cost, Job, JobState, Lease, Settlement, Task, WaitsFor};
 use zoom_archiver::domain::recording::{
@@ -184,7 +185,7 @@ fn archive(file: FileId, next: Vec<(Task, Duration)>) -> Settlement {
 fn transferred(job: &Job) -> FileId {
     match job.task {
         Task::Transfer(file) => file,
-        Task::Manifest(_) => panic!("is no transfer: {job:?}"),
+        Task::Manifest(_) | Task::Reconcile => panic!("is no transfer: {job:?}"),
     }
 }
 
@@ -495,8 +496,68 @@ fn day(day: u32) -> DateTime<Utc> {
     Utc.with_ymd_and_hms(2026, 3, day, 0, 0, 0).unwrap()
 }
 
+async fn a_filter_decides_where_announcements_are_recorded_whoever_brings_them(database: Database) {
+    let exclude = Rules { names: vec![Pattern::new("week*")], ..Rules::default() };
+    let filter = Filter { exclude, ..Filter::default() };
+    let store = database.store_with(Intake::new(filter, |_| true)).await;
+    let other = AnnouncedRecording { topic: Some("monthly".into()), ..session("other") };
+    let mut answer = announce(session("s"), vec![file("a"), skipped("b")]);
+    answer.name = "api.session_recordings".into();
+    assert_eq!(record(&store, answer).await.skipped, 2);
+    assert_eq!(record(&store, announce(other, vec![file("c")])).await.skipped, 0);
+    let files = all_files(&store).await;
+    let reasons: Vec<_> = files.iter().map(|file| file.reason.as_deref()).collect();
+    let by_filter = "left out by filters.exclude.names, which names it";
+    assert_eq!(reasons, [Some(by_filter), Some("nobody wants it"), None]);
+    // What is known is not left out by rules that came later.
+    let unfiltered = database.open().await;
+    record(&unfiltered, announce(session("s"), vec![file("d")])).await;
+    assert_eq!(record(&store, announce(session("s"), vec![file("d")])).await.skipped, 0);
+    assert_eq!(claim(&store, 10).await.len(), 2);
+}
+
+async fn a_person_leaves_out_what_is_not_archived_and_takes_it_after_all(database: Database) {
+    let store = database.store().await;
+    record(&store, announce(session("s"), ["a", "b", "c", "d"].map(file).into())).await;
+    let jobs = claim(&store, 3).await;
+    settle(&store, &jobs[0], archive(transferred(&jobs[0]), vec![])).await;
+    settle(&store, &jobs[1], dead()).await;
+    let files = all_files(&store).await;
+    let skip = async |file: FileId| store.skip(file, "not\0wanted").await.unwrap();
+    assert!(!skip(transferred(&jobs[0])).await, "what is archived stays");
+    assert!(!skip(FileId::new()).await && !store.unskip(FileId::new()).await.unwrap());
+    let (dead, running) = (transferred(&jobs[1]), transferred(&jobs[2]));
+    let waiting = files.iter().find(|it| it.state == FileState::Pending && it.id != running).unwrap().id;
+    for file in [dead, running, waiting] {
+        assert!(skip(file).await);
+        assert!(!skip(file).await, "once is enough");
+        assert!(!store.retry(file).await.unwrap(), "that is what unskip is for");
+    }
+    assert_eq!(jobs_of(&store).await, [(JobState::Done, 1), (JobState::Cancelled, 3)].into());
+    let reasons = all_files(&store).await;
+    let reasons = reasons.iter().filter(|it| it.state == FileState::Skipped).map(|it| it.reason.as_deref());
+    assert_eq!(reasons.collect::<Vec<_>>(), [Some("not\u{FFFD}wanted"); 3]);
+    // Who worked on it has lost it.
+    let lease = &jobs[2].lease;
+    assert!(lost(store.extend(lease, LEASE).await, lease));
+    assert!(lost(store.settle(lease, archive(running, vec![])).await, lease));
+    assert_eq!(claim(&store, 10).await.len(), 0);
+
+    for file in [dead, running, waiting] {
+        assert!(store.unskip(file).await.unwrap());
+        assert!(!store.unskip(file).await.unwrap());
+    }
+    assert_eq!(claim(&store, 10).await.len(), 3);
+    assert!(all_files(&store).await.iter().all(|it| it.state != FileState::Skipped && it.reason.is_none()));
+}
+
+/// How many jobs stand in each state.
+async fn jobs_of(store: &SharedStore) -> BTreeMap<JobState, u64> {
+    jobs(store).await.into_iter().map(|((_, state), jobs)| (state, jobs)).collect()
+}
+
 async fn the_end_of_a_token_is_kept_with_the_token(database: Database) {
-    let store = database.store_with(Intake::new(|_| false)).await;
+    let store = database.store_with(Intake::new(Filter::default(), |_| false)).await;
     record(&store, announce(session("s"), vec![lasting("a", 1000)])).await;
     let known = only_file(&store).await;
     assert_eq!((known.token_expires_at, known.loses_at), (Some(at(1000)), Some(at(1000))));
@@ -515,7 +576,7 @@ async fn the_end_of_a_token_is_kept_with_the_token(database: Database) {
 }
 
 async fn the_end_of_a_token_that_can_be_renewed_is_no_loss(database: Database) {
-    let store = database.store_with(Intake::new(|it| it.account_id == "account")).await;
+    let store = database.store_with(Intake::new(Filter::default(), |it| it.account_id == "account")).await;
     record(&store, announce(session("s"), vec![lasting("a", 1000)])).await;
     assert_eq!(only_file(&store).await.loses_at, None);
     record(&store, announce(session_of("another", "s"), vec![lasting("a", 1000)])).await;
@@ -558,7 +619,7 @@ async fn trash_deletion_and_the_accounts_rules_say_until_when_a_file_can_be_had(
 }
 
 async fn the_nearest_loss_is_told_and_what_is_past_it_counted(database: Database) {
-    let store = database.store_with(Intake::new(|_| false)).await;
+    let store = database.store_with(Intake::new(Filter::default(), |_| false)).await;
     assert_eq!(store.losses().await.unwrap(), Losses::default());
     let hours = |hours: i64| AnnouncedFile {
         token_expires_at: Some(Clock::System.now() + TimeDelta::hours(hours)),
@@ -589,7 +650,7 @@ async fn names(store: &SharedStore, jobs: &[Job]) -> Vec<String> {
 }
 
 async fn what_is_lost_first_is_claimed_first_and_what_is_oldest_next(database: Database) {
-    let store = database.store_with(Intake::new(|_| false)).await;
+    let store = database.store_with(Intake::new(Filter::default(), |_| false)).await;
     record(&store, announce(session("s1"), vec![file("old")])).await;
     record(&store, announce(session("s2"), vec![lasting("late", 3000)])).await;
     record(&store, announce(session("s3"), vec![file("new")])).await;
@@ -603,7 +664,7 @@ async fn what_is_lost_first_is_claimed_first_and_what_is_oldest_next(database: D
 }
 
 async fn what_is_lost_soon_but_not_due_lets_others_pass(database: Database) {
-    let store = database.store_with(Intake::new(|_| false)).await;
+    let store = database.store_with(Intake::new(Filter::default(), |_| false)).await;
     record(&store, announce(session("s1"), vec![lasting("soon", 1000)])).await;
     let job = claim_one(&store).await;
     settle(&store, &job, wait(AN_HOUR, Cost::Attempt)).await;
@@ -622,7 +683,7 @@ fn by_account(jobs: &[Job]) -> BTreeMap<&str, usize> {
 }
 
 async fn an_account_with_ten_thousand_jobs_gets_its_share_while_others_wait(database: Database) {
-    let store = database.store_with(Intake::new(|it| it.account_id != "huge")).await;
+    let store = database.store_with(Intake::new(Filter::default(), |it| it.account_id != "huge")).await;
     for event in 0..20 {
         // Older than all others, and lost sooner.
         let files = (0..500).map(|number| lasting(&format!("{event}-{number}"), 1000)).collect();
@@ -651,7 +712,7 @@ async fn an_account_with_ten_thousand_jobs_gets_its_share_while_others_wait(data
 }
 
 async fn jobs_that_ask_nothing_of_zoom_have_their_turn_too(database: Database) {
-    let store = database.store_with(Intake::new(|_| false)).await;
+    let store = database.store_with(Intake::new(Filter::default(), |_| false)).await;
     due_manifest(&store).await;
     let files = (0..10).map(|number| lasting(&number.to_string(), 1000)).collect();
     record(&store, announce(session("s"), files)).await;
@@ -727,7 +788,7 @@ fn skipped(name: &str) -> AnnouncedFile {
 async fn a_skipped_file_says_why_and_nothing_carries_it(database: Database) {
     let store = database.store().await;
     let recorded = record(&store, announce(session("s"), vec![skipped("a")])).await;
-    assert_eq!(recorded, Recorded { new_files: 1, ..Recorded::default() });
+    assert_eq!(recorded, Recorded { new_files: 1, skipped: 1, ..Recorded::default() });
     let row = only_file(&store).await;
     assert_eq!((row.state, row.reason.as_deref()), (FileState::Skipped, Some("nobody wants it")));
     assert_eq!(jobs(&store).await, stand(&[("transfer", JobState::Cancelled, 1)]));
@@ -1204,7 +1265,7 @@ async fn a_claim_passes_the_accounts_that_are_full(database: Database) {
             for job in store.claim("worker", limit, LEASE, &full).await.unwrap() {
                 names.push(match job.task {
                     Task::Transfer(file) => work(&store, file).await.file.identity.name,
-                    Task::Manifest(_) => "manifest".to_owned(),
+                    other => other.kind().to_owned(),
                 });
             }
             names
@@ -1890,6 +1951,8 @@ on_each_database! {
     what_a_manifest_should_tell_has_it_written_again,
     a_file_that_comes_with_its_event_waits_without_a_url_and_is_forgotten_when_archived,
     a_skipped_file_says_why_and_nothing_carries_it,
+    a_filter_decides_where_announcements_are_recorded_whoever_brings_them,
+    a_person_leaves_out_what_is_not_archived_and_takes_it_after_all,
     the_end_of_a_token_is_kept_with_the_token,
     the_end_of_a_token_that_can_be_renewed_is_no_loss,
     trash_deletion_and_the_accounts_rules_say_until_when_a_file_can_be_had,

@@ -8,7 +8,7 @@ use sqlx::postgres::PgQueryResult;
 use sqlx::types::Json;
 use uuid::Uuid;
 
-use super::super::announcement::clean_json;
+use super::super::announcement::{clean, clean_json};
 use super::super::rows::{JobRecord, claimed, millis};
 use super::super::settled::{Headway, LOST_TOO_OFTEN, Settled};
 use super::super::{StoreError, Swept};
@@ -320,6 +320,55 @@ job AS (
 )
 UPDATE files SET state = 'pending', reason = NULL, updated_at = now()
 FROM job WHERE files.id = job.subject AND files.state IN ('parked', 'dead', 'gone')",
+    )
+    .bind(file.0)
+    .execute(pool)
+    .await?;
+    Ok(result.rows_affected() == 1)
+}
+
+/// Withdraws the transfer of a file that is not archived, also a running one, which loses its lease by that.
+pub(super) async fn skip(pool: &PgPool, file: FileId, reason: &str) -> Result<bool, StoreError> {
+    let result = sqlx::query(
+        "
+WITH held AS MATERIALIZED (
+    SELECT job.id FROM jobs job JOIN files file ON file.id = job.subject
+    WHERE job.kind = 'transfer' AND job.subject = $1 AND file.state IN ('pending', 'parked', 'dead')
+    FOR UPDATE OF job, file
+),
+job AS (
+    UPDATE jobs SET state = 'cancelled', wanted_again = false, lease_owner = NULL, lease_expires_at = NULL,
+        waits_for = NULL, reason = $2, finished_at = now(), updated_at = now()
+    FROM held WHERE jobs.id = held.id
+    RETURNING subject
+)
+UPDATE files SET state = 'skipped', reason = $2, updated_at = now()
+FROM job WHERE files.id = job.subject AND files.state IN ('pending', 'parked', 'dead')",
+    )
+    .bind(file.0)
+    .bind(clean(reason))
+    .execute(pool)
+    .await?;
+    Ok(result.rows_affected() == 1)
+}
+
+/// Wakes the transfer of a skipped file, and the file.
+pub(super) async fn unskip(pool: &PgPool, file: FileId) -> Result<bool, StoreError> {
+    let result = sqlx::query(
+        "
+WITH held AS MATERIALIZED (
+    SELECT job.id FROM jobs job JOIN files file ON file.id = job.subject
+    WHERE job.kind = 'transfer' AND job.subject = $1 AND job.state = 'cancelled' AND file.state = 'skipped'
+    FOR UPDATE OF job, file
+),
+job AS (
+    UPDATE jobs SET state = 'waiting', run_at = now(), attempts = 0, snoozes = 0, lost_leases = 0,
+        reason = NULL, finished_at = NULL, updated_at = now()
+    FROM held WHERE jobs.id = held.id
+    RETURNING subject
+)
+UPDATE files SET state = 'pending', reason = NULL, updated_at = now()
+FROM job WHERE files.id = job.subject AND files.state = 'skipped'",
     )
     .bind(file.0)
     .execute(pool)

@@ -1,5 +1,7 @@
 //! Making an event durable, and choosing the place of a file.
 
+use std::collections::BTreeSet;
+
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::PgPool;
 use sqlx::types::Json;
@@ -58,14 +60,19 @@ async fn is_known_as(
 /// announced, or is gone) a moment before. The third draws the consequences of what the event changed, and sees the
 /// recording as the first has left it. Where they are not reached, the event is not answered, and Zoom repeats it.
 async fn record_rows(pool: &PgPool, event: &Event, rows: &Rows) -> Result<Recorded, StoreError> {
-    let (all, mut new_files, mut try_number) = (rows.files.len(), 0, 1);
+    let (all, mut new_files, mut try_number) = (rows.files.len(), BTreeSet::new(), 1);
     loop {
         match announce_and_wake(pool, event, rows, &mut new_files).await {
             Ok((woken, endangered)) => {
+                let is_new = |file: &&NewFile| new_files.contains(&file.id.0);
+                let skipped =
+                    rows.files.iter().filter(is_new).filter(|file| file.skip.is_some()).count() as u64;
+                let new_files = new_files.len();
                 return Ok(Recorded {
                     new_files: new_files as u64,
                     known_files: all.saturating_sub(new_files) as u64,
                     woken,
+                    skipped,
                     endangered,
                 });
             }
@@ -79,13 +86,13 @@ async fn announce_and_wake(
     pool: &PgPool,
     event: &Event,
     rows: &Rows,
-    new_files: &mut usize,
+    new_files: &mut BTreeSet<Uuid>,
 ) -> Result<(u64, u64), sqlx::Error> {
     let written = announce(pool, event, rows).await?;
     let (recording, is_bounded) =
         written.first().map(|row| (row.recording, row.is_bounded)).ok_or(sqlx::Error::RowNotFound)?;
     // A second try finds what the first one wrote: it was new all the same.
-    *new_files = (*new_files).max(written.iter().filter(|row| row.is_new == Some(true)).count());
+    new_files.extend(written.iter().filter(|row| row.is_new == Some(true)).filter_map(|row| row.id));
     let announced = |id: Uuid| rows.files.iter().find(|announced| announced.id.0 == id);
     let refreshed: Vec<(Uuid, &NewFile)> = written
         .iter()
@@ -400,29 +407,36 @@ fn exposed<'a>(secrets: impl Iterator<Item = Option<&'a SecretString>>) -> Vec<O
     secrets.map(|secret| secret.map(ExposeSecret::expose_secret)).collect()
 }
 
-/// Chooses the place of a file. The recording's row is locked first: files that are placed at once agree on
-/// their folder.
+/// Chooses the place of a file. Files that are placed at once agree on their folder: the first one writes it, under the
+/// lock of the recording's row, and whoever waited for that looks again. Once it is known nobody waits.
 pub(super) async fn place(
     pool: &PgPool,
     file: FileId,
     folder: &str,
     name: &str,
 ) -> Result<String, StoreError> {
-    let key = sqlx::query_scalar(
-        "
-WITH recording AS (
-    UPDATE recordings SET folder = COALESCE(recordings.folder, $2)
-    FROM files WHERE files.id = $1 AND recordings.id = files.recording_id
+    for _ in 0..TRIES {
+        let key: Option<String> =
+            sqlx::query_scalar(PLACE).bind(file.0).bind(folder).bind(name).fetch_one(pool).await?;
+        if let Some(key) = key {
+            return Ok(key);
+        }
+    }
+    Err(StoreError::Unavailable(sqlx::Error::RowNotFound))
+}
+
+const PLACE: &str = "
+WITH known AS MATERIALIZED (
+    SELECT recordings.id, recordings.folder FROM files JOIN recordings ON recordings.id = files.recording_id
+    WHERE files.id = $1
+),
+chosen AS (
+    UPDATE recordings SET folder = $2 FROM known
+    WHERE known.folder IS NULL AND recordings.id = known.id AND recordings.folder IS NULL
     RETURNING recordings.folder
 )
-UPDATE files SET object_key = COALESCE(files.object_key, recording.folder || '/' || $3), updated_at = now()
-FROM recording WHERE files.id = $1
-RETURNING files.object_key",
-    )
-    .bind(file.0)
-    .bind(folder)
-    .bind(name)
-    .fetch_one(pool)
-    .await?;
-    Ok(key)
-}
+UPDATE files SET
+    object_key = COALESCE(files.object_key, COALESCE(known.folder, (SELECT folder FROM chosen)) || '/' || $3),
+    updated_at = now()
+FROM known WHERE files.id = $1
+RETURNING files.object_key";

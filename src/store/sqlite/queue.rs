@@ -8,7 +8,7 @@ use sqlx::sqlite::SqliteQueryResult;
 use sqlx::types::Json;
 use uuid::Uuid;
 
-use super::super::announcement::clean_json;
+use super::super::announcement::{clean, clean_json};
 use super::super::rows::{JobRecord, claimed, millis};
 use super::super::settled::{Headway, LOST_TOO_OFTEN, Settled};
 use super::super::{StoreError, Swept};
@@ -370,6 +370,58 @@ pub(super) async fn retry(db: &mut SqliteConnection, file: FileId) -> Result<boo
     .bind(now)
     .execute(&mut *db)
     .await?;
+    Ok(true)
+}
+
+/// Withdraws the transfer of a file that is not archived, also a running one, which loses its lease by that.
+pub(super) async fn skip(db: &mut SqliteConnection, file: FileId, reason: &str) -> Result<bool, StoreError> {
+    let now = now(db).await?;
+    let skipped = sqlx::query(
+        "UPDATE files SET state = 'skipped', reason = $2, updated_at = $3
+         WHERE id = $1 AND state IN ('pending', 'parked', 'dead')",
+    )
+    .bind(file.0)
+    .bind(clean(reason))
+    .bind(now)
+    .execute(&mut *db)
+    .await?;
+    if skipped.rows_affected() == 0 {
+        return Ok(false);
+    }
+    sqlx::query(
+        "UPDATE jobs SET state = 'cancelled', wanted_again = false, lease_owner = NULL, lease_expires_at = NULL,
+            waits_for = NULL, reason = $2, finished_at = $3, updated_at = $3
+         WHERE kind = 'transfer' AND subject = $1",
+    )
+    .bind(file.0)
+    .bind(clean(reason))
+    .bind(now)
+    .execute(&mut *db)
+    .await?;
+    Ok(true)
+}
+
+/// Wakes the transfer of a skipped file, and the file.
+pub(super) async fn unskip(db: &mut SqliteConnection, file: FileId) -> Result<bool, StoreError> {
+    let now = now(db).await?;
+    let woken = sqlx::query(
+        "UPDATE jobs SET state = 'waiting', run_at = $2, attempts = 0, snoozes = 0, lost_leases = 0,
+            reason = NULL, finished_at = NULL, updated_at = $2
+         WHERE kind = 'transfer' AND subject = $1 AND state = 'cancelled'
+            AND EXISTS (SELECT 1 FROM files WHERE id = $1 AND state = 'skipped')",
+    )
+    .bind(file.0)
+    .bind(now)
+    .execute(&mut *db)
+    .await?;
+    if woken.rows_affected() == 0 {
+        return Ok(false);
+    }
+    sqlx::query("UPDATE files SET state = 'pending', reason = NULL, updated_at = $2 WHERE id = $1")
+        .bind(file.0)
+        .bind(now)
+        .execute(&mut *db)
+        .await?;
     Ok(true)
 }
 

@@ -52,6 +52,7 @@ async fn record_rows(db: &mut SqliteConnection, event: &Event, rows: Rows) -> Re
             }
             None => {
                 recorded.new_files += 1;
+                recorded.skipped += u64::from(file.skip.is_some());
                 add_file(db, event, recording, &file, told.renewable, now).await?;
                 add_transfer(db, &file, &told.identity.account_id, now).await?;
             }
