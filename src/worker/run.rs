@@ -296,13 +296,14 @@ fn outcome_label(outcome: &Outcome) -> &'static str {
 /// What an outcome means for the row.
 fn settlement(label: &'static str, outcome: Outcome, job: &Job, pool: &Pool) -> Settlement {
     let account = account(pool, job).unwrap_or_default().to_owned();
-    let labels = [("kind", job.task.kind().to_owned()), ("outcome", label.to_owned()), ("account", account)];
+    let labels =
+        [("kind", job.task.kind().to_owned()), ("outcome", label.to_owned()), ("account", account.clone())];
     metrics::counter!("zoom_archiver_jobs_total", &labels).increment(1);
     let backoff = Backoff::new(&pool.config);
     match outcome {
         Outcome::Done(completion) => Settlement::Done(completion),
         Outcome::Gone { reason, next } => {
-            metrics::counter!("zoom_archiver_files_gone_total").increment(1);
+            metrics::counter!("zoom_archiver_files_gone_total", "account" => account).increment(1);
             warn!(file.id = %job.task.subject(), reason, "Zoom has the file no more; it cannot be archived");
             Settlement::Gone { reason, next }
         }

@@ -90,9 +90,12 @@ async fn each_account_is_believed_asked_and_called_by_what_is_its_own() {
     }
     for name in ["emea", "apac"] {
         let label = format!("account=\"{name}\"");
-        for metric in
-            ["zoom_archiver_events_total", "zoom_archiver_jobs_total", "zoom_archiver_access_refreshed_total"]
-        {
+        for metric in [
+            "zoom_archiver_events_total",
+            "zoom_archiver_jobs_total",
+            "zoom_archiver_access_refreshed_total",
+            "zoom_archiver_archived_bytes_total",
+        ] {
             let counted = scene.service.metric(metric, &label).await;
             assert!(counted >= 2.0, "{metric} {label}: {counted}");
         }

@@ -111,7 +111,6 @@ pub(super) fn archived(
         file.id = %work.file.id, object.key = object_key, file.bytes = proof.bytes, file.sha256 = %proof.sha256,
         "archived"
     );
-    metrics::counter!("zoom_archiver_archived_bytes_total").increment(proof.bytes);
     ArchivedFile {
         object_key,
         bytes: proof.bytes,
@@ -126,6 +125,11 @@ pub(super) fn archived(
 
 /// The transfer is done; the recording's manifest follows.
 pub(super) fn done(jobs: &Jobs, work: &TransferWork, archived: Option<ArchivedFile>) -> Outcome {
+    if let Some(archived) = &archived {
+        let account = jobs.names.label(&work.recording.identity.account_id).to_owned();
+        metrics::counter!("zoom_archiver_archived_bytes_total", "account" => account)
+            .increment(archived.bytes);
+    }
     Outcome::Done(Box::new(Completion {
         archived: archived.map(|archived| (work.file.id, archived)),
         next: vec![(Task::Manifest(work.recording.id), jobs.config.manifest_delay())],
