@@ -9,6 +9,7 @@ mod healthcheck;
 mod migrate;
 mod serve;
 mod simulate;
+mod status;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -52,6 +53,8 @@ enum Command {
     Simulate(Box<simulate::SimulateArgs>),
     /// Shows files and why they stand where they stand; tries them again, leaves them out, takes them after all.
     Files(files::FilesArgs),
+    /// One screen: what waits, runs, is parked or dead, what is nearest to being lost.
+    Status(status::StatusArgs),
     /// Looks at database, archive and Zoom's API from all sides, and says how to mend what is wrong.
     Doctor(doctor::DoctorArgs),
     /// Brings the database schema up to date.
@@ -76,6 +79,7 @@ pub fn main() -> ExitCode {
             Command::Demo(args) => demo::run(&cli.common, args).await,
             Command::Simulate(args) => simulate::run(*args).await,
             Command::Files(args) => files::run(&cli.common, args).await,
+            Command::Status(args) => status::run(&cli.common, &args).await,
             Command::Doctor(args) => doctor::run(&cli.common, &args).await,
             Command::Migrate => migrate::run(&cli.common).await,
             Command::Config(args) => config::run(&cli.common, &args),

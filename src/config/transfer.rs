@@ -45,6 +45,12 @@ impl TransferConfig {
         Duration::from_secs(self.stall_secs)
     }
 
+    /// Parts of one file that are fetched at once: what is fetched is in memory, so never more than may be there.
+    #[must_use]
+    pub fn ranges(&self) -> u32 {
+        self.ranges_in_flight.min(self.parts_in_flight)
+    }
+
     /// How long a token must last for it to be used.
     #[must_use]
     pub fn token_margin(&self) -> Duration {
@@ -78,11 +84,6 @@ impl TransferConfig {
             self.part_bytes.max(MIN_PART_BYTES_UNKNOWN_LENGTH),
         );
         problems.at_least("transfer.ranges_in_flight", self.ranges_in_flight.into(), 1);
-        problems.at_most(
-            "transfer.ranges_in_flight",
-            self.ranges_in_flight.into(),
-            self.parts_in_flight.max(1).into(),
-        );
         if self.max_bytes_per_sec > 0 {
             problems.at_least("transfer.max_bytes_per_sec", self.max_bytes_per_sec, LEAST_CEILING);
             problems.at_most("transfer.min_bytes_per_sec", self.min_bytes_per_sec, self.max_bytes_per_sec);

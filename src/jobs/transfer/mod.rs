@@ -262,7 +262,7 @@ impl Transfer<'_> {
             None => (0, Version::default()),
         };
         let length = version.length.or(self.work.file.announced_bytes);
-        let several = self.jobs.config.ranges_in_flight > 1
+        let several = self.jobs.config.ranges() > 1
             && length.is_some_and(|length| length.saturating_sub(from) > part_bytes);
         let piece = Piece { from, to: several.then_some(from + part_bytes) };
         let downloader = &self.jobs.downloader;
@@ -353,7 +353,7 @@ impl Transfer<'_> {
 
     /// The lanes that fetch this file; the last one goes on with `first`.
     fn lanes(&self, access: &Access, first: Download, version: Version) -> Vec<Lane> {
-        let several = self.jobs.config.ranges_in_flight;
+        let several = self.jobs.config.ranges();
         let by_part = several > 1 && first.is_piece() && version.length.is_some();
         let source = Arc::new(Source {
             downloader: self.jobs.downloader.clone(),
