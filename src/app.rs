@@ -28,11 +28,12 @@ use crate::jobs::Jobs;
 use crate::jobs::buffers::Buffers;
 use crate::jobs::throttle::Throttle;
 use crate::jobs::turns::Turns;
-use crate::scheduler::janitor;
+use crate::scheduler::{janitor, reconciler};
 use crate::store::{self, Intake, SharedStore, StoreError};
 use crate::worker::{Board, Pool, sweeper};
 use crate::zoom::accounts::Accounts;
 use crate::zoom::api::ApiSetupError;
+use crate::zoom::auto_start::AutoStart;
 use crate::zoom::download::{Downloader, DownloaderError};
 
 /// How long the start waits for a database that is not there yet.
@@ -184,6 +185,7 @@ impl App {
         }
         let public = listen("http.listen", http.listen).await?;
         let private = listen("http.admin_listen", http.admin_listen).await?;
+        let accounts = Accounts::new(&self.config.zoom, self.accounts.clone(), Clock::System)?;
         let board = Arc::new(Board::default());
         let wake = Arc::new(Notify::new());
         let mut service = Service {
@@ -197,7 +199,7 @@ impl App {
         };
         if roles.contains(&Role::Worker) {
             tokio::spawn(look_at(Arc::clone(&self.archive)));
-            let pool = self.pool(board, Arc::clone(&wake), stop.clone())?;
+            let pool = self.pool(accounts.clone(), board, Arc::clone(&wake), stop.clone())?;
             service.tasks.spawn(pool.work());
         }
         if roles.contains(&Role::Scheduler) {
@@ -214,14 +216,24 @@ impl App {
                 self.config.transfer.leftover_age(),
                 stop.clone(),
             ));
+            if let Some(period) = self.config.reconcile.interval().filter(|_| self.can_ask_zoom()) {
+                let (store, wake) = (Arc::clone(&self.store), Arc::clone(&wake));
+                service.tasks.spawn(reconciler::run(store, period, wake, stop.clone()));
+            }
         }
-        let door =
-            PrivateDoor { metrics, store: Arc::clone(&self.store), admin_token: self.admin_token.clone() };
+        let auto_start = AutoStart::new(&self.config.zoom.auto_start, accounts.clone());
+        let door = PrivateDoor {
+            metrics,
+            store: Arc::clone(&self.store),
+            accounts,
+            admin_token: self.admin_token.clone(),
+        };
         service.tasks.spawn(server::serve(private, private::router(door), http.clone(), stop.clone()));
         let receiver = roles.contains(&Role::Receiver).then(|| {
             let (config, store) = (&self.config, Arc::clone(&self.store));
             let (accounts, names) = (&self.accounts, self.names.clone());
-            Arc::new(Receiver::new(config, accounts, names, store, wake, stop.clone(), Clock::System))
+            let receiver = Receiver::new(config, accounts, names, store, wake, stop.clone(), Clock::System);
+            Arc::new(receiver.with_auto_start(auto_start))
         });
         let health = Health { store: Arc::clone(&self.store), stop: stop.clone() };
         let routes = public::router(health, receiver);
@@ -237,8 +249,15 @@ impl App {
         Ok(service)
     }
 
+    /// Whether there are credentials for Zoom's API, of any account.
+    fn can_ask_zoom(&self) -> bool {
+        let mut credentials = self.accounts.iter().map(|account| &account.credentials);
+        credentials.any(|credentials| credentials.video_sdk.is_some() || credentials.oauth.is_some())
+    }
+
     fn pool(
         &self,
+        accounts: Accounts,
         board: Arc<Board>,
         wake: Arc<Notify>,
         stop: CancellationToken,
@@ -248,13 +267,14 @@ impl App {
             store: Arc::clone(&self.store),
             archive: Arc::clone(&self.archive),
             downloader: Downloader::new(&self.config.zoom, &transfer, Clock::System)?,
-            accounts: Accounts::new(&self.config.zoom, self.accounts.clone(), Clock::System)?,
+            accounts,
             template: KeyTemplate::parse(&self.config.archive.key_template)?
                 .with_accounts(self.names.clone()),
             names: self.names.clone(),
             buffers: Buffers::new(transfer.memory_bytes, transfer.part_bytes),
             throttle: Throttle::new(transfer.max_bytes_per_sec),
             turns: Turns::default(),
+            reconcile: self.config.reconcile.clone(),
             clock: Clock::System,
             config: transfer.clone(),
         };
@@ -305,7 +325,7 @@ impl Service {
 }
 
 /// What is decided about files when they are announced.
-fn intake(config: &Config, names: AccountNames, accounts: Accounts) -> Intake {
+pub(crate) fn intake(config: &Config, names: AccountNames, accounts: Accounts) -> Intake {
     Intake::new(config.filters.filter(names), move |recording| accounts.know(recording))
 }
 

@@ -11,6 +11,7 @@
 //! - [`store`]: the record, in Postgres or SQLite: events, recordings, files, jobs
 //! - [`worker`]: the queue's workers; they know leases, not the work
 //! - [`jobs`]: the work itself, the only room where Zoom meets the archive
+//! - [`reconcile`]: what Zoom has against what we have
 //! - [`scheduler`]: what is put right by period
 //! - [`archive`]: the storage that the user owns, S3 or a directory
 //! - [`simulator`]: a fake Zoom, for `demo`, `simulate` and the tests
@@ -24,6 +25,7 @@ pub mod domain;
 pub mod http;
 pub mod jobs;
 pub mod lifecycle;
+pub mod reconcile;
 pub mod scheduler;
 pub mod simulator;
 pub mod store;

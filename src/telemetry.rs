@@ -59,6 +59,15 @@ fn describe() {
     describe_counter!("zoom_archiver_jobs_total", "Runs of jobs by kind and outcome");
     describe_counter!("zoom_archiver_leases_lost_total", "Leases lost while a job was running");
     describe_counter!("zoom_archiver_archived_bytes_total", "Bytes carried into the archive");
+    describe_counter!(
+        "zoom_archiver_auto_starts_total",
+        "Sessions to be recorded from their start, by outcome"
+    );
+    describe_counter!(
+        "zoom_archiver_reconciled_files_total",
+        "Files found at Zoom that no event had brought"
+    );
+    describe_gauge!("zoom_archiver_failed_deliveries", "Failed deliveries in Zoom's own log, by account");
     describe_gauge!("zoom_archiver_jobs", "Jobs in the database by kind and state");
     describe_gauge!("zoom_archiver_oldest_due_seconds", "For how long the oldest due job has waited");
     describe_gauge!("zoom_archiver_database_up", "1 when the database answered this scrape");

@@ -21,6 +21,7 @@ use url::Url;
 use super::{Common, failed};
 use crate::app::{App, Role, Service};
 use crate::archive::SharedArchive;
+use crate::clock::Clock;
 use crate::config::load::{self, Environment};
 use crate::config::log::LogFormat;
 use crate::config::{Config, Secrets};
@@ -90,9 +91,24 @@ async fn demo(common: &Common) -> Result<(), Failure> {
     }
     stage.watch(&mut bars).await?;
 
-    let files = stage.files().await?;
-    if files.len() != session.files.len() {
-        return Err(format!("{} files were announced, {} are known", session.files.len(), files.len()).into());
+    say(
+        "6. Another session has ended, but its webhook is lost: neither the event nor a repetition of it arrives.",
+    );
+    bars.begin_step();
+    let lost = lose(&zoom, seed.wrapping_add(1));
+    stage.watch(&mut bars).await?;
+    let known = stage.files().await?.len();
+    say(&format!("   {known} files are known; of this session none."));
+    say(
+        "7. The reconciler asks Zoom's API what was recorded lately, as it does every six hours, and finds it.",
+    );
+    bars.begin_step();
+    stage.store.repeat(Task::Reconcile, Duration::ZERO).await?;
+    stage.watch(&mut bars).await?;
+
+    let (files, recorded) = (stage.files().await?, session.files.len() + lost.files.len());
+    if files.len() != recorded {
+        return Err(format!("{recorded} files were recorded, {} are known", files.len()).into());
     }
     say("\nRead back and hashed again:\n");
     let table = proof_table(&stage.archive, &files).await?;
@@ -112,6 +128,16 @@ async fn deliver(
         return Ok(());
     }
     Err(format!("the receiver did not accept an event: {}", delivery.answer).into())
+}
+
+/// A session of just now, of which the service hears nothing.
+fn lose(zoom: &FakeZoom, seed: u64) -> FakeRecording {
+    let mut session = FakeRecording::video_sdk(seed);
+    session.start_time = Clock::System.now();
+    for kind in EventKind::of(&session) {
+        zoom.library().lose(&zoom.announce(&session, kind, Quirks::default()));
+    }
+    session
 }
 
 /// The service on the embedded default, and what belongs to this run of the demo.
@@ -134,7 +160,12 @@ impl Stage {
         config.zoom.download_hosts = vec![zoom.origin(), zoom.second_origin()];
         config.worker.poll_interval_ms = 100;
         config.transfer.manifest_delay_ms = 200;
-        let mut secrets = Secrets::read(&Environment::new(), &common.data_dir)?;
+        config.zoom.api_base_url = Url::parse(&zoom.api_base_url())?;
+        // The demo says itself when it is time.
+        config.reconcile.interval_secs = 0;
+        let credentials = zoom.video_sdk_credentials();
+        let credentials = credentials.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let mut secrets = Secrets::read(&Environment::from(credentials), &common.data_dir)?;
         secrets.webhook_secret_tokens = vec![secret];
         let app = App::open(config, secrets).await?;
         let (store, archive) = (Arc::clone(&app.store), Arc::clone(&app.archive));
@@ -179,7 +210,7 @@ impl Stage {
         running
             .filter_map(|running| match running.task {
                 Task::Transfer(file) => Some((file, running.bytes)),
-                Task::Manifest(_) => None,
+                Task::Manifest(_) | Task::Reconcile => None,
             })
             .collect()
     }

@@ -1,5 +1,6 @@
 //! The command line: one file per command. Exit codes: 0 ok, 1 failed, 2 wrong usage.
 
+mod backfill;
 mod config;
 mod demo;
 mod doctor;
@@ -7,7 +8,11 @@ mod explain;
 mod files;
 mod healthcheck;
 mod migrate;
+mod reach;
+mod reconcile;
+mod recording;
 mod serve;
+mod session_token;
 mod simulate;
 mod status;
 
@@ -55,6 +60,14 @@ enum Command {
     Files(files::FilesArgs),
     /// One screen: what waits, runs, is parked or dead, what is nearest to being lost.
     Status(status::StatusArgs),
+    /// Starts, stops, pauses or resumes the cloud recording of a live Video SDK session.
+    Recording(recording::RecordingArgs),
+    /// Makes a token to join a Video SDK session with, for those who test their set-up.
+    SessionToken(session_token::SessionTokenArgs),
+    /// Takes what Zoom has of some days and what is missing here.
+    Backfill(backfill::BackfillArgs),
+    /// Compares Zoom, database and archive, file by file; exit code 1 when something is missing.
+    Reconcile(reconcile::ReconcileArgs),
     /// Looks at database, archive and Zoom's API from all sides, and says how to mend what is wrong.
     Doctor(doctor::DoctorArgs),
     /// Brings the database schema up to date.
@@ -80,6 +93,10 @@ pub fn main() -> ExitCode {
             Command::Simulate(args) => simulate::run(*args).await,
             Command::Files(args) => files::run(&cli.common, args).await,
             Command::Status(args) => status::run(&cli.common, &args).await,
+            Command::Recording(args) => recording::run(&cli.common, args).await,
+            Command::SessionToken(args) => session_token::run(&cli.common, args),
+            Command::Backfill(args) => backfill::run(&cli.common, args).await,
+            Command::Reconcile(args) => reconcile::run(&cli.common, args).await,
             Command::Doctor(args) => doctor::run(&cli.common, &args).await,
             Command::Migrate => migrate::run(&cli.common).await,
             Command::Config(args) => config::run(&cli.common, &args),
@@ -101,6 +118,12 @@ impl Common {
         let secrets = Secrets::read(&environment, &self.data_dir)?.with_accounts(&config.zoom)?;
         Ok((config, secrets))
     }
+}
+
+/// Says what is wrong with how the command was called, and gives the exit code for it.
+fn misused(message: &str) -> ExitCode {
+    failed(message);
+    ExitCode::from(2)
 }
 
 /// Says what went wrong, and gives the exit code for it.

@@ -12,10 +12,12 @@ use serde_json::{Value, json};
 use super::{Common, failed};
 use crate::archive;
 use crate::config::{Config, Secrets};
-use crate::domain::job::{JobState, Task};
+use crate::domain::job::JobState;
 use crate::store::{self, Depth, Losses, StoreError};
 use crate::telemetry::{self, LogTarget};
 
+/// The kind of job that stands for a file.
+const TRANSFER: &str = "transfer";
 /// Time for the archive to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -60,7 +62,7 @@ async fn look(config: &Config, secrets: &Secrets) -> Result<Status, StoreError> 
     let status = Status {
         database: store.describe().to_owned(),
         archive: archive(config, secrets).await,
-        transfers: depths.into_iter().filter(|depth| depth.kind == Task::TRANSFER).collect(),
+        transfers: depths.into_iter().filter(|depth| depth.kind == TRANSFER).collect(),
         losses,
     };
     store.close().await;

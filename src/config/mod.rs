@@ -12,6 +12,7 @@ pub mod filters;
 pub mod http;
 pub mod load;
 pub mod log;
+pub mod reconcile;
 pub mod secrets;
 pub mod store;
 pub mod transfer;
@@ -41,6 +42,8 @@ pub struct Config {
     pub worker: worker::WorkerConfig,
     /// How files are carried.
     pub transfer: transfer::TransferConfig,
+    /// What is looked for that no event brought.
+    pub reconcile: reconcile::ReconcileConfig,
     /// What is logged and how.
     pub log: log::LogConfig,
 }
@@ -57,6 +60,7 @@ impl Config {
         self.filters.check(&mut problems);
         self.worker.check(&mut problems);
         self.transfer.check(&mut problems);
+        self.reconcile.check(&mut problems);
         problems.0
     }
 }

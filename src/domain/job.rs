@@ -19,6 +19,8 @@ pub enum Task {
     Transfer(FileId),
     /// Write the manifest of one recording.
     Manifest(RecordingId),
+    /// Look for what no event brought. There is one such job, which comes again by period.
+    Reconcile,
 }
 
 impl Task {
@@ -28,14 +30,16 @@ impl Task {
         match self {
             Self::Transfer(_) => "transfer",
             Self::Manifest(_) => "manifest",
+            Self::Reconcile => "reconcile",
         }
     }
 
-    /// The id of the row that the job is about.
+    /// The id of the row that the job is about; nil when it is about no row.
     #[must_use]
     pub fn subject(self) -> Uuid {
         match self {
             Self::Transfer(FileId(id)) | Self::Manifest(RecordingId(id)) => id,
+            Self::Reconcile => Uuid::nil(),
         }
     }
 
@@ -47,6 +51,7 @@ impl Task {
         match kind {
             "transfer" => Ok(Self::Transfer(FileId(subject))),
             "manifest" => Ok(Self::Manifest(RecordingId(subject))),
+            "reconcile" => Ok(Self::Reconcile),
             _ => Err(UnknownWord::new("job kind", kind)),
         }
     }

@@ -2,6 +2,7 @@
 //!
 //! - [`transfer`]: carries one file into the archive
 //! - [`manifest`]: writes the manifest of one recording
+//! - [`reconcile`]: looks for what no event brought
 //! - [`buffers`]: the memory that all transfers share
 //! - [`throttle`]: the ceiling on what they bring together
 //! - [`turns`]: one question to Zoom's API per recording at a time
@@ -10,6 +11,7 @@
 
 pub mod buffers;
 pub mod manifest;
+pub mod reconcile;
 pub mod throttle;
 pub mod transfer;
 pub mod turns;
@@ -20,6 +22,7 @@ use futures_util::FutureExt;
 
 use crate::archive::{ArchiveError, SharedArchive};
 use crate::clock::Clock;
+use crate::config::reconcile::ReconcileConfig;
 use crate::config::transfer::TransferConfig;
 use crate::domain::account::AccountNames;
 use crate::domain::job::{Outcome, Task, WaitsFor};
@@ -56,6 +59,8 @@ pub struct Jobs {
     pub throttle: Throttle,
     /// Who asks Zoom's API for fresh access.
     pub turns: Turns,
+    /// What is looked for by period.
+    pub reconcile: ReconcileConfig,
     /// The time, for what expires.
     pub clock: Clock,
 }
@@ -71,6 +76,7 @@ impl Jobs {
                 match job.task {
                     Task::Transfer(file) => transfer::run(&jobs, file, &job, &context).await,
                     Task::Manifest(recording) => manifest::run(&jobs, recording, &context).await,
+                    Task::Reconcile => reconcile::run(&jobs, &context).await,
                 }
             }
             .boxed()
@@ -113,7 +119,7 @@ impl From<ApiError> for Outcome {
             ApiError::Refused { retry_after, .. } => {
                 Self::Retry { reason, after: retry_after, whole_account: retry_after.is_some() }
             }
-            ApiError::NotFound(_) | ApiError::Unreachable(_) => Self::retry(reason),
+            ApiError::NotFound(_) | ApiError::NotNow(_) | ApiError::Unreachable(_) => Self::retry(reason),
         }
     }
 }

@@ -1,7 +1,9 @@
 //! What must be put right again and again, by period: idempotent, without input, any number of them at once.
 //!
 //! - [`janitor`]: gives up unfinished uploads that no transfer goes on with
+//! - [`reconciler`]: has Zoom asked for what no event brought
 //!
 //! (The sweeper, which returns expired leases, lives with the leases in `worker`.)
 
 pub mod janitor;
+pub mod reconciler;

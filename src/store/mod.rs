@@ -21,6 +21,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
 use secrecy::SecretString;
 use serde_json::Value;
 
@@ -29,7 +30,8 @@ use crate::domain::event::Event;
 use crate::domain::file::{FileRow, FileState, RecordingRow};
 use crate::domain::finding::Finding;
 use crate::domain::ids::{FileId, RecordingId};
-use crate::domain::job::{Job, JobState, Lease, Settlement};
+use crate::domain::job::{Job, JobState, Lease, Settlement, Task};
+use crate::domain::recording::RecordingIdentity;
 use url::DatabaseUrl;
 
 pub use intake::Intake;
@@ -103,13 +105,22 @@ pub struct TransferWork {
     /// Its recording.
     pub recording: RecordingRow,
     /// When the earliest known file of that recording began.
-    pub recording_began: Option<chrono::DateTime<chrono::Utc>>,
+    pub recording_began: Option<DateTime<Utc>>,
     /// Where Zoom offers it; a secret.
     pub download_url: Option<SecretString>,
     /// Bearer token for it; a secret.
     pub download_token: Option<SecretString>,
     /// The file itself, where an event has brought it along.
     pub content: Option<Bytes>,
+}
+
+/// A file that waits with a token that ends soon.
+#[derive(Debug, Clone)]
+pub struct EndingToken {
+    /// The file.
+    pub file: FileId,
+    /// Whose it is.
+    pub recording: RecordingIdentity,
 }
 
 /// How many jobs of a kind stand in a state.
@@ -226,6 +237,37 @@ pub trait Store: Send + Sync + 'static {
 
     /// A recording with all its files, in order of announcement; `None` when it is not known.
     async fn recording(&self, id: RecordingId) -> Result<Option<(RecordingRow, Vec<FileRow>)>, StoreError>;
+
+    /// A recording by what makes it the same one at Zoom, with all its files, in order of announcement; `None` when it
+    /// is not known.
+    async fn find(
+        &self,
+        identity: &RecordingIdentity,
+    ) -> Result<Option<(RecordingRow, Vec<FileRow>)>, StoreError>;
+
+    /// Recordings whose session or meeting began from `from` on and before `until`, in order of announcement, at most
+    /// `limit`, after the recording `after` where one is named.
+    async fn began_between(
+        &self,
+        from: DateTime<Utc>,
+        until: DateTime<Utc>,
+        after: Option<RecordingId>,
+        limit: u32,
+    ) -> Result<Vec<RecordingRow>, StoreError>;
+
+    /// Files that are pending or parked and whose token says that it ends before that moment, in order of announcement,
+    /// at most `limit`, after the file `after` where one is named.
+    async fn ending_tokens(
+        &self,
+        before: DateTime<Utc>,
+        after: Option<FileId>,
+        limit: u32,
+    ) -> Result<Vec<EndingToken>, StoreError>;
+
+    /// Has a job wait that comes again by period, due now, with all its attempts; unless it waits or runs, or its last
+    /// run ended, however that was, less than `period` ago by the database's clock. So however many ask for it, it
+    /// runs once in a period. Whether it waits because of this call.
+    async fn repeat(&self, task: Task, period: Duration) -> Result<bool, StoreError>;
 
     /// Files in one of `states` (all when empty), in order of announcement, at most `limit`, after the file
     /// `after` where one is named.

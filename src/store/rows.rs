@@ -12,7 +12,7 @@ use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::moment::Moment;
-use super::{Depth, Losses, StoreError, TransferWork};
+use super::{Depth, EndingToken, Losses, StoreError, TransferWork};
 use crate::domain::file::{ArchivedFile, FileRow, RecordingRow, Sha256Digest};
 use crate::domain::ids::{EventId, FileId, JobId, RecordingId};
 use crate::domain::job::{Job, Lease, Task};
@@ -188,6 +188,28 @@ impl TransferRecord {
             download_url: self.download_url.map(SecretString::from),
             download_token: self.download_token.map(SecretString::from),
             content: self.content.map(Bytes::from),
+        })
+    }
+}
+
+/// A token that ends soon.
+#[derive(FromRow)]
+pub(super) struct EndingTokenRecord {
+    id: Uuid,
+    account_id: String,
+    kind: String,
+    instance_id: String,
+}
+
+impl EndingTokenRecord {
+    pub(super) fn read(self) -> Result<EndingToken, StoreError> {
+        Ok(EndingToken {
+            file: FileId(self.id),
+            recording: RecordingIdentity {
+                account_id: self.account_id,
+                kind: self.kind.parse()?,
+                instance_id: self.instance_id,
+            },
         })
     }
 }

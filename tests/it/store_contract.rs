@@ -185,7 +185,7 @@ fn archive(file: FileId, next: Vec<(Task, Duration)>) -> Settlement {
 fn transferred(job: &Job) -> FileId {
     match job.task {
         Task::Transfer(file) => file,
-        Task::Manifest(_) => panic!("is no transfer: {job:?}"),
+        Task::Manifest(_) | Task::Reconcile => panic!("is no transfer: {job:?}"),
     }
 }
 
@@ -1265,7 +1265,7 @@ async fn a_claim_passes_the_accounts_that_are_full(database: Database) {
             for job in store.claim("worker", limit, LEASE, &full).await.unwrap() {
                 names.push(match job.task {
                     Task::Transfer(file) => work(&store, file).await.file.identity.name,
-                    Task::Manifest(_) => "manifest".to_owned(),
+                    other => other.kind().to_owned(),
                 });
             }
             names

@@ -503,7 +503,7 @@ async fn fitting(jobs: &Jobs, context: &JobContext, buffer: Buffer, bytes: u64) 
 }
 
 /// Waits for something of ours, with a sign of life now and then.
-async fn alive_while<T>(context: &JobContext, work: impl Future<Output = T>) -> T {
+pub(super) async fn alive_while<T>(context: &JobContext, work: impl Future<Output = T>) -> T {
     tokio::pin!(work);
     loop {
         match tokio::time::timeout(SIGN_OF_LIFE, &mut work).await {

@@ -9,6 +9,7 @@
 //! binds to the new state, and its WHERE names every state that the snapshot may show. Locks are taken in one order: recording, job, file, following jobs; several of a
 //! kind in the order of their identity.
 
+mod compare;
 mod examine;
 mod queue;
 mod read;
@@ -18,6 +19,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use serde_json::Value;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{Connection, PgConnection, PgPool};
@@ -25,13 +27,14 @@ use sqlx::{Connection, PgConnection, PgPool};
 use super::migrations::{self, Migrated};
 use super::settled::Headway;
 use super::unbroken::unbroken;
-use super::{Depth, Intake, Losses, Recorded, Store, StoreError, Swept, TransferWork};
+use super::{Depth, EndingToken, Intake, Losses, Recorded, Store, StoreError, Swept, TransferWork};
 use crate::config::store::StoreConfig;
 use crate::domain::event::Event;
 use crate::domain::file::{FileRow, FileState, RecordingRow};
 use crate::domain::finding::Finding;
 use crate::domain::ids::{FileId, RecordingId};
-use crate::domain::job::{Job, Lease, Settlement};
+use crate::domain::job::{Job, Lease, Settlement, Task};
+use crate::domain::recording::RecordingIdentity;
 
 /// Longest time for one verb. A healthy database needs milliseconds; behind a dead network a statement would
 /// wait for the kernel to give up, which takes a quarter of an hour.
@@ -147,6 +150,36 @@ impl Store for PostgresStore {
 
     async fn recording(&self, id: RecordingId) -> Result<Option<(RecordingRow, Vec<FileRow>)>, StoreError> {
         bounded(read::recording(&self.pool, id)).await
+    }
+
+    async fn find(
+        &self,
+        identity: &RecordingIdentity,
+    ) -> Result<Option<(RecordingRow, Vec<FileRow>)>, StoreError> {
+        bounded(compare::find(&self.pool, identity)).await
+    }
+
+    async fn began_between(
+        &self,
+        from: DateTime<Utc>,
+        until: DateTime<Utc>,
+        after: Option<RecordingId>,
+        limit: u32,
+    ) -> Result<Vec<RecordingRow>, StoreError> {
+        bounded(compare::began_between(&self.pool, from, until, after, limit)).await
+    }
+
+    async fn ending_tokens(
+        &self,
+        before: DateTime<Utc>,
+        after: Option<FileId>,
+        limit: u32,
+    ) -> Result<Vec<EndingToken>, StoreError> {
+        bounded(compare::ending_tokens(&self.pool, before, after, limit)).await
+    }
+
+    async fn repeat(&self, task: Task, period: Duration) -> Result<bool, StoreError> {
+        bounded(compare::repeat(&self.pool, task, period)).await
     }
 
     async fn files(

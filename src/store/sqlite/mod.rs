@@ -8,6 +8,7 @@
 //! queue does with its jobs is not waited for (`NORMAL`): it survives the end of any process, and what a loss of power
 //! takes away of it, the last moments of claims and settlements, is done again from what is on disk.
 
+mod compare;
 mod examine;
 mod queue;
 mod read;
@@ -18,6 +19,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use futures_util::future::BoxFuture;
 use serde_json::Value;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
@@ -26,13 +28,14 @@ use sqlx::{ConnectOptions, Connection, SqliteConnection, SqlitePool};
 use super::migrations::{self, Migrated};
 use super::settled::Headway;
 use super::unbroken::unbroken;
-use super::{Depth, Intake, Losses, Recorded, Store, StoreError, Swept, TransferWork};
+use super::{Depth, EndingToken, Intake, Losses, Recorded, Store, StoreError, Swept, TransferWork};
 use crate::config::store::StoreConfig;
 use crate::domain::event::Event;
 use crate::domain::file::{FileRow, FileState, RecordingRow};
 use crate::domain::finding::Finding;
 use crate::domain::ids::{FileId, RecordingId};
-use crate::domain::job::{Job, Lease, Settlement};
+use crate::domain::job::{Job, Lease, Settlement, Task};
+use crate::domain::recording::RecordingIdentity;
 
 /// The database's clock, in Unix milliseconds. Several processes on one file share one machine, and so its clock.
 const NOW: &str = "SELECT CAST(unixepoch('subsec') * 1000 AS INTEGER)";
@@ -255,6 +258,39 @@ impl Store for SqliteStore {
 
     async fn recording(&self, id: RecordingId) -> Result<Option<(RecordingRow, Vec<FileRow>)>, StoreError> {
         read::recording(&self.readers, id).await
+    }
+
+    async fn find(
+        &self,
+        identity: &RecordingIdentity,
+    ) -> Result<Option<(RecordingRow, Vec<FileRow>)>, StoreError> {
+        compare::find(&self.readers, identity).await
+    }
+
+    async fn began_between(
+        &self,
+        from: DateTime<Utc>,
+        until: DateTime<Utc>,
+        after: Option<RecordingId>,
+        limit: u32,
+    ) -> Result<Vec<RecordingRow>, StoreError> {
+        compare::began_between(&self.readers, from, until, after, limit).await
+    }
+
+    async fn ending_tokens(
+        &self,
+        before: DateTime<Utc>,
+        after: Option<FileId>,
+        limit: u32,
+    ) -> Result<Vec<EndingToken>, StoreError> {
+        compare::ending_tokens(&self.readers, before, after, limit).await
+    }
+
+    async fn repeat(&self, task: Task, period: Duration) -> Result<bool, StoreError> {
+        self.write_repeatable(move |transaction| {
+            Box::pin(async move { compare::repeat(transaction, task, period).await })
+        })
+        .await
     }
 
     async fn files(

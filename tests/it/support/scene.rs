@@ -117,6 +117,16 @@ impl Scene {
     }
 }
 
+/// With credentials for both of the fake Zoom's APIs.
+pub(crate) fn with_api(setup: Setup, zoom: &FakeZoom) -> Setup {
+    let credentials = zoom.video_sdk_credentials().into_iter().chain(zoom.oauth_credentials());
+    credentials
+        .fold(setup, |setup, (name, value)| setup.env(name, value))
+        .env("ZOOM_ARCHIVER_ZOOM__DOWNLOAD_HOSTS", zoom.origin())
+        .env("ZOOM_ARCHIVER_ZOOM__API_BASE_URL", zoom.api_base_url())
+        .env("ZOOM_ARCHIVER_ZOOM__OAUTH_BASE_URL", zoom.oauth_base_url())
+}
+
 /// A sender to a service, without repetitions.
 pub(crate) fn sender_to(service: &Service) -> Sender {
     sender(service, Vec::new())

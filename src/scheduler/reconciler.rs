@@ -1,0 +1,33 @@
+//! Has Zoom asked by period for what no event brought. The asking itself is a job, like all work: of all processes that
+//! want it one gets it, and the database's clock says when it is time again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, warn};
+
+use crate::domain::job::Task;
+use crate::store::SharedStore;
+
+/// Longest rest between two looks at whether it is time.
+const LONGEST_REST: Duration = Duration::from_secs(60);
+
+/// Wakes the job by period until told to stop, and rings `wake` when it has.
+pub async fn run(store: SharedStore, period: Duration, wake: Arc<Notify>, stop: CancellationToken) {
+    loop {
+        match store.repeat(Task::Reconcile, period).await {
+            Ok(true) => {
+                debug!("it is time to reconcile with Zoom");
+                wake.notify_one();
+            }
+            Ok(false) => {}
+            Err(error) => warn!(%error, "cannot have Zoom reconciled with"),
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(period.min(LONGEST_REST)) => {}
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! What the record has against what Zoom has, and jobs that come again by period.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use sqlx::{SqliteConnection, SqlitePool};
+use uuid::Uuid;
+
+use super::super::moment::Moment;
+use super::super::rows::{EndingTokenRecord, RecordingRecord, millis, recording_columns};
+use super::super::{EndingToken, StoreError};
+use super::{now, read};
+use crate::domain::file::{FileRow, RecordingRow};
+use crate::domain::ids::{FileId, RecordingId};
+use crate::domain::job::Task;
+use crate::domain::recording::RecordingIdentity;
+
+/// A recording by its identity.
+pub(super) async fn find(
+    pool: &SqlitePool,
+    identity: &RecordingIdentity,
+) -> Result<Option<(RecordingRow, Vec<FileRow>)>, StoreError> {
+    let id: Option<Uuid> = sqlx::query_scalar(
+        "SELECT id FROM recordings WHERE account_id = $1 AND kind = $2 AND instance_id = $3",
+    )
+    .bind(&identity.account_id)
+    .bind(identity.kind.as_str())
+    .bind(&identity.instance_id)
+    .fetch_optional(pool)
+    .await?;
+    match id {
+        Some(id) => read::recording(pool, RecordingId(id)).await,
+        None => Ok(None),
+    }
+}
+
+/// Recordings by when they began, page by page.
+pub(super) async fn began_between(
+    pool: &SqlitePool,
+    from: DateTime<Utc>,
+    until: DateTime<Utc>,
+    after: Option<RecordingId>,
+    limit: u32,
+) -> Result<Vec<RecordingRow>, StoreError> {
+    let recordings: Vec<RecordingRecord> = sqlx::query_as(concat!(
+        "SELECT ",
+        recording_columns!(),
+        " FROM recordings
+         WHERE start_time >= $1 AND start_time < $2 AND ($3 IS NULL OR id > $3)
+         ORDER BY id LIMIT $4"
+    ))
+    .bind(Moment(from))
+    .bind(Moment(until))
+    .bind(after.map(|recording| recording.0))
+    .bind(i64::from(limit))
+    .fetch_all(pool)
+    .await?;
+    recordings.into_iter().map(RecordingRecord::read).collect()
+}
+
+/// Tokens of files that wait and that end soon, page by page.
+pub(super) async fn ending_tokens(
+    pool: &SqlitePool,
+    before: DateTime<Utc>,
+    after: Option<FileId>,
+    limit: u32,
+) -> Result<Vec<EndingToken>, StoreError> {
+    let ending: Vec<EndingTokenRecord> = sqlx::query_as(
+        "SELECT files.id, account_id, kind, instance_id
+         FROM files JOIN recordings ON recordings.id = files.recording_id
+         WHERE files.state IN ('pending', 'parked') AND token_expires_at < $1 AND ($2 IS NULL OR files.id > $2)
+         ORDER BY files.id LIMIT $3",
+    )
+    .bind(Moment(before))
+    .bind(after.map(|file| file.0))
+    .bind(i64::from(limit))
+    .fetch_all(pool)
+    .await?;
+    ending.into_iter().map(EndingTokenRecord::read).collect()
+}
+
+/// Has a job wait that comes again by period.
+pub(super) async fn repeat(
+    db: &mut SqliteConnection,
+    task: Task,
+    period: Duration,
+) -> Result<bool, StoreError> {
+    let now = now(db).await?;
+    let result = sqlx::query(
+        "INSERT INTO jobs AS known (id, kind, subject, state, run_at, created_at, updated_at)
+         VALUES ($1, $2, $3, 'waiting', $4, $4, $4)
+         ON CONFLICT (kind, subject) DO UPDATE SET
+            state = 'waiting', run_at = excluded.run_at, attempts = 0, snoozes = 0, lost_leases = 0,
+            waits_for = NULL, reason = NULL, finished_at = NULL, updated_at = excluded.updated_at
+         WHERE known.state NOT IN ('waiting', 'running') AND known.updated_at <= excluded.updated_at - $5",
+    )
+    .bind(Uuid::now_v7())
+    .bind(task.kind())
+    .bind(task.subject())
+    .bind(now)
+    .bind(millis(period))
+    .execute(db)
+    .await?;
+    Ok(result.rows_affected() == 1)
+}
