@@ -60,6 +60,16 @@ enum Product {
     Meetings,
 }
 
+impl Product {
+    /// The one that can be asked about a recording.
+    fn of(recording: &RecordingIdentity) -> Result<Self, ApiError> {
+        match recording.kind {
+            RecordingKind::Phone => Err(ApiError::NoCredentials(RecordingKind::Phone)),
+            kind => Ok(kind.into()),
+        }
+    }
+}
+
 impl From<RecordingKind> for Product {
     fn from(kind: RecordingKind) -> Self {
         match kind {
@@ -140,7 +150,7 @@ impl Api {
     /// # Errors
     /// See [`ApiError`]; an answer that names another recording than the one asked about is [`ApiError::Refused`].
     pub async fn recording(&self, identity: &RecordingIdentity) -> Result<Event, ApiError> {
-        let product = identity.kind.into();
+        let product = Product::of(identity)?;
         let (purpose, name) = match product {
             Product::VideoSdk => (&purpose::SESSION_RECORDINGS, "api.session_recordings"),
             Product::Meetings => (&purpose::MEETING_RECORDINGS, "api.meeting_recordings"),
