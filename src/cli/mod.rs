@@ -10,6 +10,7 @@ mod healthcheck;
 mod migrate;
 mod reach;
 mod reconcile;
+mod recordings;
 mod serve;
 mod simulate;
 
@@ -59,6 +60,8 @@ enum Command {
     Backfill(backfill::BackfillArgs),
     /// Compares Zoom, database and archive, file by file; exit code 1 when something is missing.
     Reconcile(reconcile::ReconcileArgs),
+    /// Takes recordings out of Zoom's trash.
+    Recordings(recordings::RecordingsArgs),
     /// Looks at database, archive and Zoom's API from all sides, and says how to mend what is wrong.
     Doctor(doctor::DoctorArgs),
     /// Brings the database schema up to date.
@@ -85,6 +88,7 @@ pub fn main() -> ExitCode {
             Command::Files(args) => files::run(&cli.common, args).await,
             Command::Backfill(args) => backfill::run(&cli.common, args).await,
             Command::Reconcile(args) => reconcile::run(&cli.common, args).await,
+            Command::Recordings(args) => recordings::run(&cli.common, args).await,
             Command::Doctor(args) => doctor::run(&cli.common, &args).await,
             Command::Migrate => migrate::run(&cli.common).await,
             Command::Config(args) => config::run(&cli.common, &args),

@@ -7,7 +7,7 @@ use data_encoding::BASE64URL_NOPAD;
 use serde_json::{Value, json};
 use zoom_archiver::clock::Clock;
 use zoom_archiver::domain::event::{Event, EventContent};
-use zoom_archiver::domain::job::{Completion, JobState, Settlement, Task};
+use zoom_archiver::domain::job::{JobState, Settlement, Task};
 use zoom_archiver::store::SharedStore;
 
 use crate::support::announce::{event, session};
@@ -116,7 +116,7 @@ async fn a_job_by_period_waits_once_however_many_ask_for_it(database: Database) 
     let job = store.claim("test", 10, LEASE, &[]).await.unwrap().remove(0);
     assert_eq!(job.task, Task::Reconcile);
     assert!(!store.repeat(Task::Reconcile, Duration::ZERO).await.unwrap(), "it runs");
-    store.settle(&job.lease, Settlement::Done(Box::new(Completion::default()))).await.unwrap();
+    store.settle(&job.lease, Settlement::Done(Box::default())).await.unwrap();
     assert!(!store.repeat(Task::Reconcile, HOUR).await.unwrap(), "it has just run");
     assert_eq!(jobs_in(&store, JobState::Done).await, 1);
 }
@@ -124,7 +124,7 @@ async fn a_job_by_period_waits_once_however_many_ask_for_it(database: Database) 
 async fn a_job_by_period_comes_again_when_its_time_is_over(database: Database) {
     let store = database.store().await;
     let dead = Settlement::Dead { reason: "why".to_owned() };
-    for ended in [Settlement::Done(Box::new(Completion::default())), dead] {
+    for ended in [Settlement::Done(Box::default()), dead] {
         assert!(store.repeat(Task::Reconcile, Duration::ZERO).await.unwrap());
         let job = store.claim("test", 1, LEASE, &[]).await.unwrap().remove(0);
         assert_eq!(job.attempts, 0);
