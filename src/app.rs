@@ -33,6 +33,7 @@ use crate::store::{self, Intake, SharedStore, StoreError};
 use crate::worker::{Board, Pool, sweeper};
 use crate::zoom::accounts::Accounts;
 use crate::zoom::api::ApiSetupError;
+use crate::zoom::auto_start::AutoStart;
 use crate::zoom::download::{Downloader, DownloaderError};
 
 /// How long the start waits for a database that is not there yet.
@@ -182,6 +183,7 @@ impl App {
         }
         let public = listen("http.listen", http.listen).await?;
         let private = listen("http.admin_listen", http.admin_listen).await?;
+        let accounts = Accounts::new(&self.config.zoom, self.accounts.clone(), Clock::System)?;
         let board = Arc::new(Board::default());
         let wake = Arc::new(Notify::new());
         let mut service = Service {
@@ -195,7 +197,7 @@ impl App {
         };
         if roles.contains(&Role::Worker) {
             tokio::spawn(look_at(Arc::clone(&self.archive)));
-            let pool = self.pool(board, Arc::clone(&wake), stop.clone())?;
+            let pool = self.pool(accounts.clone(), board, Arc::clone(&wake), stop.clone())?;
             service.tasks.spawn(pool.work());
         }
         if roles.contains(&Role::Scheduler) {
@@ -217,13 +219,19 @@ impl App {
                 service.tasks.spawn(reconciler::run(store, period, wake, stop.clone()));
             }
         }
-        let door =
-            PrivateDoor { metrics, store: Arc::clone(&self.store), admin_token: self.admin_token.clone() };
+        let auto_start = AutoStart::new(&self.config.zoom.auto_start, accounts.clone());
+        let door = PrivateDoor {
+            metrics,
+            store: Arc::clone(&self.store),
+            accounts,
+            admin_token: self.admin_token.clone(),
+        };
         service.tasks.spawn(server::serve(private, private::router(door), http.clone(), stop.clone()));
         let receiver = roles.contains(&Role::Receiver).then(|| {
             let (config, store) = (&self.config, Arc::clone(&self.store));
             let (accounts, names) = (&self.accounts, self.names.clone());
-            Arc::new(Receiver::new(config, accounts, names, store, wake, stop.clone(), Clock::System))
+            let receiver = Receiver::new(config, accounts, names, store, wake, stop.clone(), Clock::System);
+            Arc::new(receiver.with_auto_start(auto_start))
         });
         let health = Health { store: Arc::clone(&self.store), stop: stop.clone() };
         let routes = public::router(health, receiver);
@@ -247,6 +255,7 @@ impl App {
 
     fn pool(
         &self,
+        accounts: Accounts,
         board: Arc<Board>,
         wake: Arc<Notify>,
         stop: CancellationToken,
@@ -256,7 +265,7 @@ impl App {
             store: Arc::clone(&self.store),
             archive: Arc::clone(&self.archive),
             downloader: Downloader::new(&self.config.zoom, &transfer, Clock::System)?,
-            accounts: Accounts::new(&self.config.zoom, self.accounts.clone(), Clock::System)?,
+            accounts,
             template: KeyTemplate::parse(&self.config.archive.key_template)?
                 .with_accounts(self.names.clone()),
             names: self.names.clone(),

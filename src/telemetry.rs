@@ -60,6 +60,10 @@ fn describe() {
     describe_counter!("zoom_archiver_leases_lost_total", "Leases lost while a job was running");
     describe_counter!("zoom_archiver_archived_bytes_total", "Bytes carried into the archive");
     describe_counter!(
+        "zoom_archiver_auto_starts_total",
+        "Sessions to be recorded from their start, by outcome"
+    );
+    describe_counter!(
         "zoom_archiver_reconciled_files_total",
         "Files found at Zoom that no event had brought"
     );

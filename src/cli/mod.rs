@@ -10,9 +10,12 @@ mod healthcheck;
 mod migrate;
 mod reach;
 mod reconcile;
+mod recording;
 mod recordings;
 mod serve;
+mod session_token;
 mod simulate;
+mod status;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -56,6 +59,12 @@ enum Command {
     Simulate(Box<simulate::SimulateArgs>),
     /// Shows files and why they stand where they stand; tries them again, leaves them out, takes them after all.
     Files(files::FilesArgs),
+    /// One screen: what waits, runs, is parked or dead, what is nearest to being lost.
+    Status(status::StatusArgs),
+    /// Starts, stops, pauses or resumes the cloud recording of a live Video SDK session.
+    Recording(recording::RecordingArgs),
+    /// Makes a token to join a Video SDK session with, for those who test their set-up.
+    SessionToken(session_token::SessionTokenArgs),
     /// Takes what Zoom has of some days and what is missing here.
     Backfill(backfill::BackfillArgs),
     /// Compares Zoom, database and archive, file by file; exit code 1 when something is missing.
@@ -86,6 +95,9 @@ pub fn main() -> ExitCode {
             Command::Demo(args) => demo::run(&cli.common, args).await,
             Command::Simulate(args) => simulate::run(*args).await,
             Command::Files(args) => files::run(&cli.common, args).await,
+            Command::Status(args) => status::run(&cli.common, &args).await,
+            Command::Recording(args) => recording::run(&cli.common, args).await,
+            Command::SessionToken(args) => session_token::run(&cli.common, args),
             Command::Backfill(args) => backfill::run(&cli.common, args).await,
             Command::Reconcile(args) => reconcile::run(&cli.common, args).await,
             Command::Recordings(args) => recordings::run(&cli.common, args).await,

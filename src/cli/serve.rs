@@ -10,6 +10,7 @@ use crate::app::{App, Role};
 use crate::http::public::WEBHOOK_PATH;
 use crate::lifecycle;
 use crate::telemetry::{self, LogTarget};
+use crate::zoom::auto_start::SESSION_STARTED;
 use crate::zoom::events::EVENTS;
 
 /// Options of `serve`.
@@ -43,11 +44,15 @@ async fn serve(
         app = App::open(config, secrets) => app?,
         () = stop.cancelled() => return Ok(()),
     };
+    let mut events: Vec<_> = EVENTS.iter().map(|kind| kind.name).collect();
+    if !app.config.zoom.auto_start.is_empty() {
+        events.push(SESSION_STARTED);
+    }
     let service = app.start(roles, metrics, stop).await?;
     if roles.contains(&Role::Receiver) {
         info!(
             zoom.webhook_url = format!("https://YOUR-HOST{WEBHOOK_PATH}"),
-            zoom.events = EVENTS.iter().map(|kind| kind.name).collect::<Vec<_>>().join(","),
+            zoom.events = events.join(","),
             "register this URL as event notification endpoint of your Zoom app, and tick these events; \
              YOUR-HOST is the public https name that leads to {}",
             service.public_addr

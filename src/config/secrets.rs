@@ -12,6 +12,7 @@ use crate::domain::account::{AccountNames, DEFAULT_ACCOUNT};
 const WEBHOOK_SECRET_TOKEN: &str = "ZOOM_WEBHOOK_SECRET_TOKEN";
 const VIDEO_SDK: [&str; 2] = ["ZOOM_VIDEO_SDK_API_KEY", "ZOOM_VIDEO_SDK_API_SECRET"];
 const VIDEO_SDK_ACCOUNT: &str = "ZOOM_VIDEO_SDK_ACCOUNT_ID";
+const SDK: [&str; 2] = ["ZOOM_VIDEO_SDK_KEY", "ZOOM_VIDEO_SDK_SECRET"];
 const OAUTH: [&str; 3] = ["ZOOM_ACCOUNT_ID", "ZOOM_CLIENT_ID", "ZOOM_CLIENT_SECRET"];
 const DATABASE_URL: &str = "DATABASE_URL";
 const ARCHIVE_URL: &str = "ARCHIVE_URL";
@@ -23,6 +24,7 @@ pub(super) fn is_name(variable: &str) -> bool {
     [WEBHOOK_SECRET_TOKEN, VIDEO_SDK_ACCOUNT, DATABASE_URL, ARCHIVE_URL, ADMIN_TOKEN].contains(&name)
         || VIDEO_SDK.contains(&name)
         || OAUTH.contains(&name)
+        || SDK.contains(&name)
 }
 
 /// Secrets and addresses.
@@ -36,6 +38,8 @@ pub struct Secrets {
     pub archive_url: String,
     /// What Zoom's API is asked with.
     pub zoom: ZoomCredentials,
+    /// What session tokens are signed with.
+    pub sdk: Option<SdkCredentials>,
     /// Accounts beside the one that the above is for.
     pub accounts: Vec<ZoomAccount>,
     /// Bearer token of the private door.
@@ -75,6 +79,15 @@ pub struct VideoSdkCredentials {
     pub api_key: SecretString,
     /// Signs our tokens.
     pub api_secret: SecretString,
+}
+
+/// SDK key and SDK secret of a Video SDK app: other ones than the API key and secret beside them.
+#[derive(Debug, Clone)]
+pub struct SdkCredentials {
+    /// Names the app; every client that joins shows it.
+    pub sdk_key: String,
+    /// Signs the tokens of those who join.
+    pub sdk_secret: SecretString,
 }
 
 /// App credentials of a Server-to-Server OAuth app.
@@ -152,6 +165,8 @@ impl Secrets {
             database_url: database_url.into(),
             archive_url,
             zoom: ZoomCredentials::read(environment)?,
+            sdk: complete(environment, SDK)?
+                .map(|[sdk_key, sdk_secret]| SdkCredentials { sdk_key, sdk_secret: sdk_secret.into() }),
             accounts: Vec::new(),
             admin_token: value(environment, ADMIN_TOKEN)?.map(SecretString::from),
             data_dir: data_dir.to_owned(),

@@ -52,6 +52,8 @@ pub struct ZoomConfig {
     pub api_page_size: u32,
     /// How long a download token from the API shall be good, in seconds.
     pub token_ttl_secs: u64,
+    /// Names of sessions whose recording is started when they begin.
+    pub auto_start: Vec<String>,
     /// Accounts beside that of the environment.
     pub accounts: Vec<AccountConfig>,
 }
@@ -100,6 +102,9 @@ impl ZoomConfig {
         problems.at_most("zoom.api_page_size", self.api_page_size.into(), LONGEST_PAGE);
         problems.at_least("zoom.token_ttl_secs", self.token_ttl_secs, SHORTEST_TTL_SECS);
         problems.at_most("zoom.token_ttl_secs", self.token_ttl_secs, LONGEST_TTL_SECS);
+        if self.auto_start.iter().any(String::is_empty) {
+            problems.add("zoom.auto_start", "holds an empty pattern; `*` matches every name");
+        }
         accounts::check(&self.accounts, problems);
         let mut allowed = Vec::new();
         for entry in &self.download_hosts {

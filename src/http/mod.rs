@@ -5,7 +5,9 @@
 //! - [`public`]: the public door's routes
 //! - [`webhook`]: `POST /webhooks/zoom`: verify, read, make durable, answer
 //! - [`private`]: the private door's routes
+//! - `live`: control of live sessions, behind it
 
+mod live;
 pub mod private;
 pub mod public;
 pub mod server;

@@ -1,22 +1,24 @@
-//! The private door: `GET /metrics`. Behind a bearer token when there is one; without one the door binds to
+//! The private door: `GET /metrics`, and control of live sessions. Behind a bearer token when there is one; without one the door binds to
 //! loopback only, which the configuration check enforces.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{Path, Query, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
-use http::header::{AUTHORIZATION, CONTENT_TYPE, WWW_AUTHENTICATE};
-use http::{Request, StatusCode};
+use axum::routing::{get, post};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, ORIGIN, WWW_AUTHENTICATE};
+use http::{Method, Request, StatusCode};
 use metrics_exporter_prometheus::PrometheusHandle;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 
+use super::live;
 use crate::domain::job::JobState;
 use crate::store::{Depth, Losses, SharedStore};
+use crate::zoom::accounts::Accounts;
 
 /// What the private door shows.
 pub struct PrivateDoor {
@@ -24,6 +26,8 @@ pub struct PrivateDoor {
     pub metrics: PrometheusHandle,
     /// Where the numbers of the whole installation are.
     pub store: SharedStore,
+    /// Whose sessions can be controlled.
+    pub accounts: Accounts,
     /// Wanted from whoever comes in.
     pub admin_token: Option<SecretString>,
 }
@@ -39,8 +43,17 @@ pub fn router(door: PrivateDoor) -> Router {
     let door = Arc::new(Door { shows: door, depth: DepthGauges::default() });
     Router::new()
         .route("/metrics", get(show_metrics))
+        .route(live::PATH, post(control))
         .layer(middleware::from_fn_with_state(Arc::clone(&door), authorize))
         .with_state(door)
+}
+
+async fn control(
+    State(door): State<Arc<Door>>,
+    path: Path<(String, String)>,
+    whose: Query<live::Whose>,
+) -> Response {
+    live::control(door.shows.accounts.clone(), path, whose).await
 }
 
 async fn show_metrics(State(door): State<Arc<Door>>) -> Response {
@@ -95,7 +108,14 @@ async fn authorize(
     request: Request<axum::body::Body>,
     next: Next,
 ) -> Response {
-    let Some(wanted) = &door.shows.admin_token else { return next.run(request).await };
+    let Some(wanted) = &door.shows.admin_token else {
+        // Without a token, whoever reaches this door may look; but no web page may make its reader's browser change
+        // anything. Browsers name the page in every such request, and no other program does.
+        if request.method() != Method::GET && request.headers().contains_key(ORIGIN) {
+            return (StatusCode::FORBIDDEN, "set ADMIN_TOKEN to ask from a web page\n").into_response();
+        }
+        return next.run(request).await;
+    };
     let given = request
         .headers()
         .get(AUTHORIZATION)

@@ -27,6 +27,7 @@ use crate::domain::event::{Event, EventContent};
 use crate::domain::ids::EventId;
 use crate::domain::recording::Announcement;
 use crate::store::{SharedStore, StoreError};
+use crate::zoom::auto_start::{AutoStart, Begun, SESSION_STARTED};
 use crate::zoom::payload::{self, Message, UNKNOWN_ACCOUNT};
 use crate::zoom::signature::{self, ReplayWindow, SIGNATURE_HEADER, TIMESTAMP_HEADER};
 
@@ -45,6 +46,7 @@ pub struct Receiver {
     body_memory: Arc<Semaphore>,
     in_flight: Arc<Semaphore>,
     wake: Arc<Notify>,
+    auto_start: Option<Arc<AutoStart>>,
     stop: CancellationToken,
 }
 
@@ -79,8 +81,15 @@ impl Receiver {
             )),
             in_flight: Arc::new(Semaphore::new(config.http.max_in_flight)),
             wake,
+            auto_start: None,
             stop,
         }
+    }
+
+    /// The same receiver, which also has the recording of sessions started.
+    #[must_use]
+    pub fn with_auto_start(self, auto_start: Option<Arc<AutoStart>>) -> Self {
+        Self { auto_start, ..self }
     }
 }
 
@@ -158,6 +167,10 @@ impl Receiver {
         let mut events = match payload::read(&body) {
             Message::UrlValidation { plain_token } => {
                 return Ok(validate(&self.secrets[signed_by], plain_token));
+            }
+            Message::Other { name } if name == SESSION_STARTED => {
+                count_event(&name, "live", self.label_of(signed_by));
+                return self.start_recording(&body, signed_by).await;
             }
             Message::Other { name } => {
                 count_event(&name, "ignored", self.label_of(signed_by));
@@ -290,6 +303,25 @@ impl Receiver {
             }
         };
         let _ = tokio::time::timeout(self.body_timeout, read).await;
+    }
+
+    /// Has the recording of a session started, where that is wanted. The event is not answered before Zoom has taken
+    /// the wish, so that it comes again when this process ends; the task goes on when Zoom does not wait.
+    async fn start_recording(&self, body: &[u8], signed_by: usize) -> Result<Answer, Answer> {
+        let Some(auto_start) = self.auto_start.as_ref().map(Arc::clone) else { return Ok(Answer::Accepted) };
+        let Some(mut session) = Begun::read(body).filter(|session| auto_start.wants(session)) else {
+            return Ok(Answer::Accepted);
+        };
+        if session.account_id.is_empty()
+            && let Some(owner) = &self.owners[signed_by]
+        {
+            owner.clone_into(&mut session.account_id);
+        }
+        let task = tokio::spawn(async move { auto_start.start(&session).await }.in_current_span());
+        match tokio::time::timeout(self.answer_timeout, task).await {
+            Ok(Ok(true)) => Ok(Answer::Accepted),
+            Ok(_) | Err(_) => Err(Answer::Unavailable),
+        }
     }
 
     /// Makes what an event says durable, in a task of its own: the server drops a handler whose client has gone, and

@@ -518,6 +518,27 @@ fn double_keys(text: &str) -> String {
     text
 }
 
+/// The body of the event that a session has begun.
+#[must_use]
+pub fn session_started(recording: &FakeRecording, event_time: DateTime<Utc>) -> Vec<u8> {
+    json!({
+        "event": "session.started",
+        "event_ts": event_time.timestamp_millis(),
+        "payload": {
+            "account_id": recording.account_id,
+            "object": {
+                "id": recording.instance_id,
+                "session_id": recording.instance_id,
+                "session_name": recording.topic,
+                "session_key": format!("key-{}", recording.number),
+                "start_time": time(event_time),
+            },
+        },
+    })
+    .to_string()
+    .into_bytes()
+}
+
 /// The body of Zoom's request to validate a URL.
 #[must_use]
 pub fn url_validation(plain_token: &str, event_time: DateTime<Utc>) -> Vec<u8> {

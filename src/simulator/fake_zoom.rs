@@ -140,6 +140,13 @@ impl FakeZoom {
         events::happening(recording, what, &links, quirks, at)
     }
 
+    /// Begins a live session with the id and the name of this recording; returns the body of the event that says so.
+    #[must_use]
+    pub fn begin_session(&self, recording: &FakeRecording) -> Vec<u8> {
+        self.library.begin_session(&recording.instance_id);
+        events::session_started(recording, now())
+    }
+
     /// Stops it once the answers that are under way have left, or `grace` is over: what counts as served may
     /// still be on its way.
     pub async fn finish(self, grace: Duration) {

@@ -28,6 +28,11 @@ impl Account {
     }
 }
 
+/// It is not clear which account is meant, or there is none.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct NoAccount(String);
+
 /// All accounts. Clones share them, and with them access tokens and limits.
 #[derive(Debug, Clone)]
 pub struct Accounts(Arc<[Account]>);
@@ -81,6 +86,23 @@ impl Accounts {
             (Some(account), _) => Some(account),
             (None, [only]) if !self.is_named(account_id) => Some(only),
             _ => None,
+        }
+    }
+
+    /// The one whose sessions are controlled: the one with this name, or the only one that can be asked.
+    ///
+    /// # Errors
+    /// In words, when it is not clear which, or there is none.
+    pub fn for_sessions(&self, name: Option<&str>) -> Result<&Account, NoAccount> {
+        let able: Vec<_> = self.iter().filter(|account| account.api.knows(RecordingKind::VideoSdk)).collect();
+        let names = || able.iter().map(|account| account.name.as_str()).collect::<Vec<_>>().join(", ");
+        match (name, able.as_slice()) {
+            (_, []) => Err(NoAccount(ApiError::NoCredentials(RecordingKind::VideoSdk).to_string())),
+            (None, [only]) => Ok(only),
+            (None, _) => Err(NoAccount(format!("which account? one of: {}", names()))),
+            (Some(name), _) => able.iter().find(|account| account.name == name).copied().ok_or_else(|| {
+                NoAccount(format!("no account `{name}` with Video SDK credentials; there is: {}", names()))
+            }),
         }
     }
 

@@ -6,6 +6,8 @@
 //! - `summary`, `phone`: events whose shape is none of the usual
 //! - [`accounts`]: which account a question is asked with
 //! - [`api`]: questions to Zoom's API, with the credentials for it
+//! - [`auto_start`]: sessions whose recording is started when they begin
+//! - [`session_token`]: tokens with which a person joins a session
 //! - [`download`]: fetching a file, from allowed hosts only
 //! - [`token`]: when a download token expires
 //! - [`address`]: which network addresses may be fetched from
@@ -14,11 +16,14 @@
 pub mod accounts;
 pub mod address;
 pub mod api;
+pub mod auto_start;
 mod client;
 pub mod download;
 pub mod events;
+mod jwt;
 pub mod payload;
 mod phone;
+pub mod session_token;
 pub mod signature;
 mod summary;
 pub mod token;

@@ -94,6 +94,34 @@ async fn migrate_brings_the_schema_up_to_date_and_can_be_repeated() {
 }
 
 #[tokio::test]
+async fn status_says_how_many_files_stand_where_and_what_to_do_about_it() {
+    let scene = Scene::start().await;
+    let recording = FakeRecording::new(RecordingKind::VideoSdk, 1).with([FakeFile::generated(1, 1000)]);
+    scene.shelve(&recording);
+    scene.zoom.library().inject(&recording.files[0].key, Fault::ExpiredToken, When::Always);
+    scene.announce(&recording, EventKind::Recording).await;
+    scene.one_file_in(FileState::Parked).await;
+
+    let output = scene.setup.run(&["status", "--json"]).await;
+    let status: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{status}");
+    assert_eq!(
+        (&status["transfers"]["parked"], &status["archive_trouble"]),
+        (&1.into(), &serde_json::Value::Null)
+    );
+    let told = text(&scene.setup.run(&["status"]).await.stdout);
+    assert!(told.contains("files retry --state parked"), "{told}");
+
+    let elsewhere = scene.setup.clone().env("ARCHIVE_URL", "s3://nowhere").env("AWS_ACCESS_KEY_ID", "a");
+    let elsewhere =
+        elsewhere.env("AWS_SECRET_ACCESS_KEY", "b").env("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9");
+    let output = elsewhere.run(&["status"]).await;
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stdout).contains("zoom-archiver doctor"), "{}", text(&output.stdout));
+    scene.close().await;
+}
+
+#[tokio::test]
 async fn healthcheck_agrees_with_the_service() {
     let data = tempfile::tempdir().unwrap();
     let service = Setup::new(data.path()).start().await;

@@ -14,8 +14,7 @@ use zoom_archiver::simulator::{FakeFile, FakeRecording, Fault, When};
 
 use crate::support::place::Place;
 use crate::support::s3::default_config;
-use crate::support::scene::Scene;
-use crate::support::service::eventually;
+use crate::support::scene::{Scene, until_zoom};
 
 const MIB: u64 = 1024 * 1024;
 const LARGE: u64 = 20 * MIB;
@@ -72,11 +71,10 @@ async fn a_transfer_that_goes_on(place: Place) {
     let stall = Fault::StallAt { position: 17 * MIB };
     scene.zoom.library().inject(&recording.files[0].key, stall, When::First(1));
     scene.announce(&recording, EventKind::Recording).await;
-    let key = eventually("two parts are there", || async {
-        let key = scene.files().await.pop()?.object_key?;
-        (place.unfinished(&key).await.len() == 1).then_some(key)
-    })
-    .await;
+    // A part behind the first one is asked for when the upload has been written down.
+    until_zoom(&scene.zoom, "it stalls", |library| library.bytes_served(None) >= 17 * MIB).await;
+    let key = scene.files().await.pop().and_then(|file| file.object_key).expect("a place");
+    assert_eq!(place.unfinished(&key).await.len(), 1);
     assert_eq!(tidy(&scene.store, &archive, Duration::ZERO).await.unwrap(), 0);
     assert_eq!(place.unfinished(&key).await.len(), 1);
     scene.one_file_in(FileState::Archived).await;

@@ -17,6 +17,7 @@ mod fault_matrix;
 mod fault_proxy;
 mod interrupted;
 mod janitor;
+mod live_control;
 mod migrations;
 mod receiver;
 mod reconcile;

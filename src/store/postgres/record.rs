@@ -407,29 +407,36 @@ fn exposed<'a>(secrets: impl Iterator<Item = Option<&'a SecretString>>) -> Vec<O
     secrets.map(|secret| secret.map(ExposeSecret::expose_secret)).collect()
 }
 
-/// Chooses the place of a file. The recording's row is locked first: files that are placed at once agree on
-/// their folder.
+/// Chooses the place of a file. Files that are placed at once agree on their folder: the first one writes it, under the
+/// lock of the recording's row, and whoever waited for that looks again. Once it is known nobody waits.
 pub(super) async fn place(
     pool: &PgPool,
     file: FileId,
     folder: &str,
     name: &str,
 ) -> Result<String, StoreError> {
-    let key = sqlx::query_scalar(
-        "
-WITH recording AS (
-    UPDATE recordings SET folder = COALESCE(recordings.folder, $2)
-    FROM files WHERE files.id = $1 AND recordings.id = files.recording_id
+    for _ in 0..TRIES {
+        let key: Option<String> =
+            sqlx::query_scalar(PLACE).bind(file.0).bind(folder).bind(name).fetch_one(pool).await?;
+        if let Some(key) = key {
+            return Ok(key);
+        }
+    }
+    Err(StoreError::Unavailable(sqlx::Error::RowNotFound))
+}
+
+const PLACE: &str = "
+WITH known AS MATERIALIZED (
+    SELECT recordings.id, recordings.folder FROM files JOIN recordings ON recordings.id = files.recording_id
+    WHERE files.id = $1
+),
+chosen AS (
+    UPDATE recordings SET folder = $2 FROM known
+    WHERE known.folder IS NULL AND recordings.id = known.id AND recordings.folder IS NULL
     RETURNING recordings.folder
 )
-UPDATE files SET object_key = COALESCE(files.object_key, recording.folder || '/' || $3), updated_at = now()
-FROM recording WHERE files.id = $1
-RETURNING files.object_key",
-    )
-    .bind(file.0)
-    .bind(folder)
-    .bind(name)
-    .fetch_one(pool)
-    .await?;
-    Ok(key)
-}
+UPDATE files SET
+    object_key = COALESCE(files.object_key, COALESCE(known.folder, (SELECT folder FROM chosen)) || '/' || $3),
+    updated_at = now()
+FROM known WHERE files.id = $1
+RETURNING files.object_key";

@@ -21,6 +21,9 @@ pub enum ApiError {
     /// Zoom says that there is no such thing: the recording is deleted, or in the trash; the session has ended.
     #[error("Zoom has no such recording or session ({0})")]
     NotFound(String),
+    /// Zoom cannot do it now: a session that is recorded already cannot be recorded again.
+    #[error("Zoom does not do this to the session in its present state ({0})")]
+    NotNow(String),
     /// Credentials or scopes are wrong. A person must change something; the words say what.
     #[error("{0}")]
     NotAllowed(String),

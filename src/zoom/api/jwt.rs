@@ -2,15 +2,12 @@
 //! API requests": HS256; `iss` is the API key; a life of at most an hour is suggested).
 
 use chrono::{DateTime, Utc};
-use data_encoding::BASE64URL_NOPAD;
-use hmac::{Hmac, KeyInit, Mac};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
-use sha2::Sha256;
 
 use crate::config::secrets::VideoSdkCredentials;
+use crate::zoom::jwt;
 
-const HEADER: &str = r#"{"alg":"HS256","typ":"JWT"}"#;
 /// From `iat` to `exp`, in seconds.
 const LIFE_SECS: i64 = 3600;
 /// How long ago a token claims to be made, in seconds: our clock may be ahead of Zoom's.
@@ -39,18 +36,7 @@ impl Signer {
             "iat": issued_at,
             "exp": issued_at + LIFE_SECS,
         });
-        let encoded = |part: &str| BASE64URL_NOPAD.encode(part.as_bytes());
-        let signed = format!("{}.{}", encoded(HEADER), encoded(&claims.to_string()));
-        let signature = BASE64URL_NOPAD.encode(&self.mac(&signed));
-        format!("{signed}.{signature}").into()
-    }
-
-    #[expect(clippy::expect_used, reason = "HMAC takes keys of any length")]
-    fn mac(&self, signed: &str) -> [u8; 32] {
-        let key = self.credentials.api_secret.expose_secret().as_bytes();
-        let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of any length");
-        mac.update(signed.as_bytes());
-        mac.finalize().into_bytes().into()
+        jwt::signed(&claims, &self.credentials.api_secret)
     }
 }
 

@@ -13,7 +13,7 @@ use super::{Api, ApiError, path, purpose};
 use crate::domain::recording::UnknownWord;
 
 /// What is done to the recording of a live session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Control {
     /// Begins it.
     Start,
@@ -60,7 +60,8 @@ impl Api {
     /// its event (`session.recording_started` and kin).
     ///
     /// # Errors
-    /// See [`ApiError`]; [`ApiError::NotFound`] when there is no such session, or it does not go on.
+    /// See [`ApiError`]; [`ApiError::NotFound`] when there is no such session, or it does not go on;
+    /// [`ApiError::NotNow`] when this cannot be done to it in its present state.
     pub async fn control(&self, session_id: &str, control: Control) -> Result<(), ApiError> {
         let url =
             path::under(&self.base, &format!("videosdk/sessions/{}/events", path::encoded(session_id)))?;

@@ -11,16 +11,18 @@ pub(super) struct Purpose {
     pub(super) class: Class,
     /// As it is to be ticked on the Scopes page of a Server-to-Server OAuth app; a Video SDK account has none.
     pub(super) scope: Option<&'static str>,
+    /// Whether it is about what goes on now.
+    pub(super) is_live: bool,
     /// What is asked for, after "Zoom does not let … ".
     pub(super) words: &'static str,
 }
 
 const fn video_sdk(class: Class, words: &'static str) -> Purpose {
-    Purpose { product: Product::VideoSdk, class, scope: None, words }
+    Purpose { product: Product::VideoSdk, class, scope: None, is_live: false, words }
 }
 
 const fn meetings(class: Class, scope: &'static str, words: &'static str) -> Purpose {
-    Purpose { product: Product::Meetings, class, scope: Some(scope), words }
+    Purpose { product: Product::Meetings, class, scope: Some(scope), is_live: false, words }
 }
 
 const SEE: &str = "see this recording";
@@ -57,5 +59,6 @@ pub(super) static RECOVER_MEETING: Purpose =
 pub(super) static RECOVER_MEETING_FILE: Purpose =
     meetings(Class::Light, "cloud_recording:update:recover_single_recording:admin", RECOVER_FILE);
 
-pub(super) static CONTROL_SESSION: Purpose = video_sdk(Class::Light, "control the recording of this session");
+pub(super) static CONTROL_SESSION: Purpose =
+    Purpose { is_live: true, ..video_sdk(Class::Light, "control the recording of this session") };
 pub(super) static WEBHOOK_LOG: Purpose = video_sdk(Class::Heavy, "read the webhook log");

@@ -122,6 +122,12 @@ impl Refusal {
                 purpose.words
             ));
         }
+        if purpose.is_live && self.status.is_client_error() && !self.is_too_many() {
+            return match self.status {
+                StatusCode::NOT_FOUND => ApiError::NotFound(self.to_string()),
+                _ => ApiError::NotNow(self.to_string()),
+            };
+        }
         let hint = match self.status {
             StatusCode::NOT_FOUND => "; is zoom.api_base_url right?",
             status if status.is_redirection() => ", a redirect; is zoom.api_base_url right?",
