@@ -275,6 +275,7 @@ impl App {
             throttle: Throttle::new(transfer.max_bytes_per_sec),
             turns: Turns::default(),
             reconcile: self.config.reconcile.clone(),
+            after_archive: self.config.after_archive.clone(),
             clock: Clock::System,
             config: transfer.clone(),
         };

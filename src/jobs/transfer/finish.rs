@@ -124,10 +124,12 @@ pub(super) fn archived(
     }
 }
 
-/// The transfer is done; the recording's manifest follows.
+/// The transfer is done; the recording's manifest follows, and, where that is asked for, its removal at Zoom.
 pub(super) fn done(jobs: &Jobs, work: &TransferWork, archived: Option<ArchivedFile>) -> Outcome {
-    Outcome::Done(Box::new(Completion {
-        archived: archived.map(|archived| (work.file.id, archived)),
-        next: vec![(Task::Manifest(work.recording.id), jobs.config.manifest_delay())],
-    }))
+    let (recording, account_id) = (work.recording.id, &work.recording.identity.account_id);
+    let mut next = vec![(Task::Manifest(recording), jobs.config.manifest_delay())];
+    if jobs.after_archive.is_for(jobs.names.label(account_id), account_id) {
+        next.push((Task::Remove(recording), jobs.after_archive.wait()));
+    }
+    Outcome::Done(Box::new(Completion { archived: archived.map(|archived| (work.file.id, archived)), next }))
 }
