@@ -210,7 +210,7 @@ impl Stage {
         running
             .filter_map(|running| match running.task {
                 Task::Transfer(file) => Some((file, running.bytes)),
-                Task::Manifest(_) | Task::Reconcile => None,
+                Task::Manifest(_) | Task::Remove(_) | Task::Reconcile => None,
             })
             .collect()
     }

@@ -11,6 +11,7 @@ mod migrate;
 mod reach;
 mod reconcile;
 mod recording;
+mod recordings;
 mod serve;
 mod session_token;
 mod simulate;
@@ -68,6 +69,8 @@ enum Command {
     Backfill(backfill::BackfillArgs),
     /// Compares Zoom, database and archive, file by file; exit code 1 when something is missing.
     Reconcile(reconcile::ReconcileArgs),
+    /// Takes recordings out of Zoom's trash.
+    Recordings(recordings::RecordingsArgs),
     /// Looks at database, archive and Zoom's API from all sides, and says how to mend what is wrong.
     Doctor(doctor::DoctorArgs),
     /// Brings the database schema up to date.
@@ -97,6 +100,7 @@ pub fn main() -> ExitCode {
             Command::SessionToken(args) => session_token::run(&cli.common, args),
             Command::Backfill(args) => backfill::run(&cli.common, args).await,
             Command::Reconcile(args) => reconcile::run(&cli.common, args).await,
+            Command::Recordings(args) => recordings::run(&cli.common, args).await,
             Command::Doctor(args) => doctor::run(&cli.common, &args).await,
             Command::Migrate => migrate::run(&cli.common).await,
             Command::Config(args) => config::run(&cli.common, &args),

@@ -7,6 +7,7 @@
 //! - one module per section of `config/default.toml`
 
 pub mod accounts;
+pub mod after_archive;
 pub mod archive;
 pub mod filters;
 pub mod http;
@@ -42,6 +43,8 @@ pub struct Config {
     pub worker: worker::WorkerConfig,
     /// How files are carried.
     pub transfer: transfer::TransferConfig,
+    /// What becomes of recordings at Zoom once they are archived.
+    pub after_archive: after_archive::AfterArchiveConfig,
     /// What is looked for that no event brought.
     pub reconcile: reconcile::ReconcileConfig,
     /// What is logged and how.
@@ -61,6 +64,7 @@ impl Config {
         self.worker.check(&mut problems);
         self.transfer.check(&mut problems);
         self.reconcile.check(&mut problems);
+        self.after_archive.check(&mut problems);
         problems.0
     }
 }
@@ -97,6 +101,17 @@ impl Problems {
         if value > most {
             self.add(key, format!("is {value}, must be at most {most}"));
         }
+    }
+}
+
+/// Notes a problem when one of `words` is no file type of Zoom's.
+fn check_file_types(key: &'static str, words: &[String], problems: &mut Problems) {
+    let is_type = |word: &&String| {
+        !word.is_empty()
+            && word.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_')
+    };
+    if let Some(odd) = words.iter().find(|word| !is_type(word)) {
+        problems.add(key, format!("`{odd}` is no file type of Zoom's, such as MP4 or TRANSCRIPT"));
     }
 }
 

@@ -47,15 +47,7 @@ impl ReconcileConfig {
         problems.at_most("reconcile.late_hours", self.late_hours.into(), MOST_LATE_HOURS);
         problems.at_least("reconcile.objects_at_once", self.objects_at_once.into(), 1);
         problems.at_most("reconcile.objects_at_once", self.objects_at_once.into(), MOST_AT_ONCE);
-        let is_type = |word: &String| {
-            !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_')
-        };
-        if let Some(odd) = self.late_files.iter().find(|word| !is_type(word)) {
-            problems.add(
-                "reconcile.late_files",
-                format!("`{odd}` is no file type of Zoom's, such as TRANSCRIPT"),
-            );
-        }
+        super::check_file_types("reconcile.late_files", &self.late_files, problems);
     }
 }
 

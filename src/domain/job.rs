@@ -19,6 +19,8 @@ pub enum Task {
     Transfer(FileId),
     /// Write the manifest of one recording.
     Manifest(RecordingId),
+    /// Remove one recording at Zoom, where that is asked for.
+    Remove(RecordingId),
     /// Look for what no event brought. There is one such job, which comes again by period.
     Reconcile,
 }
@@ -30,6 +32,7 @@ impl Task {
         match self {
             Self::Transfer(_) => "transfer",
             Self::Manifest(_) => "manifest",
+            Self::Remove(_) => "remove",
             Self::Reconcile => "reconcile",
         }
     }
@@ -38,7 +41,9 @@ impl Task {
     #[must_use]
     pub fn subject(self) -> Uuid {
         match self {
-            Self::Transfer(FileId(id)) | Self::Manifest(RecordingId(id)) => id,
+            Self::Transfer(FileId(id)) | Self::Manifest(RecordingId(id)) | Self::Remove(RecordingId(id)) => {
+                id
+            }
             Self::Reconcile => Uuid::nil(),
         }
     }
@@ -51,6 +56,7 @@ impl Task {
         match kind {
             "transfer" => Ok(Self::Transfer(FileId(subject))),
             "manifest" => Ok(Self::Manifest(RecordingId(subject))),
+            "remove" => Ok(Self::Remove(RecordingId(subject))),
             "reconcile" => Ok(Self::Reconcile),
             _ => Err(UnknownWord::new("job kind", kind)),
         }

@@ -2,6 +2,7 @@
 //!
 //! - [`transfer`]: carries one file into the archive
 //! - [`manifest`]: writes the manifest of one recording
+//! - [`remove`]: removes one recording at Zoom, after it was archived
 //! - [`reconcile`]: looks for what no event brought
 //! - [`buffers`]: the memory that all transfers share
 //! - [`throttle`]: the ceiling on what they bring together
@@ -12,6 +13,7 @@
 pub mod buffers;
 pub mod manifest;
 pub mod reconcile;
+pub mod remove;
 pub mod throttle;
 pub mod transfer;
 pub mod turns;
@@ -22,6 +24,7 @@ use futures_util::FutureExt;
 
 use crate::archive::{ArchiveError, SharedArchive};
 use crate::clock::Clock;
+use crate::config::after_archive::AfterArchiveConfig;
 use crate::config::reconcile::ReconcileConfig;
 use crate::config::transfer::TransferConfig;
 use crate::domain::account::AccountNames;
@@ -61,6 +64,8 @@ pub struct Jobs {
     pub turns: Turns,
     /// What is looked for by period.
     pub reconcile: ReconcileConfig,
+    /// What becomes of recordings at Zoom.
+    pub after_archive: AfterArchiveConfig,
     /// The time, for what expires.
     pub clock: Clock,
 }
@@ -76,6 +81,7 @@ impl Jobs {
                 match job.task {
                     Task::Transfer(file) => transfer::run(&jobs, file, &job, &context).await,
                     Task::Manifest(recording) => manifest::run(&jobs, recording, &context).await,
+                    Task::Remove(recording) => remove::run(&jobs, recording, &context).await,
                     Task::Reconcile => reconcile::run(&jobs, &context).await,
                 }
             }

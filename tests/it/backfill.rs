@@ -92,7 +92,11 @@ async fn a_backfill_that_is_killed_and_run_again_leaves_neither_duplicate_nor_ga
         .kill_on_drop(true)
         .spawn()
         .unwrap();
-    eventually("it is midway", || async { (bare.files().await.len() >= 700).then_some(()) }).await;
+    eventually("it is midway", || async {
+        let some = bare.store.files(&[], None, 700).await.unwrap();
+        (some.len() == 700).then_some(())
+    })
+    .await;
     kill(Pid::from_raw(child.id().unwrap().cast_signed()), Signal::SIGKILL).unwrap();
     assert!(!child.wait().await.unwrap().success());
     let before = bare.files().await.len();

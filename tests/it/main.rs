@@ -2,6 +2,7 @@
 
 mod access;
 mod accounts;
+mod after_archive;
 mod archive_contract;
 mod archive_options;
 mod backfill;

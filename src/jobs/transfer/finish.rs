@@ -123,15 +123,17 @@ pub(super) fn archived(
     }
 }
 
-/// The transfer is done; the recording's manifest follows.
+/// The transfer is done; the recording's manifest follows, and, where that is asked for, its removal at Zoom.
 pub(super) fn done(jobs: &Jobs, work: &TransferWork, archived: Option<ArchivedFile>) -> Outcome {
+    let (recording, account_id) = (work.recording.id, &work.recording.identity.account_id);
+    let account = jobs.names.label(account_id);
     if let Some(archived) = &archived {
-        let account = jobs.names.label(&work.recording.identity.account_id).to_owned();
-        metrics::counter!("zoom_archiver_archived_bytes_total", "account" => account)
+        metrics::counter!("zoom_archiver_archived_bytes_total", "account" => account.to_owned())
             .increment(archived.bytes);
     }
-    Outcome::Done(Box::new(Completion {
-        archived: archived.map(|archived| (work.file.id, archived)),
-        next: vec![(Task::Manifest(work.recording.id), jobs.config.manifest_delay())],
-    }))
+    let mut next = vec![(Task::Manifest(recording), jobs.config.manifest_delay())];
+    if jobs.after_archive.is_for(account, account_id) {
+        next.push((Task::Remove(recording), jobs.after_archive.wait()));
+    }
+    Outcome::Done(Box::new(Completion { archived: archived.map(|archived| (work.file.id, archived)), next }))
 }

@@ -172,6 +172,18 @@ impl Api {
         })
     }
 
+    /// The access token itself, for downloads that it opens: those of calls, for which Zoom gives no other. It is to be
+    /// kept nowhere.
+    ///
+    /// # Errors
+    /// See [`ApiError`].
+    pub async fn access_token(&self) -> Result<SecretString, ApiError> {
+        let tokens = self.meetings.as_ref().ok_or(NO_MEETINGS)?;
+        let late = |_| ApiError::Unreachable(format!("no answer within {} ms", self.timeout.as_millis()));
+        let token = tokio::time::timeout(self.timeout, tokens.current(&self.clients, self.clock));
+        Ok(token.await.map_err(late)??.bearer().clone())
+    }
+
     async fn get(&self, purpose: &Purpose, url: &Url) -> Result<Value, ApiError> {
         self.ask(purpose, &Question::get(url.clone())).await
     }

@@ -1,0 +1,67 @@
+//! `recordings recover`: takes a recording out of Zoom's trash.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+
+use super::reach::{Failure, Reach};
+use super::{Common, failed};
+use crate::clock::Clock;
+use crate::domain::ids::RecordingId;
+use crate::domain::recording::RecordingState;
+use crate::jobs::remove::tell;
+
+/// Options of `recordings`.
+#[derive(Debug, Args)]
+pub(super) struct RecordingsArgs {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Takes recordings out of Zoom's trash, where they lie for thirty days. They stay at Zoom from then on, whatever
+    /// `after_archive` says.
+    Recover {
+        /// Which ones: `recording_id` in `files list --json`.
+        #[arg(value_name = "RECORDING_ID", required = true)]
+        recordings: Vec<RecordingId>,
+    },
+}
+
+pub(super) async fn run(common: &Common, args: RecordingsArgs) -> ExitCode {
+    let Action::Recover { recordings } = args.action;
+    match recover(common, &recordings).await {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => failed(&error.to_string()),
+    }
+}
+
+/// Whether all of them could be recovered.
+async fn recover(common: &Common, recordings: &[RecordingId]) -> Result<bool, Failure> {
+    let reach = Reach::open(common, "warn").await?;
+    let mut recovered = 0;
+    for id in recordings {
+        let words = match recover_one(&reach, *id).await {
+            Ok(()) => {
+                recovered += 1;
+                format!("{id} is recovered")
+            }
+            Err(error) => format!("{id} is not recovered: {error}"),
+        };
+        writeln!(std::io::stdout().lock(), "{words}")?;
+    }
+    Ok(recovered == recordings.len())
+}
+
+async fn recover_one(reach: &Reach, id: RecordingId) -> Result<(), Failure> {
+    let (recording, _) = reach.store.recording(id).await?.ok_or("there is no such recording here")?;
+    let identity = &recording.identity;
+    let account = reach.accounts.for_recordings(&identity.account_id, identity.kind);
+    let account = account.ok_or("there are no credentials for its account")?;
+    account.api.recover(identity, None).await?;
+    reach.store.record(&tell(Clock::System.now(), &recording, RecordingState::Recovered)).await?;
+    Ok(())
+}

@@ -1,0 +1,294 @@
+//! Moves a recording that is archived to Zoom's trash, or deletes it: off unless it is asked for, and never before
+//! everything that it has at Zoom has been read back from the archive and agrees, byte for byte.
+//!
+//! Whoever calls on Zoom here cannot take it back for good. So the order is: is it to be done at all; is everything here,
+//! by our record; is it long enough ago; is everything here, by Zoom's own list; does the archive give back what was
+//! proven; is all of that still so. What stands in the way ends the job without having done anything: the next file of
+//! the recording that is archived brings it back.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use futures_util::TryStreamExt;
+use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
+use tracing::{info, warn};
+
+use super::Jobs;
+use super::transfer::alive_while;
+use crate::config::after_archive::AtZoom;
+use crate::domain::event::{Event, EventContent};
+use crate::domain::file::{ArchivedFile, FileRow, FileState, RecordingRow, Sha256Digest};
+use crate::domain::ids::{EventId, FileId, RecordingId};
+use crate::domain::job::{Outcome, WaitsFor};
+use crate::domain::recording::{AnnouncedFile, AnnouncedRecording, Announcement, Change, RecordingState};
+use crate::reconcile::compare::{announced, compare, is_more_expected, row_of};
+use crate::worker::JobContext;
+use crate::zoom::api::ApiError;
+use crate::zoom::api::change::Removal;
+
+/// Rest until Zoom is asked again about a recording that it still works on.
+const PROCESSING_REST: Duration = Duration::from_secs(3600);
+
+/// Runs the job.
+pub async fn run(jobs: &Jobs, recording: RecordingId, context: &JobContext) -> Outcome {
+    tokio::select! {
+        biased;
+        () = context.stopped() => Outcome::Stopped,
+        outcome = remove(jobs, recording, context) => match outcome {
+            Ok(()) => Outcome::Done(Box::default()),
+            Err(Obstacle::NotNow(outcome)) => outcome,
+            Err(Obstacle::Stays(reason)) => {
+                info!(recording.id = %recording, reason, "the recording stays at Zoom");
+                Outcome::Done(Box::default())
+            }
+        },
+    }
+}
+
+/// Why nothing is removed.
+enum Obstacle {
+    /// As things are, it stays; when they change, the job comes back.
+    Stays(String),
+    /// The job itself has to wait.
+    NotNow(Outcome),
+}
+
+impl<E: Into<Outcome>> From<E> for Obstacle {
+    fn from(error: E) -> Self {
+        Self::NotNow(error.into())
+    }
+}
+
+fn stays<T>(reason: impl Into<String>) -> Result<T, Obstacle> {
+    Err(Obstacle::Stays(reason.into()))
+}
+
+async fn remove(jobs: &Jobs, id: RecordingId, context: &JobContext) -> Result<(), Obstacle> {
+    let (recording, files) = known(jobs, id).await?;
+    is_meant(jobs, &recording)?;
+    is_complete(&files)?;
+    is_long_enough_ago(jobs, &files)?;
+    let at_zoom = whole_at_zoom(jobs, context, &recording, &files).await?;
+    for archived in files.iter().filter_map(|file| file.archived.as_ref()) {
+        read_back(jobs, context, archived).await?;
+    }
+    let plan = Plan::new(jobs, &files, &at_zoom);
+    is_unchanged(jobs, &recording, &files).await?;
+    context.confirm_lease().await?;
+    carry_out(jobs, context, &recording, &plan).await
+}
+
+async fn known(jobs: &Jobs, id: RecordingId) -> Result<(RecordingRow, Vec<FileRow>), Obstacle> {
+    match jobs.store.recording(id).await? {
+        Some(known) => Ok(known),
+        None => stays("it is not known any more"),
+    }
+}
+
+/// Whether it is to be done at all, by the settings and by what a person has done at Zoom.
+fn is_meant(jobs: &Jobs, recording: &RecordingRow) -> Result<(), Obstacle> {
+    let identity = &recording.identity;
+    if !jobs.after_archive.is_for(jobs.names.label(&identity.account_id), &identity.account_id) {
+        return stays("after_archive leaves it where it is");
+    }
+    match recording.state {
+        Some(RecordingState::Recovered) => stays("somebody has taken it out of the trash"),
+        Some(state) if state.is_leaving() => stays(format!("it is {state} already")),
+        _ if jobs.accounts.know(identity) => Ok(()),
+        _ => stays("there are no credentials for its account"),
+    }
+}
+
+/// Whether every file is archived beyond doubt, or deliberately not taken; and there is something archived at all.
+fn is_complete(files: &[FileRow]) -> Result<(), Obstacle> {
+    let is_settled = |file: &&FileRow| matches!(file.state, FileState::Archived | FileState::Skipped);
+    if let Some(open) = files.iter().find(|file| !is_settled(file)) {
+        return stays(format!("its file {} is {}", open.id, open.state));
+    }
+    let doubt = files.iter().find_map(|file| Some((file.id, file.archived.as_ref()?.mark.as_ref()?)));
+    if let Some((file, mark)) = doubt {
+        return stays(format!("its file {file} is marked: {mark}"));
+    }
+    if files.iter().all(|file| file.archived.is_none()) {
+        return stays("nothing of it is archived");
+    }
+    Ok(())
+}
+
+/// Whether the last file has been in the archive for as long as was asked for.
+fn is_long_enough_ago(jobs: &Jobs, files: &[FileRow]) -> Result<(), Obstacle> {
+    let last = files.iter().filter_map(|file| file.archived_at).max();
+    let wait = TimeDelta::from_std(jobs.after_archive.wait()).unwrap_or(TimeDelta::MAX);
+    let left = last.map_or(wait, |last| wait - (jobs.clock.now() - last));
+    match left.to_std() {
+        Ok(after) if !after.is_zero() => {
+            let reason = "after_archive.wait_hours are not over".to_owned();
+            Err(Obstacle::NotNow(Outcome::Later { reason, after }))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Asks Zoom what it has of the recording now. Everything must be here, of the size that Zoom says, and nothing more may be
+/// expected. What is not known is recorded: its transfer brings the job back.
+async fn whole_at_zoom(
+    jobs: &Jobs,
+    context: &JobContext,
+    recording: &RecordingRow,
+    files: &[FileRow],
+) -> Result<Event, Obstacle> {
+    let event = match alive_while(context, jobs.accounts.recording(&recording.identity)).await {
+        Ok(event) => event,
+        Err(ApiError::NotFound(words)) => return stays(format!("Zoom has it no more: {words}")),
+        Err(error) => return Err(error.into()),
+    };
+    let Some(answer) = announced(&event) else { return stays("Zoom's answer cannot be read") };
+    if let Some(odd) = answer.odd.first() {
+        return stays(format!("a part of Zoom's answer cannot be read: {odd}"));
+    }
+    if compare(&jobs.store, &event).await?.tally.missing_files > 0 {
+        jobs.store.record(&event).await?;
+        return stays("Zoom has more files of it; they are fetched first");
+    }
+    let status = |status: &str| {
+        answer.files.iter().any(|file| file.metadata.get("status").and_then(|it| it.as_str()) == Some(status))
+    };
+    let here = (recording.clone(), files.to_vec());
+    if status("processing") || is_more_expected(answer, Some(&here), &jobs.reconcile, jobs.clock.now()) {
+        let reason = "more files of it are to be expected".to_owned();
+        return Err(Obstacle::NotNow(Outcome::Later { reason, after: PROCESSING_REST }));
+    }
+    for file in &answer.files {
+        let proven = row_of(file, files).and_then(|row| row.archived.as_ref()).map(|archived| archived.bytes);
+        if proven.is_some() && file.announced_bytes.is_some() && proven != file.announced_bytes {
+            return stays("Zoom names another size than was archived");
+        }
+    }
+    Ok(event)
+}
+
+/// Reads an object back, whole, and compares it with what was proven when it was archived.
+async fn read_back(jobs: &Jobs, context: &JobContext, archived: &ArchivedFile) -> Result<(), Obstacle> {
+    let key = &archived.object_key;
+    let mut content = jobs.archive.read(key).await?;
+    let (mut bytes, mut hasher) = (0_u64, Sha256::new());
+    while let Some(piece) = content.try_next().await? {
+        bytes += piece.len() as u64;
+        hasher.update(&piece);
+        context.advance(piece.len() as u64);
+    }
+    if (bytes, Sha256Digest(hasher.finalize().into())) == (archived.bytes, archived.sha256) {
+        return Ok(());
+    }
+    let reason =
+        format!("the object under {key} is not what was archived: nothing is removed at Zoom; look at it");
+    warn!(object.key = key, bytes, "an object does not read back as it was archived");
+    Err(Obstacle::NotNow(Outcome::Park { waits_for: WaitsFor::Person, reason }))
+}
+
+/// Whether the record is what it was when the checks began: an event may have come meanwhile.
+async fn is_unchanged(jobs: &Jobs, recording: &RecordingRow, files: &[FileRow]) -> Result<(), Obstacle> {
+    let (now, files_now) = known(jobs, recording.id).await?;
+    is_meant(jobs, &now)?;
+    is_complete(&files_now)?;
+    let ids = |files: &[FileRow]| files.iter().map(|file| file.id).collect::<BTreeSet<FileId>>();
+    if ids(&files_now) == ids(files) { Ok(()) } else { stays("more files of it have come meanwhile") }
+}
+
+/// What is removed.
+enum Plan {
+    /// All of it at once.
+    Whole,
+    /// These files, by Zoom's ids. What has none can only go with its recording, and stays.
+    Files(Vec<String>),
+}
+
+impl Plan {
+    /// The whole recording only when every file that Zoom has of it is archived and to be removed.
+    fn new(jobs: &Jobs, files: &[FileRow], at_zoom: &Event) -> Self {
+        let goes = |row: Option<&FileRow>| {
+            row.is_some_and(|row| row.archived.is_some() && jobs.after_archive.removes(&row.file_type))
+        };
+        let answer = announced(at_zoom).map(|answer| answer.files.as_slice()).unwrap_or_default();
+        let (going, staying): (Vec<_>, Vec<_>) = answer.iter().partition(|file| goes(row_of(file, files)));
+        if staying.is_empty() {
+            return Self::Whole;
+        }
+        // The same id may stand in two lists, of which one stays.
+        let kept: BTreeSet<_> = staying.into_iter().filter_map(id_at_zoom).collect();
+        Self::Files(going.into_iter().filter_map(id_at_zoom).filter(|id| !kept.contains(id)).collect())
+    }
+}
+
+/// Zoom's id of a file; its name is another where it has none.
+fn id_at_zoom(file: &AnnouncedFile) -> Option<String> {
+    let id = match file.metadata.get("id")? {
+        Value::String(id) => id.clone(),
+        Value::Number(id) => id.to_string(),
+        _ => return None,
+    };
+    (id == file.identity.name).then_some(id)
+}
+
+async fn carry_out(
+    jobs: &Jobs,
+    context: &JobContext,
+    recording: &RecordingRow,
+    plan: &Plan,
+) -> Result<(), Obstacle> {
+    let (how, word, state) = match jobs.after_archive.at_zoom {
+        AtZoom::Keep => return stays("after_archive leaves it where it is"),
+        AtZoom::Trash => (Removal::Trash, "trashed", RecordingState::Trashed),
+        AtZoom::Delete => (Removal::Delete, "deleted", RecordingState::Deleted),
+    };
+    let identity = &recording.identity;
+    let Some(account) = jobs.accounts.for_recordings(&identity.account_id, identity.kind) else {
+        return stays("there are no credentials for its account");
+    };
+    let wanted: Vec<Option<&str>> = match plan {
+        Plan::Whole => vec![None],
+        Plan::Files(ids) => ids.iter().map(|id| Some(id.as_str())).collect(),
+    };
+    for file in &wanted {
+        match alive_while(context, account.api.remove(identity, *file, how)).await {
+            // Removed before, by a run that could not write it down, or by somebody else.
+            Ok(()) | Err(ApiError::NotFound(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let file = file.unwrap_or("all");
+        info!(recording.id = %recording.id, file, what = word, "removed at Zoom, after it was read back from the archive");
+    }
+    metrics::counter!("zoom_archiver_removed_at_zoom_total", "how" => word).increment(wanted.len() as u64);
+    if matches!(plan, Plan::Whole) {
+        jobs.store.record(&tell(jobs.clock.now(), recording, state)).await?;
+    }
+    Ok(())
+}
+
+/// An event of our own about what has become of a recording at Zoom: where Zoom's own is not ticked, the record would
+/// not know.
+#[must_use]
+pub fn tell(at: DateTime<Utc>, recording: &RecordingRow, state: RecordingState) -> Event {
+    let announced = AnnouncedRecording {
+        identity: recording.identity.clone(),
+        topic: None,
+        start_time: None,
+        metadata: Map::new(),
+    };
+    Event {
+        id: EventId::new(),
+        received_at: at,
+        name: format!("archiver.recording_{state}"),
+        body: json!({ "state": state }).to_string().into(),
+        content: EventContent::Announcement(Announcement {
+            recording: announced,
+            kind_is_open: false,
+            happened_at: None,
+            change: Change { state: Some(state), ..Change::default() },
+            files: Vec::new(),
+            odd: Vec::new(),
+        }),
+    }
+}

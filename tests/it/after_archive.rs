@@ -1,0 +1,293 @@
+//! What is archived is removed at Zoom where that was asked for, and only then: nothing that is not proven goes.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use serde_json::Value;
+use zoom_archiver::clock::Clock;
+use zoom_archiver::domain::file::{FileRow, FileState};
+use zoom_archiver::domain::job::{JobState, Task};
+use zoom_archiver::domain::recording::{RecordingKind, RecordingState};
+use zoom_archiver::simulator::content::TIMELINE_JSON;
+use zoom_archiver::simulator::events::EventKind;
+use zoom_archiver::simulator::ledger::Endpoint;
+use zoom_archiver::simulator::{
+    Content, FakeFile, FakeRecording, FakeZoom, Fault, Options, RedirectTo, When,
+};
+
+use crate::support::scene::{Scene, with_api};
+use crate::support::service::{Setup, eventually};
+
+/// Two of a session's files of some size, and one of another type.
+fn recording() -> FakeRecording {
+    let mut recording = FakeRecording::new(RecordingKind::VideoSdk, 5).with([
+        FakeFile::generated(1, 1000),
+        FakeFile::generated(2, 2000),
+        FakeFile::new("CHAT", "TXT", "chat_file", Content::Embedded(b"14:00:01 Ada: all is well\n")),
+    ]);
+    recording.start_time = Clock::System.now() - TimeDelta::hours(2);
+    recording
+}
+
+fn removing(setup: Setup, zoom: &FakeZoom, how: &str, wait_hours: &str) -> Setup {
+    with_api(setup, zoom)
+        .env("ZOOM_ARCHIVER_RECONCILE__LATE_FILES", "")
+        .env("ZOOM_ARCHIVER_AFTER_ARCHIVE__AT_ZOOM", how)
+        .env("ZOOM_ARCHIVER_AFTER_ARCHIVE__WAIT_HOURS", wait_hours)
+}
+
+/// Everything that is archived goes to the trash at once, with further settings.
+async fn trashing(change: impl FnOnce(Setup) -> Setup) -> Scene {
+    Scene::staged(Options::default(), |setup, zoom| change(removing(setup, zoom, "trash", "0"))).await
+}
+
+/// Files of the recording that are in the trash, by their place in it.
+fn trashed(scene: &Scene, recording: &FakeRecording) -> Vec<usize> {
+    let in_trash = |index: &usize| scene.zoom.library().is_in_trash(&recording.files[*index].key);
+    (0..recording.files.len()).filter(in_trash).collect()
+}
+
+fn removals(scene: &Scene) -> u64 {
+    scene.zoom.library().api_calls(Endpoint::Remove)
+}
+
+/// A recording that is archived by a service that leaves everything at Zoom; then the service is another one, with these
+/// settings, and is asked to look at it.
+async fn looked_at(
+    spoil: impl AsyncFnOnce(&Scene, &[FileRow]),
+    change: impl FnOnce(Setup) -> Setup,
+) -> (Scene, FakeRecording) {
+    let mut scene = Scene::staged(Options::default(), |setup, zoom| removing(setup, zoom, "keep", "0")).await;
+    let recording = recording();
+    scene.announce(&recording, EventKind::Recording).await;
+    scene.settled().await;
+    let files = scene.files().await;
+    assert!(files.len() == 3 && files.iter().all(|file| file.state == FileState::Archived));
+    spoil(&scene, &files).await;
+    scene.setup = change(removing(scene.setup.clone(), &scene.zoom, "trash", "0"));
+    let second = scene.setup.start().await;
+    let first = std::mem::replace(&mut scene.service, second);
+    assert_eq!(first.stop().await.0, Some(0));
+    assert!(scene.store.repeat(Task::Remove(files[0].recording_id), Duration::ZERO).await.unwrap());
+    (scene, recording)
+}
+
+/// The state of the one job that removes, once it rests.
+async fn job_rests(scene: &Scene) -> JobState {
+    eventually("the job rests", || async {
+        let depths = scene.store.depth().await.unwrap();
+        let depth = depths.into_iter().find(|depth| depth.kind == "remove")?;
+        (depth.state != JobState::Running && depth.oldest_due.is_none()).then_some(depth.state)
+    })
+    .await
+}
+
+#[tokio::test]
+async fn what_is_archived_and_reads_back_goes_to_the_trash_and_comes_back_when_it_is_wanted() {
+    let scene = trashing(|setup| setup).await;
+    let recording = recording();
+    scene.announce(&recording, EventKind::Recording).await;
+    scene.settled().await;
+    assert_eq!((trashed(&scene, &recording), removals(&scene)), (vec![0, 1, 2], 1), "as a whole");
+    let files = scene.files().await;
+    let state = async || scene.store.recording(files[0].recording_id).await.unwrap().unwrap().0.state;
+    assert_eq!(state().await, Some(RecordingState::Trashed));
+    let folder = scene.data.path().join("archive").join(files[0].object_key.as_deref().unwrap());
+    let manifest = || {
+        let manifest = std::fs::read(folder.with_file_name("recording.json")).unwrap();
+        serde_json::from_slice::<Value>(&manifest).unwrap()["recording"]["state"].clone()
+    };
+    assert_eq!(manifest(), "trashed");
+
+    let id = files[0].recording_id.to_string();
+    let output = scene.setup.cli(&["recordings", "recover", &id]).output().await.unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    scene.settled().await;
+    assert_eq!(trashed(&scene, &recording), Vec::<usize>::new());
+    assert_eq!((state().await, manifest()), (Some(RecordingState::Recovered), Value::from("recovered")));
+
+    // What somebody has taken back stays.
+    assert!(scene.store.repeat(Task::Remove(files[0].recording_id), Duration::ZERO).await.unwrap());
+    scene.settled().await;
+    assert_eq!((trashed(&scene, &recording), removals(&scene)), (vec![], 1));
+    let output = scene.setup.cli(&["recordings", "recover", &id]).output().await.unwrap();
+    assert_eq!(output.status.code(), Some(1), "there is nothing in the trash");
+    scene.close().await;
+}
+
+#[tokio::test]
+async fn nothing_is_removed_unless_it_was_asked_for() {
+    let scene = Scene::staged(Options::default(), with_api).await;
+    let recording = recording();
+    scene.announce(&recording, EventKind::Recording).await;
+    scene.settled().await;
+    assert!(!scene.store.depth().await.unwrap().iter().any(|depth| depth.kind == "remove"));
+    assert_eq!(removals(&scene), 0);
+    scene.close().await;
+}
+
+#[tokio::test]
+async fn deleted_for_good_only_where_the_settings_say_so() {
+    let scene = Scene::staged(Options::default(), |setup, zoom| removing(setup, zoom, "delete", "0")).await;
+    let recording = recording();
+    scene.announce(&recording, EventKind::Recording).await;
+    scene.settled().await;
+    assert!(scene.zoom.library().recording(&recording.instance_id).is_none());
+    let asked = scene.zoom.library().api_requests();
+    let asked = asked.iter().find(|request| request.endpoint == Endpoint::Remove).unwrap();
+    assert!(asked.target.ends_with("action=delete"), "{}", asked.target);
+    scene.close().await;
+}
+
+#[tokio::test]
+async fn a_flipped_byte_in_an_object_keeps_everything_at_zoom() {
+    let flip = async |scene: &Scene, files: &[FileRow]| {
+        let path = scene.data.path().join("archive").join(files[1].object_key.as_deref().unwrap());
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes[100] ^= 1;
+        std::fs::remove_file(&path).unwrap();
+        std::fs::write(&path, bytes).unwrap();
+    };
+    let (scene, recording) = looked_at(flip, |setup| setup).await;
+    assert_eq!(job_rests(&scene).await, JobState::Parked);
+    assert_eq!((trashed(&scene, &recording), removals(&scene)), (vec![], 0));
+    let told = scene.service.log.wait_for(|line| line["message"] == "job parked").await;
+    assert!(told["reason"].as_str().unwrap().contains("is not what was archived"), "{told}");
+    scene.close().await;
+}
+
+#[tokio::test]
+async fn an_object_that_is_not_there_keeps_everything_at_zoom() {
+    let lose = async |scene: &Scene, files: &[FileRow]| {
+        let key = files[2].object_key.as_deref().unwrap();
+        std::fs::remove_file(scene.data.path().join("archive").join(key)).unwrap();
+    };
+    let (scene, recording) = looked_at(lose, |setup| setup).await;
+    assert_eq!(job_rests(&scene).await, JobState::Parked);
+    assert_eq!((trashed(&scene, &recording), removals(&scene)), (vec![], 0));
+    scene.close().await;
+}
+
+#[tokio::test]
+async fn the_waiting_time_is_waited_from_the_last_file_on() {
+    let (scene, recording) = looked_at(
+        async |_: &Scene, _: &[FileRow]| {},
+        |setup| setup.env("ZOOM_ARCHIVER_AFTER_ARCHIVE__WAIT_HOURS", "2"),
+    )
+    .await;
+    assert_eq!(job_rests(&scene).await, JobState::Waiting);
+    let told = scene.service.log.wait_for(|line| line["message"] == "job put back; not yet").await;
+    assert!(told["after_ms"].as_u64().unwrap() > 7_000_000, "{told}");
+    assert_eq!((trashed(&scene, &recording), removals(&scene)), (vec![], 0));
+    scene.close().await;
+}
+
+#[tokio::test]
+async fn another_account_is_left_alone() {
+    let elsewhere = |setup: Setup| setup.env("ZOOM_ARCHIVER_AFTER_ARCHIVE__ACCOUNTS", "emea");
+    let (scene, recording) = looked_at(async |_: &Scene, _: &[FileRow]| {}, elsewhere).await;
+    assert_eq!(job_rests(&scene).await, JobState::Done);
+    assert_eq!((trashed(&scene, &recording), removals(&scene)), (vec![], 0));
+    scene.close().await;
+}
+
+#[tokio::test]
+async fn files_that_are_to_come_are_waited_for() {
+    let late = |setup: Setup| setup.env("ZOOM_ARCHIVER_RECONCILE__LATE_FILES", "TRANSCRIPT");
+    let (scene, recording) = looked_at(async |_: &Scene, _: &[FileRow]| {}, late).await;
+    assert_eq!(job_rests(&scene).await, JobState::Waiting);
+    assert_eq!((trashed(&scene, &recording), removals(&scene)), (vec![], 0));
+    scene.close().await;
+}
+
+#[tokio::test]
+async fn a_parked_file_keeps_its_recording_at_zoom_until_it_is_archived() {
+    let scene = trashing(|setup| setup).await;
+    let recording = recording();
+    scene.shelve(&recording);
+    let astray = Fault::Redirect(RedirectTo::OtherOrigin);
+    scene.zoom.library().inject(&recording.files[1].key, astray, When::Always);
+    scene.announce(&recording, EventKind::Recording).await;
+    let parked = scene.one_file_in(FileState::Parked).await;
+    scene.settled().await;
+    assert_eq!((trashed(&scene, &recording), removals(&scene)), (vec![], 0));
+
+    scene.zoom.library().clear_faults(&recording.files[1].key);
+    assert!(scene.store.retry(parked.id).await.unwrap());
+    scene.settled().await;
+    assert_eq!((trashed(&scene, &recording), removals(&scene)), (vec![0, 1, 2], 1));
+    scene.close().await;
+}
+
+#[tokio::test]
+async fn a_file_that_only_zoom_has_is_fetched_before_anything_goes() {
+    let scene = trashing(|setup| setup).await;
+    // Zoom has one more than its event tells of.
+    let whole = recording().with([FakeFile::new(
+        "TRANSCRIPT",
+        "VTT",
+        "audio_transcript",
+        Content::Embedded(b"WEBVTT\n"),
+    )]);
+    scene.announce(&whole, EventKind::Recording).await;
+    scene.settled().await;
+    let files = scene.files().await;
+    assert!(files.len() == 4 && files.iter().all(|file| file.state == FileState::Archived), "{files:?}");
+    assert_eq!((trashed(&scene, &whole), removals(&scene)), (vec![0, 1, 2, 3], 1));
+    scene.close().await;
+}
+
+#[tokio::test]
+async fn a_type_that_is_excluded_stays_and_what_has_no_id_stays_with_it() {
+    let scene = trashing(|setup| setup.env("ZOOM_ARCHIVER_AFTER_ARCHIVE__KEEP_FILE_TYPES", "CHAT")).await;
+    let mut recording = FakeRecording::new(RecordingKind::Meeting, 6).with([
+        FakeFile::generated(1, 1000),
+        FakeFile::new("CHAT", "TXT", "chat_file", Content::Embedded(b"hello\n")),
+        FakeFile::new("TIMELINE", "JSON", "timeline", Content::Embedded(TIMELINE_JSON)).without_id(),
+        FakeFile::generated(2, 2000),
+    ]);
+    recording.start_time = Clock::System.now() - TimeDelta::hours(2);
+    scene.announce(&recording, EventKind::Recording).await;
+    scene.settled().await;
+    assert!(scene.files().await.iter().all(|file| file.state == FileState::Archived));
+    assert_eq!(trashed(&scene, &recording), [0, 3]);
+    let targets: BTreeSet<_> = scene
+        .zoom
+        .library()
+        .api_requests()
+        .into_iter()
+        .filter(|request| request.endpoint == Endpoint::Remove)
+        .map(|request| request.target)
+        .collect();
+    assert!(
+        targets.len() == 2 && targets.iter().all(|target| target.ends_with("action=trash")),
+        "{targets:?}"
+    );
+    scene.close().await;
+}
+
+#[tokio::test]
+async fn what_the_filters_leave_out_stays_at_zoom() {
+    let scene = trashing(|setup| setup.env("ZOOM_ARCHIVER_FILTERS__EXCLUDE__FILE_TYPES", "CHAT")).await;
+    let recording = recording();
+    scene.announce(&recording, EventKind::Recording).await;
+    scene.settled().await;
+    assert_eq!(trashed(&scene, &recording), [0, 1], "the chat was not archived");
+    scene.close().await;
+}
+
+#[tokio::test]
+async fn another_size_at_zoom_keeps_everything_there() {
+    let replace = async |scene: &Scene, _: &[FileRow]| {
+        let mut changed = recording();
+        changed.files[0].content = Content::Generated { seed: 9, bytes: 1500 };
+        scene.shelve(&changed);
+    };
+    let (scene, recording) = looked_at(replace, |setup| setup).await;
+    assert_eq!(job_rests(&scene).await, JobState::Done);
+    assert_eq!((trashed(&scene, &recording), removals(&scene)), (vec![], 0));
+    let told = scene.service.log.wait_for(|line| line["message"] == "the recording stays at Zoom").await;
+    assert!(told["reason"].as_str().unwrap().contains("another size"), "{told}");
+    scene.close().await;
+}
