@@ -252,7 +252,7 @@ mod tests {
 
     #[test]
     fn an_account_is_known_by_its_id_and_by_its_name() {
-        let names = AccountNames::new([("emea".to_owned(), "aCc1".to_owned())]);
+        let names = AccountNames::new([("emea".to_owned(), "aCc1".to_owned())], false);
         for pattern in ["emea", "acc1"] {
             let include = Rules { accounts: patterns(&[pattern]), ..Rules::default() };
             let filter = Filter { include, names: names.clone(), ..Filter::default() };
