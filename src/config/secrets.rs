@@ -102,13 +102,14 @@ pub struct OAuthCredentials {
 }
 
 impl ZoomCredentials {
-    /// Zoom's id of the account, as far as all credentials agree on it.
+    /// Zoom's id of the account, as far as all credentials agree on it: a Video SDK account may be another one than that
+    /// of the meetings.
     fn account_id(&self) -> Option<String> {
-        let of_meetings = self.oauth.as_ref().map(|oauth| &oauth.account_id);
-        let of_sessions = self.video_sdk.as_ref().and_then(|video_sdk| video_sdk.account_id.as_ref());
+        let of_meetings = self.oauth.as_ref().map(|oauth| Some(&oauth.account_id));
+        let of_sessions = self.video_sdk.as_ref().map(|video_sdk| video_sdk.account_id.as_ref());
         match (of_meetings, of_sessions) {
             (Some(one), Some(other)) if one != other => None,
-            (one, other) => one.or(other).cloned(),
+            (one, other) => one.or(other).flatten().cloned(),
         }
     }
 
@@ -222,7 +223,8 @@ impl Secrets {
         let is_closed = all.iter().all(|account| account.name != DEFAULT_ACCOUNT);
         let named = all.into_iter().flat_map(|account| {
             let video_sdk = account.credentials.video_sdk.and_then(|video_sdk| video_sdk.account_id);
-            let ids = account.account_id.into_iter().chain(video_sdk);
+            let oauth = account.credentials.oauth.map(|oauth| oauth.account_id);
+            let ids = account.account_id.into_iter().chain(video_sdk).chain(oauth);
             ids.map(|id| (account.name.clone(), id)).collect::<Vec<_>>()
         });
         AccountNames::new(named, is_closed)
