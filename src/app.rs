@@ -152,7 +152,9 @@ impl App {
     /// See [`StartError`].
     pub async fn open(config: Config, secrets: Secrets) -> Result<Self, StartError> {
         let accounts = Accounts::new(&config.zoom, secrets.zoom_accounts(), Clock::System)?;
-        let store = open_store(&config, &secrets.database_url, intake(&config, accounts)).await?;
+        let store =
+            open_store(&config, &secrets.database_url, intake(&config, secrets.account_names(), accounts))
+                .await?;
         let archive = archive::open(&secrets.archive_url, &config.archive).await?;
         Ok(Self {
             config,
@@ -325,8 +327,8 @@ impl Service {
 }
 
 /// What is decided about files when they are announced.
-pub(crate) fn intake(config: &Config, accounts: Accounts) -> Intake {
-    Intake::new(config.filters.filter(), move |recording| accounts.know(recording))
+pub(crate) fn intake(config: &Config, names: AccountNames, accounts: Accounts) -> Intake {
+    Intake::new(config.filters.filter(names), move |recording| accounts.know(recording))
 }
 
 async fn open_store(config: &Config, url: &SecretString, intake: Intake) -> Result<SharedStore, StoreError> {

@@ -54,7 +54,7 @@ pub(super) fn run(common: &Common, args: &ConfigArgs) -> ExitCode {
             Err(error) => return failed(&error.to_string()),
         },
         Action::Check { explain: Some(path), json } => {
-            if let Err(error) = explain::explain(&config, path, *json) {
+            if let Err(error) = explain::explain(&config, secrets.account_names(), path, *json) {
                 return failed(&error.to_string());
             }
         }

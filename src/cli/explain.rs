@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::domain::account::AccountNames;
 use crate::domain::filter::Filter;
 use crate::domain::key::{KeyInput, KeyTemplate};
 use crate::domain::recording::{AnnouncedFile, Announcement};
@@ -27,7 +28,12 @@ struct Verdict<'a> {
 ///
 /// # Errors
 /// In words, when it cannot be read.
-pub(super) fn explain(config: &Config, path: &Path, as_json: bool) -> Result<(), Box<dyn std::error::Error>> {
+pub(super) fn explain(
+    config: &Config,
+    names: AccountNames,
+    path: &Path,
+    as_json: bool,
+) -> Result<(), Box<dyn std::error::Error>> {
     let announcements = match payload::read(&body(path)?) {
         Message::Announcement { announcement, .. } => vec![announcement],
         Message::Announcements { parts, .. } => parts.into_iter().map(|part| part.announcement).collect(),
@@ -41,8 +47,8 @@ pub(super) fn explain(config: &Config, path: &Path, as_json: bool) -> Result<(),
             return Err(format!("the event cannot be read, and would be kept raw: {reason}").into());
         }
     };
-    let template = KeyTemplate::parse(&config.archive.key_template)?;
-    let filter = config.filters.filter();
+    let template = KeyTemplate::parse(&config.archive.key_template)?.with_accounts(names.clone());
+    let filter = config.filters.filter(names);
     let mut out = io::stdout().lock();
     for announcement in &announcements {
         let verdicts: Vec<_> = verdicts(announcement, &template, &filter).collect();

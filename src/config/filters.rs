@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::Problems;
+use crate::domain::account::AccountNames;
 use crate::domain::filter::{Filter, Pattern, Rules};
 use crate::domain::recording::RecordingKind;
 
@@ -26,7 +27,7 @@ pub struct FiltersConfig {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RulesConfig {
-    /// Zoom's account ids.
+    /// Zoom's account ids, or names of accounts.
     pub accounts: Vec<String>,
     /// Products.
     pub kinds: Vec<String>,
@@ -41,14 +42,15 @@ pub struct RulesConfig {
 }
 
 impl FiltersConfig {
-    /// The rules, compiled. Kinds that do not exist have been refused by the check.
+    /// The rules, compiled, for accounts of these names. Kinds that do not exist have been refused by the check.
     #[must_use]
-    pub fn filter(&self) -> Filter {
+    pub fn filter(&self, names: AccountNames) -> Filter {
         Filter {
             include: self.include.rules(),
             exclude: self.exclude.rules(),
             min_duration: Duration::from_secs(self.min_duration_secs),
             min_bytes: self.min_bytes,
+            names,
         }
     }
 

@@ -102,6 +102,17 @@ pub struct OAuthCredentials {
 }
 
 impl ZoomCredentials {
+    /// Zoom's id of the account, as far as all credentials agree on it: a Video SDK account may be another one than that
+    /// of the meetings.
+    fn account_id(&self) -> Option<String> {
+        let of_meetings = self.oauth.as_ref().map(|oauth| Some(&oauth.account_id));
+        let of_sessions = self.video_sdk.as_ref().map(|video_sdk| video_sdk.account_id.as_ref());
+        match (of_meetings, of_sessions) {
+            (Some(one), Some(other)) if one != other => None,
+            (one, other) => one.or(other).flatten().cloned(),
+        }
+    }
+
     fn read(environment: &Environment) -> Result<Self, ConfigError> {
         let account_id = value(environment, VIDEO_SDK_ACCOUNT)?;
         let pair = complete(environment, VIDEO_SDK)?;
@@ -191,7 +202,7 @@ impl Secrets {
     pub fn zoom_accounts(&self) -> Vec<ZoomAccount> {
         let own = ZoomAccount {
             name: DEFAULT_ACCOUNT.to_owned(),
-            account_id: self.zoom.oauth.as_ref().map(|oauth| oauth.account_id.clone()),
+            account_id: self.zoom.account_id(),
             webhook_secret_tokens: self.webhook_secret_tokens.clone(),
             credentials: self.zoom.clone(),
         };
@@ -208,11 +219,15 @@ impl Secrets {
         if self.accounts.is_empty() {
             return AccountNames::default();
         }
-        AccountNames::new(self.zoom_accounts().into_iter().flat_map(|account| {
+        let all = self.zoom_accounts();
+        let is_closed = all.iter().all(|account| account.name != DEFAULT_ACCOUNT);
+        let named = all.into_iter().flat_map(|account| {
             let video_sdk = account.credentials.video_sdk.and_then(|video_sdk| video_sdk.account_id);
-            let ids = account.account_id.into_iter().chain(video_sdk);
+            let oauth = account.credentials.oauth.map(|oauth| oauth.account_id);
+            let ids = account.account_id.into_iter().chain(video_sdk).chain(oauth);
             ids.map(|id| (account.name.clone(), id)).collect::<Vec<_>>()
-        }))
+        });
+        AccountNames::new(named, is_closed)
     }
 
     /// The database's address for people: without user, password and parameters.

@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
 use wildmatch::WildMatch;
 
+use super::account::AccountNames;
 use super::recording::{AnnouncedFile, AnnouncedRecording, RecordingKind};
 
 /// Keys of a recording or a file that name a host or a user (Zoom's event references for Video SDK, Meetings and
@@ -36,7 +37,7 @@ impl Pattern {
 /// entries.
 #[derive(Debug, Clone, Default)]
 pub struct Rules {
-    /// Zoom's account id.
+    /// Zoom's account id, or the name that the configuration gives to the account.
     pub accounts: Vec<Pattern>,
     /// The product.
     pub kinds: Vec<RecordingKind>,
@@ -62,11 +63,13 @@ pub struct Filter {
     pub min_duration: Duration,
     /// Smallest file of sound or video that is taken, in bytes.
     pub min_bytes: u64,
+    /// What the accounts are called.
+    pub names: AccountNames,
 }
 
 /// What can be asked of a file, each with the name of its list.
 struct Facts<'a> {
-    account: &'a str,
+    accounts: Vec<&'a str>,
     kind: RecordingKind,
     file_type: &'a str,
     recording_type: &'a str,
@@ -78,7 +81,7 @@ impl Filter {
     /// Why a file is left out, naming the setting; `None` when it is taken.
     #[must_use]
     pub fn leaves_out(&self, recording: &AnnouncedRecording, file: &AnnouncedFile) -> Option<String> {
-        let facts = Facts::of(recording, file);
+        let facts = Facts::of(recording, file, &self.names);
         if let Some(list) = self.include.lists(&facts).find(|list| list.has_entries && !list.matches) {
             return Some(format!("left out by filters.include.{}, which does not name it", list.name));
         }
@@ -112,7 +115,7 @@ impl Rules {
         };
         let name: Vec<&str> = facts.name.into_iter().collect();
         let lists = [
-            said("accounts", &self.accounts, &[facts.account]),
+            said("accounts", &self.accounts, &facts.accounts),
             kinds,
             said("file_types", &self.file_types, &[facts.file_type]),
             said("recording_types", &self.recording_types, &[facts.recording_type]),
@@ -129,7 +132,8 @@ fn said(name: &'static str, patterns: &[Pattern], texts: &[&str]) -> Said {
 }
 
 impl<'a> Facts<'a> {
-    fn of(recording: &'a AnnouncedRecording, file: &'a AnnouncedFile) -> Self {
+    fn of(recording: &'a AnnouncedRecording, file: &'a AnnouncedFile, names: &'a AccountNames) -> Self {
+        let account_id = recording.identity.account_id.as_str();
         let mut hosts = Vec::new();
         for metadata in [&recording.metadata, &file.metadata] {
             hosts.extend(USER_KEYS.iter().filter_map(|key| text(metadata, key)));
@@ -140,7 +144,7 @@ impl<'a> Facts<'a> {
             );
         }
         Self {
-            account: &recording.identity.account_id,
+            accounts: [Some(account_id), names.given(account_id)].into_iter().flatten().collect(),
             kind: recording.identity.kind,
             file_type: &file.file_type,
             recording_type: &file.identity.recording_type,
@@ -243,6 +247,16 @@ mod tests {
             assert_eq!(verdict(|filter| *list(&mut filter.exclude) = with(&["no"])), None, "{name}");
             let told = verdict(|filter| *list(&mut filter.exclude) = with(&["no", pattern])).unwrap();
             assert!(told.contains(&format!("filters.exclude.{name}")), "{told}");
+        }
+    }
+
+    #[test]
+    fn an_account_is_known_by_its_id_and_by_its_name() {
+        let names = AccountNames::new([("emea".to_owned(), "aCc1".to_owned())], false);
+        for pattern in ["emea", "acc1"] {
+            let include = Rules { accounts: patterns(&[pattern]), ..Rules::default() };
+            let filter = Filter { include, names: names.clone(), ..Filter::default() };
+            assert_eq!(filter.leaves_out(&recording(), &file()), None, "{pattern}");
         }
     }
 

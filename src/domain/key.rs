@@ -300,7 +300,7 @@ mod tests {
 
     #[test]
     fn an_account_that_has_a_name_is_called_by_it_and_its_recordings_stay_apart() {
-        let names = AccountNames::new([("emea".to_owned(), "aCc_1".to_owned())]);
+        let names = AccountNames::new([("emea".to_owned(), "aCc_1".to_owned())], true);
         let template = KeyTemplate::parse(DEFAULT).unwrap().with_accounts(names);
         let sample = Sample::default();
         let input = KeyInput {

@@ -1,14 +1,11 @@
-//! Until when a file can be had. Zoom keeps what is in its trash for thirty days, deletes by itself what an account's
-//! rules say, and hands out tokens for a day.
+//! Until when a file can be had. Zoom keeps what is in its trash for thirty days (Zoom support, "Managing and sharing
+//! cloud recordings"), deletes by itself what an account's rules say, and hands out tokens for a day.
 //!
 //! A token counts only where another one cannot be asked for: then its end is the end, unless a later event brings
 //! one. What the databases make of it stands in `store`, beside the rows that it is made of.
 
 use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
 use serde_json::{Map, Value};
-
-/// Days that Zoom keeps what lies in its trash (Zoom support, "Managing and sharing cloud recordings": thirty).
-pub const TRASH_DAYS: u32 = 30;
 
 /// What Zoom says of when it deletes a recording by itself (`auto_delete`, `auto_delete_date`: Zoom API reference,
 /// "Get meeting recordings"): `None` when it says nothing, `Some(None)` when it will not. A date counts from its

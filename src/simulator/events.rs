@@ -224,9 +224,7 @@ pub fn happening(
         "payload": { "account_id": recording.account_id, "object": happened_object(recording, what, links) },
     });
     match what {
-        Happening::ArchiveFilesCompleted | Happening::CallRecorded | Happening::CallTranscribed => {
-            event["download_token"] = json!(links.token);
-        }
+        Happening::ArchiveFilesCompleted => event["download_token"] = json!(links.token),
         Happening::Renamed(_) => {
             event["payload"]["old_object"] = Value::Object(recording_object(recording, links));
             event["payload"]["time_stamp"] = json!(event_time.timestamp_millis());

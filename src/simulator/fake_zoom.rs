@@ -12,6 +12,7 @@ use super::events::{self, EventKind, Happening, Links, Quirks};
 use super::library::Library;
 use super::now;
 use super::recording::FakeRecording;
+use super::sender::{Delivery, Sender};
 use super::server::Server;
 
 /// How a fake Zoom is set up.
@@ -138,6 +139,13 @@ impl FakeZoom {
         let token = self.library.issue_token(&recording.instance_id, self.token_lifetime);
         let links = Links { base: &self.base, variant: &variant, token: &token };
         events::happening(recording, what, &links, quirks, at)
+    }
+
+    /// Delivers an event, and writes into the webhook log how that went.
+    pub async fn deliver(&self, sender: &Sender, body: &[u8]) -> Delivery {
+        let delivery = sender.deliver(body).await;
+        self.library.log_delivery(body, &delivery);
+        delivery
     }
 
     /// Begins a live session with the id and the name of this recording; returns the body of the event that says so.

@@ -270,7 +270,7 @@ impl Rehearsal<'_> {
             if self.has(Misbehaviour::Delay) {
                 tokio::time::sleep(DELAY).await;
             }
-            let delivery = self.sender.deliver(&envelope.body).await;
+            let delivery = self.zoom.deliver(self.sender, &envelope.body).await;
             report.events_repeated += u64::from(delivery.tries - 1);
             if delivery.answer.is_accepted() {
                 report.events_accepted += 1;

@@ -11,7 +11,7 @@ use crate::domain::event::Event;
 use crate::domain::ids::{FileId, JobId, RecordingId};
 use crate::domain::loss;
 use crate::domain::recording::{
-    AnnouncedFile, Announcement, Change, FileIdentity, RecordingIdentity, RecordingKind, RecordingState,
+    AnnouncedFile, Announcement, Change, FileIdentity, RecordingIdentity, RecordingKind,
 };
 
 /// Why a file without a URL is parked.
@@ -127,9 +127,7 @@ impl Rows {
 impl NewRecording {
     /// Whether consequences follow for certain: for the queue, or for the manifest.
     pub(super) fn has_consequences(&self) -> bool {
-        let stays_or_leaves = matches!(self.change.state, Some(state) if state.is_leaving())
-            || self.change.state == Some(RecordingState::Recovered);
-        stays_or_leaves || self.change.is_for_the_manifest() || self.auto_delete.is_some()
+        self.change.is_for_the_manifest() || self.auto_delete.is_some()
     }
 
     /// What else it may be, where the event leaves that open.

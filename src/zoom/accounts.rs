@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use secrecy::SecretString;
+
 use super::api::{Api, ApiError, ApiSetupError};
 use crate::clock::Clock;
 use crate::config::secrets::ZoomAccount;
@@ -115,6 +117,18 @@ impl Accounts {
     #[must_use]
     pub fn know(&self, recording: &RecordingIdentity) -> bool {
         self.for_recordings(&recording.account_id, recording.kind).is_some()
+    }
+
+    /// An access token for the calls of an account; `None` where there are no credentials for it.
+    ///
+    /// # Errors
+    /// See [`ApiError`].
+    pub async fn for_calls(&self, account_id: &str) -> Result<Option<SecretString>, ApiError> {
+        // Meetings and calls have the same OAuth server, and may be the scopes of one app.
+        match self.for_recordings(account_id, RecordingKind::Meeting) {
+            Some(account) => account.api.access_token().await.map(Some),
+            None => Ok(None),
+        }
     }
 
     /// Asks for one recording with the credentials of its account; see [`Api::recording`].

@@ -3,7 +3,8 @@
 //!
 //! Shape: Zoom's event reference for Phone: `payload.object.recordings[]` with `id`, `download_url` and, of a
 //! transcript, `transcript_download_url`. That the sound is MP3 and the transcript JSON is observed, not promised. The
-//! event brings no token as far as the reference says; where one comes, it is used.
+//! event brings no token as far as the reference says, and an access token of the API opens the files; where a token
+//! comes along, it is used.
 
 use serde_json::{Map, Value};
 

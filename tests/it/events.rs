@@ -317,9 +317,33 @@ async fn a_recording_that_leaves_zoom_before_it_is_archived_is_told_loudly() {
     scene.close().await;
 }
 
+#[test]
+fn a_token_that_comes_with_a_call_is_used() {
+    let body = json!({"event": "phone.recording_completed", "download_token": "t", "payload": {"account_id": "acc",
+        "object": {"recordings": [{"id": "r", "download_url": "https://zoom.us/a"}, {"caller_name": "nobody"}]}}});
+    let read = read_json(&body);
+    assert_eq!((read.len(), read[0].odd.len()), (1, 1));
+    assert!(read[0].files[0].download_token.is_some());
+}
+
+#[tokio::test]
+async fn a_call_without_token_and_without_credentials_is_parked_with_what_to_set() {
+    let scene = Scene::start().await;
+    let call = FakeRecording::call(16);
+    scene.tell(&call, Happening::CallRecorded).await;
+    let file = scene.one_file_in(FileState::Parked).await;
+    let reason = file.reason.unwrap();
+    assert!(reason.contains("brought no token") && reason.contains("ZOOM_CLIENT_SECRET"), "{reason}");
+    scene.close().await;
+}
+
 #[tokio::test]
 async fn a_recorded_call_is_archived_with_its_transcript() {
-    let scene = Scene::start().await;
+    let scene = Scene::staged(Options::default(), |setup, zoom| {
+        let setup = setup.env("ZOOM_ARCHIVER_ZOOM__OAUTH_BASE_URL", zoom.oauth_base_url());
+        zoom.oauth_credentials().into_iter().fold(setup, |setup, (name, value)| setup.env(name, value))
+    })
+    .await;
     let call = FakeRecording::call(14);
     scene.tell(&call, Happening::CallRecorded).await;
     scene.tell(&call, Happening::CallTranscribed).await;
@@ -338,6 +362,9 @@ async fn a_recorded_call_is_archived_with_its_transcript() {
     assert_eq!(row.topic.as_deref(), Some("Ada Example to Grace Example"));
     assert_eq!((row.state, row.transcript), (Some(RecordingState::Completed), Some(TextState::Completed)));
     assert_eq!(scene.manifest(&files[0])["files"].as_array().unwrap().len(), 2);
+    // What opened them is the key to much else, and lies in no row.
+    let work = scene.store.transfer_work(files[0].id).await.unwrap().unwrap();
+    assert!(work.download_token.is_none());
     scene.close().await;
 }
 

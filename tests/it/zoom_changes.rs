@@ -2,10 +2,11 @@
 
 use chrono::TimeDelta;
 use zoom_archiver::clock::Clock;
+use zoom_archiver::domain::recording::RecordingKind;
 use zoom_archiver::simulator::events::EventKind;
 use zoom_archiver::simulator::ledger::Endpoint;
 use zoom_archiver::simulator::library::LiveState;
-use zoom_archiver::simulator::{ApiFault, FakeRecording, When};
+use zoom_archiver::simulator::{ApiFault, FakeRecording, Sender, When};
 use zoom_archiver::zoom::api::ApiError;
 use zoom_archiver::zoom::api::change::Removal;
 use zoom_archiver::zoom::api::live::Control;
@@ -134,6 +135,36 @@ async fn a_live_session_is_recorded_paused_resumed_and_stopped_under_its_very_id
     library.end_session(SESSION);
     let error = api.control(SESSION, Control::Start).await.unwrap_err();
     assert!(matches!(error, ApiError::NotFound(_)), "{error}");
+}
+
+#[tokio::test]
+async fn the_webhook_log_tells_what_was_not_delivered_from_what_was() {
+    let scene = Scene::start().await;
+    // Nobody takes webhooks here: what is delivered to the fake Zoom itself is answered 404.
+    let (nobody, deaf) = (scene.zoom.second_origin(), "http://127.0.0.1:9/");
+    for target in [format!("{nobody}/webhooks/zoom"), deaf.to_owned()] {
+        let sender = Sender::new(target.parse().unwrap(), "secret".into(), Vec::new()).unwrap();
+        let recording = FakeRecording::meeting(2);
+        let body = scene.zoom.announce(&recording, EventKind::Recording, Default::default());
+        assert!(!scene.zoom.deliver(&sender, &body).await.answer.is_accepted());
+    }
+    let now = Clock::System.now();
+    let api = scene.api();
+    let mut log = api.failed_deliveries(now - TimeDelta::hours(1), now + TimeDelta::minutes(1));
+    let page = log.next().await.unwrap().unwrap();
+    assert_eq!(page.iter().map(|it| it.status).collect::<Vec<_>>(), [Some(404), None]);
+    assert!(page.iter().all(|it| it.event == "recording.completed" && it.at.is_some()));
+    assert!(log.next().await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn the_api_is_not_asked_to_remove_what_it_does_not_know() {
+    let scene = Scene::start().await;
+    let mut call = identity(&FakeRecording::meeting(1));
+    call.kind = RecordingKind::Phone;
+    let error = scene.api().remove(&call, None, Removal::Delete).await.unwrap_err();
+    assert!(matches!(error, ApiError::NoCredentials(RecordingKind::Phone)), "{error}");
+    assert!(scene.zoom.library().api_requests().is_empty());
 }
 
 #[tokio::test]

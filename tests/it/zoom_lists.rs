@@ -235,6 +235,29 @@ async fn who_was_turned_away_for_long_is_told_at_once_and_zoom_is_left_in_peace(
 }
 
 #[tokio::test]
+async fn a_list_that_was_given_up_begins_its_days_again() {
+    let scene = Scene::start()
+        .await
+        .with("ZOOM_ARCHIVER_ZOOM__API_PAGE_SIZE", "1")
+        .with("ZOOM_ARCHIVER_ZOOM__API_MEDIUM_PER_SEC", "80");
+    for seed in 1..=3 {
+        scene.zoom.library().add(&small(seed, "2026-02-10T10:00:00Z".parse().unwrap()));
+    }
+    let api = scene.api();
+    let mut listing = api.recordings(sessions(), days("2026-02-10", "2026-02-11"));
+    let first = listing.next().await.unwrap().unwrap();
+    let late = ApiFault::Status { code: 503.try_into().unwrap(), retry_after: Some("7200".to_owned()) };
+    scene.zoom.library().inject_call(Endpoint::Sessions, late, When::First(1));
+    listing.next().await.unwrap_err();
+    let mut again = Vec::new();
+    while let Some(page) = listing.next().await.unwrap() {
+        again.extend(page.events);
+    }
+    assert_eq!(ids(&again).len(), 3);
+    assert_eq!(ids(&again)[..1], ids(&first.events));
+}
+
+#[tokio::test]
 async fn a_list_goes_on_after_trouble_and_gives_up_what_a_person_must_mend() {
     let scene = Scene::start().await;
     let start = "2026-02-10T10:00:00Z".parse().unwrap();

@@ -12,6 +12,7 @@ use super::alive_while;
 use crate::domain::event::{Event, EventContent};
 use crate::domain::file::FileRow;
 use crate::domain::job::{Outcome, Task, WaitsFor};
+use crate::domain::recording::RecordingKind;
 use crate::store::TransferWork;
 use crate::worker::JobContext;
 use crate::zoom::api::ApiError;
@@ -29,6 +30,9 @@ pub(super) struct Access {
 /// [`DownloadError::NoUrl`], and [`DownloadError::Expired`] when the token says itself that it will not last.
 pub(super) fn open(jobs: &Jobs, work: &TransferWork) -> Result<Access, DownloadError> {
     let url = work.download_url.clone().ok_or(DownloadError::NoUrl)?;
+    if is_call(work) && work.download_token.is_none() {
+        return Err(DownloadError::Expired("the event has brought no token".to_owned()));
+    }
     let expires_at = work.download_token.as_ref().and_then(token::expires_at);
     let margin = TimeDelta::from_std(jobs.config.token_margin()).unwrap_or_default();
     if let Some(expires_at) = expires_at.filter(|at| *at <= jobs.clock.now() + margin) {
@@ -54,6 +58,9 @@ pub(super) async fn refresh(
     error: DownloadError,
 ) -> Result<TransferWork, Outcome> {
     let identity = &work.recording.identity;
+    if is_call(work) && !matches!(error, DownloadError::NotFound) {
+        return with_access_token(jobs, context, work, error).await;
+    }
     if !jobs.accounts.know(identity) {
         return Err(without_api(jobs, work, error));
     }
@@ -86,6 +93,25 @@ pub(super) async fn refresh(
     let account = jobs.names.label(&identity.account_id).to_owned();
     metrics::counter!("zoom_archiver_access_refreshed_total", "account" => account).increment(1);
     reread(jobs, work).await
+}
+
+fn is_call(work: &TransferWork) -> bool {
+    work.recording.identity.kind == RecordingKind::Phone
+}
+
+/// A call is opened by the access token that the API is asked with, where there are credentials. That token opens much
+/// else: it goes into no row.
+async fn with_access_token(
+    jobs: &Jobs,
+    context: &JobContext,
+    work: &TransferWork,
+    error: DownloadError,
+) -> Result<TransferWork, Outcome> {
+    context.alive();
+    match jobs.accounts.for_calls(&work.recording.identity.account_id).await? {
+        Some(token) => Ok(TransferWork { download_token: Some(token), ..work.clone() }),
+        None => Err(without_api(jobs, work, error)),
+    }
 }
 
 async fn reread(jobs: &Jobs, work: &TransferWork) -> Result<TransferWork, Outcome> {

@@ -1,6 +1,6 @@
 //! Sessions that go on, what is done to their recording from outside, and the log of events that were delivered or not.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
@@ -8,6 +8,9 @@ use serde_json::Value;
 use super::Library;
 use crate::simulator::now;
 use crate::simulator::sender::{Answer, Delivery};
+
+/// Deliveries remembered; Zoom's own log forgets too.
+const MAX_LOGGED: usize = 20_000;
 
 /// How far the recording of a live session is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,7 +28,7 @@ pub(super) struct Live {
     /// By session id.
     sessions: HashMap<String, LiveState>,
     controls: Vec<(String, String)>,
-    log: Vec<Logged>,
+    log: VecDeque<Logged>,
 }
 
 /// A try to deliver an event.
@@ -105,13 +108,18 @@ impl Library {
     fn log(&self, body: &[u8], status: Option<u16>, retry: u32) {
         let event = serde_json::from_slice::<Value>(body).ok();
         let event = event.as_ref().and_then(|event| event.get("event")?.as_str()).unwrap_or_default();
-        self.shelf().api.live.log.push(Logged {
+        let logged = Logged {
             event: event.to_owned(),
             at: now(),
             status,
             retry,
             body: String::from_utf8_lossy(body).into_owned(),
-        });
+        };
+        let log = &mut self.shelf().api.live.log;
+        if log.len() == MAX_LOGGED {
+            log.pop_front();
+        }
+        log.push_back(logged);
     }
 
     /// Part of the log, from the `skip`th entry on that `wanted` holds of; and how many there are.

@@ -13,9 +13,11 @@ use axum::response::{IntoResponse, Response};
 
 use super::Context;
 use super::body::{End, Plan};
+use crate::domain::recording::RecordingKind;
+use crate::simulator::FakeRecording;
 use crate::simulator::fault::{Fault, RedirectTo};
 use crate::simulator::ledger::{Request, Violation};
-use crate::simulator::library::{Opened, Refusal};
+use crate::simulator::library::{Library, Opened, Refusal};
 
 /// Where `download_url` leads: the file's key, and something that differs from one announcement to the next.
 pub(super) const DOWNLOAD_PATH: &str = "/rec/webhook_download/{key}/{variant}";
@@ -58,7 +60,10 @@ pub(super) async fn download(
 ) -> Response {
     note_token_in_query(&context, &query, &headers);
     let Some(file) = context.library.open(&key) else { return no_such_file() };
-    let admitted = bearer(&headers).is_some_and(|token| context.library.admits(token, &file.instance_id));
+    let admitted = bearer(&headers).is_some_and(|token| {
+        let library = &context.library;
+        library.admits(token, &file.instance_id) || opens_calls(library, token, &file.instance_id)
+    });
     let answer = if admitted {
         let fault = context.library.strike(&key, false);
         serve(&context, &key, file, fault, &uri, &headers)
@@ -66,6 +71,12 @@ pub(super) async fn download(
         Answer::refusal(refuse(context.library.refusal()))
     };
     note(&context, &key, &headers, answer)
+}
+
+/// Whether a token is an access token of the API, and what it is to open a call: those have no token of their own.
+fn opens_calls(library: &Library, token: &str, instance_id: &str) -> bool {
+    let is_call = |recording: FakeRecording| recording.kind == RecordingKind::Phone;
+    library.recording(instance_id).is_some_and(is_call) && library.admits_access_token(token).is_some()
 }
 
 /// Behind a redirect: asks for the permission in the URL, and wants no bearer token.

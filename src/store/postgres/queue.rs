@@ -41,7 +41,8 @@ pub(super) async fn claim(
 /// accounts with waiting jobs, found by jumping from one to the next in the index, one descent each; `head` is the first
 /// due job of each. The best `$5` jobs belong to no more accounts than that, those whose heads are best; the first
 /// `$5` of each are merged in turns: the n-th job of an account comes after all accounts of which fewer than n others
-/// run or come before it. Ordering by the account too, which is one and the same, keeps the planner on the index.
+/// run or come before it. Ordering by the account too, which is one and the same, keeps the planner on the index; so does
+/// locking the candidates one by one, in their order, until there are enough.
 ///
 /// Claimers at the same moment do not see each other's jobs run, so shares are kept in the long run, not to the job.
 const CLAIM: &str = "
@@ -89,11 +90,11 @@ candidate AS MATERIALIZED (
     ORDER BY turn, loses_at, run_at, id LIMIT $5
 ),
 due AS MATERIALIZED (
-    SELECT jobs.id FROM candidate JOIN jobs ON jobs.id = candidate.id
-    WHERE jobs.state = 'waiting' AND jobs.run_at <= now()
-    ORDER BY candidate.turn, candidate.loses_at, candidate.run_at, candidate.id
+    SELECT free.id FROM candidate CROSS JOIN LATERAL (
+        SELECT id FROM jobs WHERE id = candidate.id AND state = 'waiting' AND run_at <= now()
+        FOR UPDATE SKIP LOCKED
+    ) free
     LIMIT $1
-    FOR UPDATE OF jobs SKIP LOCKED
 )
 UPDATE jobs SET state = 'running', lease_owner = $2, lease_token = lease_token + 1,
     lease_expires_at = now() + $3 * interval '1 millisecond', updated_at = now()

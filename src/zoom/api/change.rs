@@ -38,7 +38,7 @@ impl Api {
         file: Option<&str>,
         how: Removal,
     ) -> Result<(), ApiError> {
-        let purpose = match (recording.kind.into(), file) {
+        let purpose = match (Product::of(recording)?, file) {
             (Product::VideoSdk, None) => &purpose::REMOVE_SESSION,
             (Product::VideoSdk, Some(_)) => &purpose::REMOVE_SESSION_FILE,
             (Product::Meetings, None) => &purpose::REMOVE_MEETING,
@@ -54,7 +54,7 @@ impl Api {
     /// # Errors
     /// See [`ApiError`]; [`ApiError::NotFound`] when it is not in the trash any more.
     pub async fn recover(&self, recording: &RecordingIdentity, file: Option<&str>) -> Result<(), ApiError> {
-        let purpose = match (recording.kind.into(), file) {
+        let purpose = match (Product::of(recording)?, file) {
             (Product::VideoSdk, None) => &purpose::RECOVER_SESSION,
             (Product::VideoSdk, Some(_)) => &purpose::RECOVER_SESSION_FILE,
             (Product::Meetings, None) => &purpose::RECOVER_MEETING,

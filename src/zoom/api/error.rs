@@ -12,9 +12,9 @@ pub enum ApiError {
         "there are no credentials for Zoom's API: set {}",
         match .0 {
             RecordingKind::VideoSdk => "ZOOM_VIDEO_SDK_API_KEY and ZOOM_VIDEO_SDK_API_SECRET",
-            RecordingKind::Meeting | RecordingKind::Webinar =>
+            // Calls are opened by an access token of the same server.
+            RecordingKind::Meeting | RecordingKind::Webinar | RecordingKind::Phone =>
                 "ZOOM_ACCOUNT_ID, ZOOM_CLIENT_ID and ZOOM_CLIENT_SECRET",
-            RecordingKind::Phone => "nothing: it is not asked about calls",
         }
     )]
     NoCredentials(RecordingKind),

@@ -95,7 +95,8 @@ pub struct Page {
     pub days: Option<Days>,
 }
 
-/// A list that is being read. An error does not end it: [`next`](Self::next) asks for the same page again.
+/// A list that is being read. An error does not end it: the part that was being read begins again, because the tokens
+/// that lead from page to page are good for fifteen minutes only.
 #[derive(Debug)]
 pub struct Listing<'a> {
     api: &'a Api,
@@ -135,7 +136,13 @@ impl Listing<'_> {
     /// See [`ApiError`].
     pub async fn next(&mut self) -> Result<Option<Page>, ApiError> {
         let Some(part) = self.part else { return Ok(None) };
-        let mut answer = self.ask_patiently(&self.url(part)?).await?;
+        let mut answer = match self.ask_patiently(&self.url(part)?).await {
+            Ok(answer) => answer,
+            Err(error) => {
+                self.page_token.clear();
+                return Err(error);
+            }
+        };
         let page = self.read(part, &mut answer)?;
         let next = answer.get("next_page_token").and_then(Value::as_str).unwrap_or_default();
         if !next.is_empty() && next == self.page_token {

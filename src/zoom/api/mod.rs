@@ -60,6 +60,16 @@ enum Product {
     Meetings,
 }
 
+impl Product {
+    /// The one that can be asked about a recording.
+    fn of(recording: &RecordingIdentity) -> Result<Self, ApiError> {
+        match recording.kind {
+            RecordingKind::Phone => Err(ApiError::NoCredentials(RecordingKind::Phone)),
+            kind => Ok(kind.into()),
+        }
+    }
+}
+
 impl From<RecordingKind> for Product {
     fn from(kind: RecordingKind) -> Self {
         match kind {
@@ -140,7 +150,7 @@ impl Api {
     /// # Errors
     /// See [`ApiError`]; an answer that names another recording than the one asked about is [`ApiError::Refused`].
     pub async fn recording(&self, identity: &RecordingIdentity) -> Result<Event, ApiError> {
-        let product = identity.kind.into();
+        let product = Product::of(identity)?;
         let (purpose, name) = match product {
             Product::VideoSdk => (&purpose::SESSION_RECORDINGS, "api.session_recordings"),
             Product::Meetings => (&purpose::MEETING_RECORDINGS, "api.meeting_recordings"),
@@ -160,6 +170,18 @@ impl Api {
             body,
             content: EventContent::Announcement(announcement),
         })
+    }
+
+    /// The access token itself, for downloads that it opens: those of calls, for which Zoom gives no other. It is to be
+    /// kept nowhere.
+    ///
+    /// # Errors
+    /// See [`ApiError`].
+    pub async fn access_token(&self) -> Result<SecretString, ApiError> {
+        let tokens = self.meetings.as_ref().ok_or(NO_MEETINGS)?;
+        let late = |_| ApiError::Unreachable(format!("no answer within {} ms", self.timeout.as_millis()));
+        let token = tokio::time::timeout(self.timeout, tokens.current(&self.clients, self.clock));
+        Ok(token.await.map_err(late)??.bearer().clone())
     }
 
     async fn get(&self, purpose: &Purpose, url: &Url) -> Result<Value, ApiError> {
