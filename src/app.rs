@@ -50,7 +50,8 @@ pub enum Role {
     Receiver,
     /// Works through the queue.
     Worker,
-    /// Returns the jobs of workers that are gone, and gives up uploads that nobody goes on with.
+    /// Returns the jobs of workers that are gone, gives up uploads that nobody goes on with, and has Zoom asked for what
+    /// no event brought.
     Scheduler,
 }
 

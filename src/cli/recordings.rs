@@ -8,9 +8,12 @@ use clap::{Args, Subcommand};
 use super::reach::{Failure, Reach};
 use super::{Common, failed};
 use crate::clock::Clock;
+use crate::domain::file::FileRow;
 use crate::domain::ids::RecordingId;
-use crate::domain::recording::RecordingState;
+use crate::domain::recording::{RecordingIdentity, RecordingState};
 use crate::jobs::remove::tell;
+use crate::zoom::accounts::Account;
+use crate::zoom::api::ApiError;
 
 /// Options of `recordings`.
 #[derive(Debug, Args)]
@@ -57,11 +60,33 @@ async fn recover(common: &Common, recordings: &[RecordingId]) -> Result<bool, Fa
 }
 
 async fn recover_one(reach: &Reach, id: RecordingId) -> Result<(), Failure> {
-    let (recording, _) = reach.store.recording(id).await?.ok_or("there is no such recording here")?;
+    let (recording, files) = reach.store.recording(id).await?.ok_or("there is no such recording here")?;
     let identity = &recording.identity;
     let account = reach.accounts.for_recordings(&identity.account_id, identity.kind);
     let account = account.ok_or("there are no credentials for its account")?;
-    account.api.recover(identity, None).await?;
+    match account.api.recover(identity, None).await {
+        // Where files of it have gone one by one, it is not in the trash as a whole.
+        Err(error @ ApiError::NotFound(_)) => recover_files(account, identity, &files, error).await?,
+        recovered => recovered?,
+    }
     reach.store.record(&tell(Clock::System.now(), &recording, RecordingState::Recovered)).await?;
     Ok(())
+}
+
+/// Takes out of the trash what of it is there. `otherwise` is why it failed as a whole, when there is nothing.
+async fn recover_files(
+    account: &Account,
+    recording: &RecordingIdentity,
+    files: &[FileRow],
+    otherwise: ApiError,
+) -> Result<(), ApiError> {
+    let mut is_any = false;
+    for file in files.iter().filter(|file| file.archived.is_some()) {
+        match account.api.recover(recording, Some(&file.identity.name)).await {
+            Ok(()) => is_any = true,
+            Err(ApiError::NotFound(_)) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    if is_any { Ok(()) } else { Err(otherwise) }
 }

@@ -10,6 +10,8 @@ use super::Problems;
 const MOST_DAYS: u64 = 3660;
 /// Longest wait for late files that makes sense, in hours: a year.
 const MOST_LATE_HOURS: u64 = 8784;
+/// Shortest rest between two rounds that makes sense, in seconds.
+const SHORTEST_INTERVAL_SECS: u64 = 60;
 /// Longest rest between two rounds that makes sense, in seconds: a month.
 const LONGEST_INTERVAL_SECS: u64 = 31 * 24 * 3600;
 /// Most objects looked at at once that make sense.
@@ -41,6 +43,13 @@ impl ReconcileConfig {
     }
 
     pub(super) fn check(&self, problems: &mut Problems) {
+        if (1..SHORTEST_INTERVAL_SECS).contains(&self.interval_secs) {
+            let interval = self.interval_secs;
+            problems.add(
+                "reconcile.interval_secs",
+                format!("is {interval}, must be 0 or at least {SHORTEST_INTERVAL_SECS}"),
+            );
+        }
         problems.at_most("reconcile.interval_secs", self.interval_secs, LONGEST_INTERVAL_SECS);
         problems.at_least("reconcile.days", self.days.into(), 1);
         problems.at_most("reconcile.days", self.days.into(), MOST_DAYS);
@@ -58,6 +67,7 @@ mod tests {
     #[test]
     fn what_makes_no_sense_is_refused_by_key() {
         for (key, value) in [
+            ("INTERVAL_SECS", "59"),
             ("INTERVAL_SECS", "2678401"),
             ("DAYS", "0"),
             ("DAYS", "3661"),

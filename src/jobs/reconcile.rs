@@ -78,7 +78,7 @@ async fn round(jobs: &Jobs, context: &JobContext) -> Outcome {
         }
     }
     let renewed = round.renew(jobs, context, now).await;
-    round.note("files that wait", renewed);
+    round.note("tokens of files that wait", renewed);
     metrics::counter!("zoom_archiver_reconciled_files_total").increment(round.new_files);
     info!(round.recordings, round.new_files, round.woken, round.asked, "reconciled with Zoom");
     round.again.unwrap_or_else(|| Outcome::Done(Box::default()))
@@ -91,10 +91,10 @@ impl Round {
         match read {
             Ok(()) => {}
             Err(ReconcileError::Api(error @ (ApiError::NotAllowed(_) | ApiError::NoCredentials(_)))) => {
-                warn!(%error, "cannot reconcile the {what}");
+                warn!(%error, "cannot reconcile {what}");
             }
             Err(error) => {
-                warn!(%error, "cannot reconcile the {what} now");
+                warn!(%error, "cannot reconcile {what} now");
                 self.again.get_or_insert(error.into());
             }
         }
@@ -104,9 +104,9 @@ impl Round {
     fn note_log(&mut self, account: &Account, read: Result<(), ReconcileError>) {
         match read {
             Err(ReconcileError::Api(error)) => {
-                info!(account.name, %error, "Zoom's log of failed deliveries cannot be read");
+                info!(zoom.account = account.name, %error, "Zoom's log of failed deliveries cannot be read");
             }
-            read => self.note("log of failed deliveries", read),
+            read => self.note("Zoom's log of failed deliveries", read),
         }
     }
 
@@ -120,6 +120,7 @@ impl Round {
         now: DateTime<Utc>,
     ) -> Result<(), ReconcileError> {
         let mut listing = source.read(days);
+        let mut may_ask = true;
         while let Some(page) = alive_while(context, listing.next()).await? {
             for words in &page.odd {
                 warn!(entry = words, "an entry of Zoom's list cannot be read");
@@ -131,7 +132,14 @@ impl Round {
                 if compared.tally.is_wanted() {
                     self.record(jobs, event).await?;
                 }
-                self.ask_for_late_files(jobs, context, event, compared.known, now).await?;
+                if may_ask
+                    && let Err(error) =
+                        self.ask_for_late_files(jobs, context, event, compared.known, now).await
+                {
+                    // What cannot be asked by itself keeps nothing that the list has from being found.
+                    may_ask = false;
+                    self.note(&format!("late files of {source}"), Err(error));
+                }
             }
         }
         Ok(())
@@ -234,9 +242,16 @@ impl Round {
             let page = jobs.store.ending_tokens(until, after, PAGE).await?;
             for EndingToken { recording, .. } in &page {
                 // Siblings lie side by side, and one answer renews them all.
-                if renewed.as_ref() != Some(recording) && jobs.accounts.know(recording) {
-                    self.ask(jobs, context, recording, true).await?;
-                    renewed = Some(recording.clone());
+                if renewed.as_ref() == Some(recording) || !jobs.accounts.know(recording) {
+                    continue;
+                }
+                renewed = Some(recording.clone());
+                match self.ask(jobs, context, recording, true).await {
+                    // One that may not be seen keeps no other's from being renewed.
+                    Err(error @ ReconcileError::Api(ApiError::NotAllowed(_))) => {
+                        self.note("tokens of files that wait", Err(error));
+                    }
+                    asked => asked?,
                 }
             }
             match page.last() {

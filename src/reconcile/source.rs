@@ -125,7 +125,9 @@ impl<'a> Sources<'a> {
         if !account.api.knows(RecordingKind::VideoSdk) {
             return;
         }
-        match account.account_id(RecordingKind::VideoSdk) {
+        // Not the id that the credentials for meetings name: sessions are often of another account, and under a wrong id
+        // all of them would be other recordings, archived a second time.
+        match account.api.account_id(RecordingKind::VideoSdk) {
             Some(id) => self.lists.push(Source {
                 account,
                 of: ListOf::Sessions { account_id: id.to_owned() },

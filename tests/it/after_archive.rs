@@ -13,7 +13,7 @@ use zoom_archiver::simulator::content::TIMELINE_JSON;
 use zoom_archiver::simulator::events::EventKind;
 use zoom_archiver::simulator::ledger::Endpoint;
 use zoom_archiver::simulator::{
-    Content, FakeFile, FakeRecording, FakeZoom, Fault, Options, RedirectTo, When,
+    ApiFault, Content, FakeFile, FakeRecording, FakeZoom, Fault, Options, RedirectTo, When,
 };
 
 use crate::support::scene::{Scene, with_api};
@@ -264,6 +264,12 @@ async fn a_type_that_is_excluded_stays_and_what_has_no_id_stays_with_it() {
         targets.len() == 2 && targets.iter().all(|target| target.ends_with("action=trash")),
         "{targets:?}"
     );
+    // As a whole it is not in the trash.
+    scene.zoom.library().inject_call(Endpoint::Recover, ApiFault::Gone, When::First(1));
+    let id = scene.files().await[0].recording_id.to_string();
+    let output = scene.setup.cli(&["recordings", "recover", &id]).output().await.unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(trashed(&scene, &recording), Vec::<usize>::new());
     scene.close().await;
 }
 

@@ -232,6 +232,29 @@ async fn a_list_or_a_log_that_may_not_be_read_keeps_nothing_else_from_being_foun
 }
 
 #[tokio::test]
+async fn a_recording_that_may_not_be_asked_about_keeps_no_other_from_being_found() {
+    let scene = Scene::staged(Options::default(), |setup, zoom| {
+        with_api(setup, zoom).env("ZOOM_ARCHIVER_ZOOM__API_PAGE_SIZE", "1")
+    })
+    .await;
+    let forbidden = session(1, TimeDelta::hours(3)).with([FakeFile::generated(1, 1000)]);
+    scene.announce(&forbidden, EventKind::Recording).await;
+    scene.settled().await;
+    // Its transcript may come; but to ask is not allowed.
+    let no = ApiFault::Status { code: StatusCode::FORBIDDEN, retry_after: None };
+    scene.zoom.library().inject_api(&forbidden, no, When::Always);
+    let later = session(2, TimeDelta::hours(2)).with([FakeFile::generated(2, 1000)]);
+    scene.shelve(&later);
+    round(&scene).await;
+    let files = scene.files().await;
+    assert!(files.len() == 2 && files.iter().all(|file| file.state == FileState::Archived), "{files:?}");
+    let told =
+        |line: &Value| line["message"].as_str().is_some_and(|it| it.contains("late files of sessions"));
+    scene.service.log.wait_for(told).await;
+    scene.close().await;
+}
+
+#[tokio::test]
 async fn tokens_that_would_not_last_until_the_next_round_are_renewed() {
     let options = Options { token_lifetime: Duration::from_secs(3600), ..Options::default() };
     let scene = Scene::staged(options, |setup, zoom| {
