@@ -81,12 +81,14 @@ async fn recover_files(
     otherwise: ApiError,
 ) -> Result<(), ApiError> {
     let mut is_any = false;
-    for file in files.iter().filter(|file| file.archived.is_some()) {
+    let mut refused = None;
+    for file in files.iter().filter(|file| file.archived.is_some() && file.metadata.contains_key("id")) {
         match account.api.recover(recording, Some(&file.identity.name)).await {
             Ok(()) => is_any = true,
             Err(ApiError::NotFound(_)) => {}
-            Err(error) => return Err(error),
+            // One of them must not keep the others in the trash.
+            Err(error) => refused = refused.or(Some(error)),
         }
     }
-    if is_any { Ok(()) } else { Err(otherwise) }
+    if is_any { Ok(()) } else { Err(refused.unwrap_or(otherwise)) }
 }

@@ -25,7 +25,7 @@ use crate::config::secrets::ZoomAccount;
 use crate::domain::account::AccountNames;
 use crate::domain::event::{Event, EventContent};
 use crate::domain::ids::EventId;
-use crate::domain::recording::Announcement;
+use crate::domain::recording::{Announcement, RecordingIdentity, RecordingKind};
 use crate::store::{SharedStore, StoreError};
 use crate::zoom::auto_start::{AutoStart, Begun, SESSION_STARTED};
 use crate::zoom::payload::{self, Message, UNKNOWN_ACCOUNT};
@@ -316,6 +316,17 @@ impl Receiver {
             && let Some(owner) = &self.owners[signed_by]
         {
             owner.clone_into(&mut session.account_id);
+        }
+        // What has been recorded before, and perhaps stopped by its host, is not started again by a repeated event.
+        let identity = RecordingIdentity {
+            account_id: session.account_id.clone(),
+            kind: RecordingKind::VideoSdk,
+            instance_id: session.session_id.clone(),
+        };
+        match self.store.find(&identity).await {
+            Ok(Some((known, _))) if known.state.is_some() => return Ok(Answer::Accepted),
+            Ok(_) => {}
+            Err(_) => return Err(Answer::Unavailable),
         }
         let task = tokio::spawn(async move { auto_start.start(&session).await }.in_current_span());
         match tokio::time::timeout(self.answer_timeout, task).await {

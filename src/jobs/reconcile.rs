@@ -136,8 +136,9 @@ impl Round {
                     && let Err(error) =
                         self.ask_for_late_files(jobs, context, event, compared.known, now).await
                 {
-                    // What cannot be asked by itself keeps nothing that the list has from being found.
-                    may_ask = false;
+                    // What cannot be asked by itself keeps nothing that the list has from being found; and one recording
+                    // that may not be asked about says nothing of the others.
+                    may_ask = matches!(error, ReconcileError::Api(ApiError::NotAllowed(_)));
                     self.note(&format!("late files of {source}"), Err(error));
                 }
             }

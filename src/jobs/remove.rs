@@ -3,7 +3,7 @@
 //!
 //! Whoever calls on Zoom here cannot take it back for good. So the order is: is it to be done at all; is everything here,
 //! by our record; is it long enough ago; is everything here, by Zoom's own list; does the archive give back what was
-//! proven; is all of that still so. What stands in the way ends the job without having done anything: the next file of
+//! proven; is all of that still so, by our record and by Zoom's list. What stands in the way ends the job without having done anything: the next file of
 //! the recording that is archived brings it back.
 
 use std::collections::BTreeSet;
@@ -22,14 +22,19 @@ use crate::domain::event::{Event, EventContent};
 use crate::domain::file::{ArchivedFile, FileRow, FileState, RecordingRow, Sha256Digest};
 use crate::domain::ids::{EventId, FileId, RecordingId};
 use crate::domain::job::{Outcome, WaitsFor};
-use crate::domain::recording::{AnnouncedFile, AnnouncedRecording, Announcement, Change, RecordingState};
+use crate::domain::recording::{
+    AnnouncedFile, AnnouncedRecording, Announcement, Change, RecordingKind, RecordingState,
+};
 use crate::reconcile::compare::{announced, compare, is_more_expected, row_of};
 use crate::worker::JobContext;
 use crate::zoom::api::ApiError;
 use crate::zoom::api::change::Removal;
+use crate::zoom::payload::meeting_kind;
 
-/// Rest until Zoom is asked again about a recording that it still works on.
+/// Rest until Zoom is asked again about a recording that it still works on, or that we may not ask about.
 const PROCESSING_REST: Duration = Duration::from_secs(3600);
+/// How long a recording that began, paused or stopped may go on, as far as we know: its last event may have been lost.
+const STILL_RECORDED: TimeDelta = TimeDelta::hours(48);
 
 /// Runs the job.
 pub async fn run(jobs: &Jobs, recording: RecordingId, context: &JobContext) -> Outcome {
@@ -70,13 +75,18 @@ async fn remove(jobs: &Jobs, id: RecordingId, context: &JobContext) -> Result<()
     is_meant(jobs, &recording)?;
     is_complete(&files)?;
     is_long_enough_ago(jobs, &files)?;
-    let at_zoom = whole_at_zoom(jobs, context, &recording, &files).await?;
+    whole_at_zoom(jobs, context, &recording, &files).await?;
     for archived in files.iter().filter_map(|file| file.archived.as_ref()) {
         read_back(jobs, context, archived).await?;
     }
-    let plan = Plan::new(jobs, &files, &at_zoom);
+    // Reading back may have taken hours.
+    let at_zoom = whole_at_zoom(jobs, context, &recording, &files).await?;
     is_unchanged(jobs, &recording, &files).await?;
+    let plan = Plan::new(jobs, &files, &at_zoom);
     context.confirm_lease().await?;
+    // An event is on disk when it is recorded, and with it all that was settled before: that a file is archived must not
+    // be forgotten once Zoom has let go of it.
+    jobs.store.record(&event_of_ours(jobs.clock.now(), &recording, "removing", Change::default())).await?;
     carry_out(jobs, context, &recording, &plan).await
 }
 
@@ -93,7 +103,12 @@ fn is_meant(jobs: &Jobs, recording: &RecordingRow) -> Result<(), Obstacle> {
     if !jobs.after_archive.is_for(jobs.names.label(&identity.account_id), &identity.account_id) {
         return stays("after_archive leaves it where it is");
     }
+    let may_go_on = recording.state_at.is_some_and(|at| jobs.clock.now() - at < STILL_RECORDED);
     match recording.state {
+        Some(RecordingState::Started | RecordingState::Paused | RecordingState::Stopped) if may_go_on => {
+            let reason = "it may still be recorded".to_owned();
+            Err(Obstacle::NotNow(Outcome::Later { reason, after: PROCESSING_REST }))
+        }
         Some(RecordingState::Recovered) => stays("somebody has taken it out of the trash"),
         Some(state) if state.is_leaving() => stays(format!("it is {state} already")),
         _ if jobs.accounts.know(identity) => Ok(()),
@@ -142,14 +157,26 @@ async fn whole_at_zoom(
     let event = match alive_while(context, jobs.accounts.recording(&recording.identity)).await {
         Ok(event) => event,
         Err(ApiError::NotFound(words)) => return stays(format!("Zoom has it no more: {words}")),
-        Err(error) => return Err(error.into()),
+        Err(error) => return Err(refused(error)),
     };
     let Some(answer) = announced(&event) else { return stays("Zoom's answer cannot be read") };
+    if answer.files.is_empty() {
+        return stays("Zoom lists no files of it");
+    }
+    let is_webinar = meeting_kind(&answer.recording.metadata) == RecordingKind::Webinar;
+    if recording.identity.kind == RecordingKind::Meeting && is_webinar {
+        return stays("it is a webinar, and stands in the record as one");
+    }
     if let Some(odd) = answer.odd.first() {
         return stays(format!("a part of Zoom's answer cannot be read: {odd}"));
     }
     if compare(&jobs.store, &event).await?.tally.missing_files > 0 {
-        jobs.store.record(&event).await?;
+        let recorded = jobs.store.record(&event).await?;
+        if recorded.new_files == recorded.skipped {
+            // None of them is fetched, so none brings the job back.
+            let reason = "Zoom has more files of it, which are left out".to_owned();
+            return Err(Obstacle::NotNow(Outcome::Later { reason, after: Duration::ZERO }));
+        }
         return stays("Zoom has more files of it; they are fetched first");
     }
     let status = |status: &str| {
@@ -167,6 +194,17 @@ async fn whole_at_zoom(
         }
     }
     Ok(event)
+}
+
+/// What Zoom does not let us do may be mended there at any time: nothing else would bring the job back.
+fn refused(error: ApiError) -> Obstacle {
+    match error {
+        ApiError::NotAllowed(_) => {
+            warn!(%error, "a recording stays at Zoom");
+            Obstacle::NotNow(Outcome::Later { reason: error.to_string(), after: PROCESSING_REST })
+        }
+        error => error.into(),
+    }
 }
 
 /// Reads an object back, whole, and compares it with what was proven when it was archived.
@@ -213,7 +251,7 @@ impl Plan {
         };
         let answer = announced(at_zoom).map(|answer| answer.files.as_slice()).unwrap_or_default();
         let (going, staying): (Vec<_>, Vec<_>) = answer.iter().partition(|file| goes(row_of(file, files)));
-        if staying.is_empty() {
+        if staying.is_empty() && files.iter().all(|row| goes(Some(row))) {
             return Self::Whole;
         }
         // The same id may stand in two lists, of which one stays.
@@ -255,7 +293,7 @@ async fn carry_out(
         match alive_while(context, account.api.remove(identity, *file, how)).await {
             // Removed before, by a run that could not write it down, or by somebody else.
             Ok(()) | Err(ApiError::NotFound(_)) => {}
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(refused(error)),
         }
         let file = file.unwrap_or("all");
         info!(recording.id = %recording.id, file, what = word, "removed at Zoom, after it was read back from the archive");
@@ -271,6 +309,11 @@ async fn carry_out(
 /// not know.
 #[must_use]
 pub fn tell(at: DateTime<Utc>, recording: &RecordingRow, state: RecordingState) -> Event {
+    let change = Change { state: Some(state), ..Change::default() };
+    event_of_ours(at, recording, state.as_str(), change)
+}
+
+fn event_of_ours(at: DateTime<Utc>, recording: &RecordingRow, what: &str, change: Change) -> Event {
     let announced = AnnouncedRecording {
         identity: recording.identity.clone(),
         topic: None,
@@ -280,13 +323,13 @@ pub fn tell(at: DateTime<Utc>, recording: &RecordingRow, state: RecordingState) 
     Event {
         id: EventId::new(),
         received_at: at,
-        name: format!("archiver.recording_{state}"),
-        body: json!({ "state": state }).to_string().into(),
+        name: format!("archiver.recording_{what}"),
+        body: json!({ "recording": what }).to_string().into(),
         content: EventContent::Announcement(Announcement {
             recording: announced,
             kind_is_open: false,
             happened_at: None,
-            change: Change { state: Some(state), ..Change::default() },
+            change,
             files: Vec::new(),
             odd: Vec::new(),
         }),

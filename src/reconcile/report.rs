@@ -304,25 +304,27 @@ impl<'a> Report<'a> {
         Ok(())
     }
 
-    /// Goes through the recordings of these days that the database knows and no list had; only those that the lists would
-    /// have had.
+    /// Goes through the recordings of these days that the database knows and no list had; with `only` those that these
+    /// lists would have had.
     ///
     /// # Errors
     /// See [`ReconcileError`].
     pub async fn read_record(
         &mut self,
-        sources: &[Source<'_>],
+        only: Option<&[Source<'_>]>,
         days: Days,
         see: &mut (dyn FnMut(&Finding) + Send),
     ) -> Result<(), ReconcileError> {
+        let would_have = |identity: &RecordingIdentity| {
+            only.is_none_or(|sources| sources.iter().any(|source| source.is_whole_for(identity)))
+        };
         let [from, until] = [days.from, days.until].map(|day| day.and_time(NaiveTime::MIN).and_utc());
         let mut after = None;
         loop {
             let page = self.store.began_between(from, until, after, PAGE).await?;
             let mut findings = Vec::new();
             for recording in &page {
-                let is_listed = self.seen.contains(&recording.id);
-                if is_listed || !sources.iter().any(|source| source.is_whole_for(&recording.identity)) {
+                if self.seen.contains(&recording.id) || !would_have(&recording.identity) {
                     continue;
                 }
                 let Some((recording, rows)) = self.store.recording(recording.id).await? else { continue };

@@ -11,6 +11,7 @@ use crate::config::secrets::ZoomAccount;
 use crate::config::zoom::ZoomConfig;
 use crate::domain::event::Event;
 use crate::domain::recording::{RecordingIdentity, RecordingKind};
+use crate::zoom::payload::UNKNOWN_ACCOUNT;
 
 /// One account.
 #[derive(Debug)]
@@ -69,12 +70,14 @@ impl Accounts {
     /// The one whose credentials are for recordings of this kind in the account that Zoom calls `account_id`.
     ///
     /// Where there are several, somebody else's credentials are never tried: "no such recording" would be believed.
-    /// Where there is one, it is for everything.
+    /// Where there is one, it is for everything that may be its own.
     #[must_use]
     pub fn for_recordings(&self, account_id: &str, kind: RecordingKind) -> Option<&Account> {
         let mut able = self.iter().filter(|account| account.api.knows(kind));
         if let [only] = self.0.as_ref() {
-            return able.find(|account| account.name == only.name);
+            let is_open = account_id.is_empty() || account_id == UNKNOWN_ACCOUNT;
+            let may_be_its_own = is_open || only.account_id(kind).is_none_or(|id| id == account_id);
+            return able.find(|account| account.name == only.name).filter(|_| may_be_its_own);
         }
         let (mut exact, mut open) = (None, Vec::new());
         for account in able {
@@ -185,8 +188,17 @@ mod tests {
 
     #[test]
     fn one_account_alone_is_for_everything_that_it_can_be_asked_about() {
-        assert_eq!(chosen([account("a", Some("1"), false, true)], "2", MEETING).as_deref(), Some("a"));
-        assert_eq!(chosen([account("a", Some("1"), false, true)], "1", SESSION), None);
+        let one = || [account("a", Some("1"), false, true)];
+        assert_eq!(chosen(one(), "1", MEETING).as_deref(), Some("a"));
+        assert_eq!(chosen(one(), UNKNOWN_ACCOUNT, MEETING).as_deref(), Some("a"));
+        assert_eq!(chosen(one(), "1", SESSION), None);
+        let nameless = [account("default", None, true, false)];
+        assert_eq!(chosen(nameless, "2", SESSION).as_deref(), Some("default"));
+    }
+
+    #[test]
+    fn one_account_alone_is_not_asked_about_what_is_somebody_elses() {
+        assert_eq!(chosen([account("a", Some("1"), false, true)], "2", MEETING), None);
     }
 
     #[test]

@@ -134,7 +134,7 @@ impl AutoStart {
             ApiError::Refused { retry_after, .. } => Some(*retry_after),
             ApiError::Unreachable(_) => Some(None),
             ApiError::NotFound(_) | ApiError::NotNow(_) => {
-                info!(session.id = session.session_id, %error, "the recording need not be started");
+                warn!(session.id = session.session_id, %error, "Zoom does not start the recording, or it runs already");
                 count("needless");
                 self.remember(session);
                 None

@@ -311,7 +311,7 @@ fn recording_kind(name: &str, object: &Map<String, Value>) -> RecordingKind {
 }
 
 /// A meeting, or the webinar that it says to be.
-pub(super) fn meeting_kind(object: &Map<String, Value>) -> RecordingKind {
+pub fn meeting_kind(object: &Map<String, Value>) -> RecordingKind {
     match text(object.get("type")) {
         Some(kind) if WEBINAR_TYPES.contains(&kind.as_str()) => RecordingKind::Webinar,
         _ => RecordingKind::Meeting,
@@ -380,11 +380,17 @@ fn without_secrets(value: Value) -> Value {
     match value {
         Value::Object(map) => Value::Object(strip_map(map)),
         Value::Array(items) => Value::Array(items.into_iter().map(without_secrets).collect()),
-        Value::String(text) if text.starts_with("https://") || text.starts_with("http://") => {
+        // A text that merely begins with an address is a text.
+        Value::String(text) if is_url(&text) => {
             Value::String(text.split(['?', '#']).next().unwrap_or_default().to_owned())
         }
         other => other,
     }
+}
+
+fn is_url(text: &str) -> bool {
+    let has_scheme = text.starts_with("https://") || text.starts_with("http://");
+    has_scheme && !text.contains(char::is_whitespace)
 }
 
 pub(super) fn strip_map(map: Map<String, Value>) -> Map<String, Value> {

@@ -2,9 +2,10 @@
 //! and believes that a file is gone only when the API says so too.
 
 use http::StatusCode;
+use zoom_archiver::clock::Clock;
 use zoom_archiver::domain::file::{FileRow, FileState};
 use zoom_archiver::domain::recording::RecordingKind;
-use zoom_archiver::simulator::events::{EventKind, Quirks};
+use zoom_archiver::simulator::events::{EventKind, Happening, Quirks};
 use zoom_archiver::simulator::fault::ApiFault;
 use zoom_archiver::simulator::ledger::Endpoint;
 use zoom_archiver::simulator::{FakeFile, FakeRecording, FakeZoom, Fault, Options, When};
@@ -102,6 +103,21 @@ async fn a_file_that_is_gone_midway_leaves_no_upload_behind() {
     scene.one_file_in(FileState::Gone).await;
     scene.settled().await;
     assert_eq!(scene.leftovers(), Vec::<String>::new());
+    scene.close().await;
+}
+
+#[tokio::test]
+async fn an_archive_file_is_not_gone_because_no_list_of_recordings_has_it() {
+    let scene = scene().await;
+    let recording = recording(RecordingKind::Meeting);
+    let body =
+        scene.zoom.tell(&recording, Happening::ArchiveFilesCompleted, Quirks::default(), Clock::System.now());
+    scene.zoom.library().expire_tokens(&recording);
+    scene.zoom.library().inject_api(&recording, ApiFault::Gone, When::Always);
+    assert!(scene.sender.deliver(&body.expect("there is such an event")).await.answer.is_accepted());
+    let file = scene.one_file_in(FileState::Parked).await;
+    assert_eq!(file.identity.collection, "archive_files");
+    assert_eq!(scene.zoom.library().api_calls(Endpoint::MeetingRecordings), 0);
     scene.close().await;
 }
 

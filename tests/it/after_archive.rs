@@ -10,7 +10,7 @@ use zoom_archiver::domain::file::{FileRow, FileState};
 use zoom_archiver::domain::job::{JobState, Task};
 use zoom_archiver::domain::recording::{RecordingKind, RecordingState};
 use zoom_archiver::simulator::content::TIMELINE_JSON;
-use zoom_archiver::simulator::events::EventKind;
+use zoom_archiver::simulator::events::{EventKind, Happening, Quirks};
 use zoom_archiver::simulator::ledger::Endpoint;
 use zoom_archiver::simulator::{
     ApiFault, Content, FakeFile, FakeRecording, FakeZoom, Fault, Options, RedirectTo, When,
@@ -295,5 +295,34 @@ async fn another_size_at_zoom_keeps_everything_there() {
     assert_eq!((trashed(&scene, &recording), removals(&scene)), (vec![], 0));
     let told = scene.service.log.wait_for(|line| line["message"] == "the recording stays at Zoom").await;
     assert!(told["reason"].as_str().unwrap().contains("another size"), "{told}");
+    scene.close().await;
+}
+
+#[tokio::test]
+async fn a_recording_that_may_go_on_is_left_alone() {
+    let goes_on = async |scene: &Scene, _: &[FileRow]| {
+        let at = Clock::System.now() + TimeDelta::seconds(1);
+        let body = scene.zoom.tell(&recording(), Happening::Started, Quirks::default(), at);
+        assert!(scene.sender.deliver(&body.unwrap()).await.answer.is_accepted());
+    };
+    let (scene, recording) = looked_at(goes_on, |setup| setup).await;
+    assert_eq!(job_rests(&scene).await, JobState::Waiting);
+    assert_eq!((trashed(&scene, &recording), removals(&scene)), (vec![], 0));
+    scene.close().await;
+}
+
+#[tokio::test]
+async fn an_answer_without_files_removes_nothing() {
+    let empty = async |scene: &Scene, _: &[FileRow]| {
+        let mut none = recording();
+        for file in &none.files {
+            scene.zoom.library().remove(&file.key);
+        }
+        none.files.clear();
+        scene.shelve(&none);
+    };
+    let (scene, _) = looked_at(empty, |setup| setup).await;
+    assert_eq!(job_rests(&scene).await, JobState::Done);
+    assert_eq!(removals(&scene), 0);
     scene.close().await;
 }

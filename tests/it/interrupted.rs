@@ -369,3 +369,33 @@ async fn a_completion_that_comes_too_late_changes_nothing() {
     transfer.assert_little_twice(0);
     transfer.end([late, heir]).await;
 }
+
+/// Its worker was killed when nothing was missing but the completion; then Zoom let go of the file.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_whole_in_the_archive_is_completed_although_zoom_has_let_go_of_it() {
+    let (place, proxy) = proxied_bucket().await;
+    let transfer = Transfer::flowing(place, 1, None).await;
+    proxy.set(fault_proxy::Fault::Hold { to: "<CompleteMultipartUpload", times: 1 }).await;
+    let victim = through(transfer.worker(), &proxy).start().await;
+    proxy.struck(1).await;
+    victim.kill().await;
+    transfer.split.zoom.library().remove(transfer.key_at_zoom());
+    let heir = transfer.worker().start().await;
+    transfer.arrives(transfer.content()).await;
+    transfer.assert_little_twice(0);
+    transfer.end([heir]).await;
+}
+
+/// Headway is made each time, and yet it does not go on for ever.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_archive_that_never_holds_what_it_confirmed_is_for_a_person_to_look_at() {
+    let (place, proxy) = proxied_bucket().await;
+    let transfer = Transfer::flowing(place, 1, None).await;
+    proxy.set(fault_proxy::Fault::invalid_part(u32::MAX)).await;
+    let worker = through(transfer.patient_worker(), &proxy).start().await;
+    until_settled(&transfer.store).await;
+    let row = transfer.row().await;
+    assert_eq!(row.state, FileState::Parked, "{:?}", row.reason);
+    assert!(row.reason.as_deref().unwrap().contains("the file starts over"), "{:?}", row.reason);
+    transfer.end([worker]).await;
+}

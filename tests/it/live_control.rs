@@ -6,8 +6,10 @@ use data_encoding::BASE64URL_NOPAD;
 use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Value, json};
 use sha2::Sha256;
+use zoom_archiver::clock::Clock;
 use zoom_archiver::domain::recording::RecordingKind;
 use zoom_archiver::simulator::credentials::{FIRST, SECOND};
+use zoom_archiver::simulator::events::{Happening, Quirks};
 use zoom_archiver::simulator::ledger::Endpoint;
 use zoom_archiver::simulator::library::LiveState;
 use zoom_archiver::simulator::{ApiFault, FakeRecording, FakeZoom, Options, When};
@@ -174,6 +176,24 @@ async fn a_session_whose_name_matches_is_recorded_from_its_start_once() {
     assert_eq!(scene.zoom.library().controls(), [(SESSION.to_owned(), "recording.start".to_owned())]);
     assert_eq!(scene.zoom.library().api_calls(Endpoint::SessionEvents), 1);
     assert!(scene.service.metric("zoom_archiver_auto_starts_total", "started").await >= 1.0);
+    scene.close().await;
+}
+
+#[tokio::test]
+async fn a_repeated_event_does_not_start_again_what_a_host_has_stopped() {
+    let scene = Scene::staged(Options::default(), with_rule).await;
+    let session = session("lesson-7b");
+    let body = scene.zoom.begin_session(&session);
+    assert!(scene.sender.deliver(&body).await.answer.is_accepted());
+    for what in [Happening::Started, Happening::Stopped] {
+        let told = scene.zoom.tell(&session, what, Quirks::default(), Clock::System.now()).unwrap();
+        assert!(scene.sender.deliver(&told).await.answer.is_accepted());
+    }
+    // Another process, which remembers nothing.
+    let other = scene.setup.start().await;
+    assert!(sender_to(&other).deliver(&body).await.answer.is_accepted());
+    assert_eq!(scene.zoom.library().api_calls(Endpoint::SessionEvents), 1);
+    assert_eq!(other.stop().await.0, Some(0));
     scene.close().await;
 }
 

@@ -224,6 +224,22 @@ async fn a_size_other_than_announced_is_asked_for_once_more_then_believed_and_ma
 }
 
 #[tokio::test]
+async fn an_odd_size_of_undeclared_length_is_asked_for_once_more_too() {
+    // By one stream: the answer to a range tells the length of the whole.
+    let scene = Scene::with(|setup| setup.env("ZOOM_ARCHIVER_TRANSFER__RANGES_IN_FLIGHT", "1")).await;
+    let mut recording = one_file(LARGE);
+    recording.files[0].announced = AnnouncedSize::Lie(LARGE + 1000);
+    scene.shelve(&recording);
+    scene.zoom.library().inject(&recording.files[0].key, Fault::Chunked, When::Always);
+    scene.announce(&recording, EventKind::Recording).await;
+    let file = scene.one_file_in(FileState::Archived).await;
+    scene.assert_archived(&file, recording.files[0].content);
+    assert_eq!(scene.zoom.library().account(&recording.files[0].key).unwrap().bytes_served, 2 * LARGE);
+    scene.settled().await;
+    scene.close().await;
+}
+
+#[tokio::test]
 async fn a_file_without_the_shape_of_its_type_is_asked_for_once_more_then_archived_and_marked() {
     let video = b"\x00\x00\x00\x18ftypisom but no index";
     let broken: [(EventKind, &str, &str, &'static [u8], &str); 3] = [

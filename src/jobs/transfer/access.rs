@@ -19,6 +19,9 @@ use crate::zoom::api::ApiError;
 use crate::zoom::download::{DownloadError, Remote};
 use crate::zoom::token;
 
+/// The list that an archiving account's files stand in.
+const ARCHIVE_FILES: &str = "archive_files";
+
 /// The way to a file.
 pub(super) struct Access {
     pub(super) remote: Arc<Remote>,
@@ -61,7 +64,8 @@ pub(super) async fn refresh(
     if is_call(work) && !matches!(error, DownloadError::NotFound) {
         return with_access_token(jobs, context, work, error).await;
     }
-    if !jobs.accounts.know(identity) {
+    // The call knows nothing of archive files: its silence about one proves nothing.
+    if !jobs.accounts.know(identity) || work.file.identity.collection == ARCHIVE_FILES {
         return Err(without_api(jobs, work, error));
     }
     let _turn = alive_while(context, jobs.turns.take(work.recording.id)).await;

@@ -26,9 +26,10 @@ pub(super) struct TransferCheckpoint {
     /// What an earlier run found wrong with the content: found twice, the file is archived and marked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) doubt: Option<String>,
-    /// Whether an upload has been given up already because it could not be completed.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub(super) started_over: bool,
+    /// How many uploads have been given up because the archive did not hold what it had confirmed. Headway does not
+    /// begin this count anew: each of them makes some.
+    #[serde(default)]
+    pub(super) given_up: u32,
 }
 
 impl TransferCheckpoint {

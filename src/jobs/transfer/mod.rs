@@ -64,6 +64,8 @@ pub async fn run(jobs: &Jobs, file: FileId, job: &Job, context: &JobContext) -> 
     }
 }
 
+/// Uploads of one file that are given up before a person is asked.
+const MOST_GIVEN_UP: u32 = 5;
 /// How often a run that waits for something of ours says that it lives.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(1);
 
@@ -132,6 +134,22 @@ async fn carry(jobs: &Jobs, file: FileId, job: &Job, context: &JobContext) -> Re
     }
     let mut checkpoint = TransferCheckpoint::read(job.checkpoint.as_ref());
     let mut is_fresh = false;
+    // What is in the archive already needs nothing of Zoom any more.
+    if checkpoint.upload.as_ref().is_some_and(|begun| begun.measured.whole) {
+        let mut transfer =
+            Transfer { jobs, context, job, key: &key, work: &work, checkpoint: &mut checkpoint };
+        match transfer.finish_whole().await {
+            Ok(None) => {}
+            Ok(Some((proof, stored, content_type))) => {
+                let archived = finish::archived(&work, key, content_type, &proof, stored, &checkpoint);
+                return Ok(finish::done(jobs, &work, Some(archived)));
+            }
+            Err(Ended::UploadLost(reason)) => return Err(transfer.start_over(reason).await?),
+            Err(Ended::Otherwise(outcome)) => return Err(outcome),
+            Err(Ended::Zoom(error)) => return Err(error.into()),
+            Err(Ended::FromStart(_)) => return Err(Outcome::retry("the file begins again".to_owned())),
+        }
+    }
     loop {
         let mut transfer =
             Transfer { jobs, context, job, key: &key, work: &work, checkpoint: &mut checkpoint };
@@ -150,10 +168,11 @@ async fn carry(jobs: &Jobs, file: FileId, job: &Job, context: &JobContext) -> Re
                 match access::refresh(jobs, context, &work, error).await {
                     Ok(fresh) => work = fresh,
                     Err(gone @ Outcome::Gone { .. }) => {
+                        context.confirm_lease().await?;
                         if let Some(begun) = &checkpoint.upload {
                             jobs.archive.abort(&begun.upload).await?;
                         }
-                        return Err(gone);
+                        return Err(unless_it_is_there(jobs, &key, gone).await?);
                     }
                     Err(outcome) => return Err(outcome),
                 }
@@ -171,6 +190,16 @@ async fn carry(jobs: &Jobs, file: FileId, job: &Job, context: &JobContext) -> Re
             Ended::Otherwise(outcome) => return Err(outcome),
         }
     }
+}
+
+/// A run that did not live to say so may have archived the file before Zoom let go of it: that is for a person to see.
+async fn unless_it_is_there(jobs: &Jobs, key: &str, gone: Outcome) -> Result<Outcome, Outcome> {
+    if jobs.archive.inspect(key).await?.is_none() {
+        return Ok(gone);
+    }
+    let reason =
+        format!("Zoom has the file no more, but an object lies under {key}: look at it; it may be the file");
+    Ok(Outcome::Park { waits_for: WaitsFor::Person, reason })
 }
 
 /// The key of the file's object: chosen once, then kept.
@@ -223,14 +252,29 @@ impl Transfer<'_> {
         Err(DownloadError::NoRanges("it began again and again".to_owned()).into())
     }
 
+    /// The object of an upload that holds the whole file, if it can be had without asking Zoom.
+    async fn finish_whole(&mut self) -> Result<Option<Carried>, Ended> {
+        match resume::look(self.jobs, self.job, self.context, self.key, self.checkpoint).await? {
+            Left::Upload(begun, held) if begun.measured.whole => {
+                self.complete_held(begun, held).await.map(Some)
+            }
+            Left::Whole(begun) => self.recognise(&begun).await,
+            Left::Upload(..) | Left::Nothing => Ok(None),
+        }
+    }
+
+    async fn complete_held(&mut self, begun: Begun, held: BTreeMap<u32, Part>) -> Result<Carried, Ended> {
+        // What lies behind the end comes from a version of the file that was longer.
+        let parts = held.into_values().take(begun.measured.parts as usize).collect();
+        self.complete(begun, parts).await
+    }
+
     async fn go(&mut self, access: &Access, opened: Option<Download>) -> Result<Carried, Ended> {
         let left = resume::look(self.jobs, self.job, self.context, self.key, self.checkpoint).await?;
         let (begun, held) = match left {
             Left::Nothing => (None, BTreeMap::new()),
             Left::Upload(begun, held) if begun.measured.whole => {
-                // What lies behind the end comes from a version of the file that was longer.
-                let parts = held.into_values().take(begun.measured.parts as usize).collect();
-                return self.complete(begun, parts).await;
+                return self.complete_held(begun, held).await;
             }
             Left::Upload(begun, held) => (Some(begun), held),
             Left::Whole(begun) => match self.recognise(&begun).await? {
@@ -396,10 +440,12 @@ impl Transfer<'_> {
             Ok(stored) => stored,
             Err(ArchiveError::Exists(_)) => {
                 let stored = finish::adopt(self.jobs, self.context, self.key, &proof).await?;
+                self.context.confirm_lease().await?;
                 self.jobs.archive.abort(&begun.upload).await?;
                 stored
             }
             Err(error @ ArchiveError::Mismatch(_)) => {
+                self.context.confirm_lease().await?;
                 self.jobs.archive.abort(&begun.upload).await?;
                 return Err(Ended::UploadLost(error.to_string()));
             }
@@ -422,6 +468,10 @@ impl Transfer<'_> {
     async fn judge(&mut self, measured: &Measured) -> Result<(), Ended> {
         let (announced, bytes) = (self.work.file.announced_bytes, measured.bytes);
         if finish::is_odd(announced, bytes, self.checkpoint) {
+            // Read from its start once more; parts that are the same are not sent again.
+            if let Some(begun) = &mut self.checkpoint.upload {
+                begun.rewind(Version::default());
+            }
             return Err(finish::ask_once_more(self.context, announced, bytes, self.checkpoint).await);
         }
         let Some(doubt) = finish::doubt(&self.work.file, measured) else {
@@ -432,25 +482,28 @@ impl Transfer<'_> {
             return Ok(());
         }
         self.checkpoint.doubt = Some(doubt.clone());
-        if let Some(begun) = self.checkpoint.upload.take() {
+        let begun = self.checkpoint.upload.take();
+        self.context.note(&self.checkpoint.to_value()).await?;
+        if let Some(begun) = begun {
             self.jobs.archive.abort(&begun.upload).await?;
         }
-        self.context.note(&self.checkpoint.to_value()).await?;
         let reason = format!("{doubt}; asking for the file once more");
         Err(Outcome::retry(reason).into())
     }
 
     /// The upload is of no use any more: the next run begins another one. Once, that is taken for the archive's
-    /// fault (it was restarted, and has lost what it had confirmed) and costs no attempt.
+    /// fault (it was restarted, and has lost what it had confirmed) and costs no attempt; again and again, it is for a
+    /// person to look at the archive.
     async fn start_over(&mut self, reason: String) -> Result<Outcome, Outcome> {
         self.checkpoint.upload = None;
-        let is_first = !std::mem::replace(&mut self.checkpoint.started_over, true);
+        self.checkpoint.given_up += 1;
         self.context.note(&self.checkpoint.to_value()).await?;
         let reason = format!("{reason}; the file starts over");
-        if is_first {
-            return Ok(Outcome::Later { reason, after: Duration::ZERO });
-        }
-        Ok(Outcome::retry(reason))
+        Ok(match self.checkpoint.given_up {
+            1 => Outcome::Later { reason, after: Duration::ZERO },
+            2..=MOST_GIVEN_UP => Outcome::retry(reason),
+            _ => Outcome::Park { waits_for: WaitsFor::Person, reason },
+        })
     }
 
     fn object(&self, first_bytes: &[u8]) -> NewObject {

@@ -34,6 +34,7 @@ pub(super) async fn look(
         // A run that died between beginning an upload and writing it down has left one.
         let is_first_run = job.lease.token <= 1;
         if !is_first_run {
+            context.confirm_lease().await?;
             clear_unknown(jobs, key).await?;
         }
         return Ok(Left::Nothing);
@@ -48,6 +49,7 @@ pub(super) async fn look(
         }
         Err(ArchiveError::Refused(reason)) => {
             warn!(reason, "the store cannot list the parts of an upload; the file starts over");
+            context.confirm_lease().await?;
             jobs.archive.abort(&begun.upload).await?;
             checkpoint.upload = None;
             return Ok(Left::Nothing);
@@ -58,13 +60,11 @@ pub(super) async fn look(
     if !holds(&begun, &parts) {
         // Not to be built upon: MinIO, killed while it completes an upload, leaves one that still takes parts and
         // can never be completed.
-        warn!(
-            object.key = key,
-            "the archive does not hold the parts that it has confirmed; the file starts over"
-        );
+        context.confirm_lease().await?;
         jobs.archive.abort(&begun.upload).await?;
-        checkpoint.upload = None;
-        return Ok(Left::Nothing);
+        return Err(Ended::UploadLost(
+            "the archive does not hold the parts that it has confirmed".to_owned(),
+        ));
     }
     info!(
         object.key = key,

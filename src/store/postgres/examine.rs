@@ -16,8 +16,8 @@ SELECT
     pg_is_in_recovery() AS read_only,
     extract(epoch FROM now())::float8 AS now,
     current_setting('max_connections')::int AS max_connections,
-    (SELECT bool_and(has_table_privilege(oid, 'SELECT, INSERT') AND has_table_privilege(oid, 'UPDATE')
-                     AND has_table_privilege(oid, 'DELETE'))
+    (SELECT bool_and(has_table_privilege(oid, 'SELECT') AND has_table_privilege(oid, 'INSERT')
+                     AND has_table_privilege(oid, 'UPDATE') AND has_table_privilege(oid, 'DELETE'))
      FROM pg_class WHERE oid = ANY (ARRAY['events', 'recordings', 'files', 'jobs']::regclass[])) AS may_write";
 
 pub(super) async fn examine(pool: &PgPool) -> Result<Vec<Finding>, StoreError> {

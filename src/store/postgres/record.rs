@@ -102,7 +102,8 @@ async fn announce_and_wake(
         .collect();
     let woken = if refreshed.is_empty() { 0 } else { wake(pool, &refreshed).await? };
     let by_token = !rows.recording.renewable && !rows.files.is_empty();
-    let endangered = if is_bounded || by_token || rows.recording.has_consequences() {
+    let is_dated = written.iter().any(|row| row.is_dated == Some(true));
+    let endangered = if is_bounded || is_dated || by_token || rows.recording.has_consequences() {
         follow(pool, recording, &rows.recording).await?
     } else {
         0
@@ -136,6 +137,8 @@ struct Written {
     /// The id that it would have got, had it been new.
     announced_as: Option<Uuid>,
     is_new: Option<bool>,
+    /// Whether it was known until when it can be had.
+    is_dated: Option<bool>,
 }
 
 async fn announce(pool: &PgPool, event: &Event, rows: &Rows) -> Result<Vec<Written>, sqlx::Error> {
@@ -265,7 +268,7 @@ file AS (
         content = COALESCE(EXCLUDED.content, known.content),
         updated_at = now()
     WHERE known.state <> 'archived'
-    RETURNING id, collection, name, recording_type
+    RETURNING id, collection, name, recording_type, loses_at IS NOT NULL AS is_dated
 ),
 job AS (
     INSERT INTO jobs (id, kind, subject, account, state, run_at, waits_for, reason, finished_at)
@@ -278,7 +281,7 @@ job AS (
     FROM announced a JOIN file ON file.id = a.id
 )
 SELECT recording.id AS recording, COALESCE(is_bounded, false) AS is_bounded, written.* FROM recording LEFT JOIN (
-    SELECT file.id, a.id AS announced_as, file.id = a.id AS is_new
+    SELECT file.id, a.id AS announced_as, file.id = a.id AS is_new, file.is_dated
     FROM file JOIN announced a USING (collection, name, recording_type)
 ) written ON true
 ";

@@ -60,8 +60,9 @@ impl Limits {
             gate.opened(patience).await?;
             // Never closed, so there is always a turn to wait for.
             let permit = self.turns.acquire().await.ok();
+            gate.pace.until_ready().await;
+            // It may have been closed while we waited.
             if gate.rest().is_none() {
-                gate.pace.until_ready().await;
                 return Ok(Turn { _permit: permit });
             }
         }

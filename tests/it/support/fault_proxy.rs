@@ -59,6 +59,14 @@ impl Fault {
         Self::Answer { to, times, reply: http_reply("503 Service Unavailable", "text/plain", "away") }
     }
 
+    /// What a store answers to a completion that names a part which it has not.
+    pub(crate) fn invalid_part(times: u32) -> Self {
+        let body = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>InvalidPart</Code>\
+                    <Message>One or more of the specified parts could not be found.</Message></Error>";
+        let reply = http_reply("400 Bad Request", "application/xml", body);
+        Self::Answer { to: "<CompleteMultipartUpload", times, reply }
+    }
+
     /// The next requests whose first bytes contain `to` are answered 200 with S3's error document, as S3 does
     /// when an operation fails after it has begun to answer.
     pub(crate) fn error_inside_200(to: &'static str, times: u32) -> Self {
