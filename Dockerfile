@@ -23,7 +23,8 @@ COPY --from=build /image/zoom-archiver /zoom-archiver
 # A volume takes its owner from here.
 COPY --from=build --chown=65532:65532 /image/data /data
 USER 65532:65532
-ENV ZOOM_ARCHIVER_DATA_DIR=/data
+# glibc must give large pieces of memory back: docs/performance.md, "Memory".
+ENV ZOOM_ARCHIVER_DATA_DIR=/data MALLOC_MMAP_THRESHOLD_=1048576
 VOLUME /data
 EXPOSE 8080
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 CMD ["/zoom-archiver", "healthcheck"]
