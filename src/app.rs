@@ -121,6 +121,8 @@ pub struct App {
     /// The storage that the user owns.
     pub archive: SharedArchive,
     accounts: Vec<ZoomAccount>,
+    /// For the APIs of these accounts: access tokens and limits are kept once.
+    clients: Accounts,
     names: AccountNames,
     admin_token: Option<SecretString>,
 }
@@ -151,16 +153,20 @@ impl App {
     /// # Errors
     /// See [`StartError`].
     pub async fn open(config: Config, secrets: Secrets) -> Result<Self, StartError> {
-        let accounts = Accounts::new(&config.zoom, secrets.zoom_accounts(), Clock::System)?;
-        let store =
-            open_store(&config, &secrets.database_url, intake(&config, secrets.account_names(), accounts))
-                .await?;
+        let clients = Accounts::new(&config.zoom, secrets.zoom_accounts(), Clock::System)?;
+        let store = open_store(
+            &config,
+            &secrets.database_url,
+            intake(&config, secrets.account_names(), clients.clone()),
+        )
+        .await?;
         let archive = archive::open(&secrets.archive_url, &config.archive).await?;
         Ok(Self {
             config,
             store,
             archive,
             accounts: secrets.zoom_accounts(),
+            clients,
             names: secrets.account_names(),
             admin_token: secrets.admin_token,
         })
@@ -186,7 +192,7 @@ impl App {
         }
         let public = listen("http.listen", http.listen).await?;
         let private = listen("http.admin_listen", http.admin_listen).await?;
-        let accounts = Accounts::new(&self.config.zoom, self.accounts.clone(), Clock::System)?;
+        let accounts = self.clients.clone();
         let board = Arc::new(Board::default());
         let wake = Arc::new(Notify::new());
         let mut service = Service {

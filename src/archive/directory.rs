@@ -17,7 +17,7 @@ use sha2::{Digest, Sha256};
 use tokio::io::AsyncReadExt;
 use uuid::Uuid;
 
-use super::exercise;
+use super::exercise::{self, DOCTOR};
 use super::location::is_plain_segment;
 use super::review::{review, review_body, review_part};
 use super::{
@@ -31,8 +31,6 @@ use crate::domain::part::{MAX_PARTS, PartPlan};
 
 /// Where unfinished files lie, in the archive's root: on the same file system as what they become.
 const STAGING: &str = ".staging";
-/// Where `doctor` makes its tries.
-const DOCTOR: &str = "zoom-archiver-doctor";
 const GIB: u64 = 1024 * 1024 * 1024;
 /// Less free room than this is told.
 const LITTLE_ROOM: u64 = 10 * GIB;
@@ -498,7 +496,7 @@ impl Archive for DirectoryArchive {
         if let Err(error) = self.run(Self::check_root).await {
             return vec![exercise::wrong(&error)];
         }
-        let folder = format!("{DOCTOR}/{}", Uuid::now_v7().simple());
+        let folder = exercise::new_folder();
         let mut findings = exercise::exercise(self, &folder).await;
         findings.push(self.run(|this| Ok(this.room())).await.unwrap_or_else(|error| exercise::wrong(&error)));
         let removed = self.run(|this| {

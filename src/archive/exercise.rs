@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use futures_util::TryStreamExt;
 use sha2::{Digest, Sha256};
+use uuid::Uuid;
 
 use super::{Archive, ArchiveError, NewObject};
 use crate::domain::checksum;
@@ -14,6 +15,14 @@ use crate::domain::part::PartPlan;
 const PART_BYTES: u64 = 5 * 1024 * 1024;
 /// What is written in one request.
 pub(super) const SMALL: &[u8] = b"written by `zoom-archiver doctor`, which removes it again\n";
+
+/// Where all tries are made, below the archive's root or prefix.
+pub(super) const DOCTOR: &str = "zoom-archiver-doctor";
+
+/// A folder that nobody else makes tries in.
+pub(super) fn new_folder() -> String {
+    format!("{DOCTOR}/{}", Uuid::now_v7().simple())
+}
 
 /// A key for one try, in the folder of all of them.
 pub(super) fn key(folder: &str, name: &str) -> String {

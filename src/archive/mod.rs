@@ -22,15 +22,17 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
+use futures_util::TryStreamExt;
 use futures_util::stream::BoxStream;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use self::directory::DirectoryArchive;
 use self::location::Location;
 use self::s3::S3Archive;
 use crate::clock::Clock;
 use crate::config::archive::ArchiveConfig;
-use crate::domain::file::{Proof, StoreChecksum};
+use crate::domain::file::{Proof, Sha256Digest, StoreChecksum};
 use crate::domain::finding::Finding;
 use crate::domain::part::PartPlan;
 
@@ -239,6 +241,25 @@ pub async fn open(url: &str, config: &ArchiveConfig) -> Result<SharedArchive, Ar
         Location::S3(place) => Ok(Arc::new(S3Archive::open(&place, &config.s3, None).await)),
         Location::Directory(root) => Ok(Arc::new(DirectoryArchive::open(&root).await?)),
     }
+}
+
+/// Reads an object back, whole: its length and SHA-256. `seen` is told of each piece, as bytes.
+///
+/// # Errors
+/// As [`Archive::read`].
+pub async fn read_back(
+    archive: &dyn Archive,
+    key: &str,
+    seen: impl Fn(u64),
+) -> Result<(u64, Sha256Digest), ArchiveError> {
+    let mut content = archive.read(key).await?;
+    let (mut bytes, mut hasher) = (0, Sha256::new());
+    while let Some(piece) = content.try_next().await? {
+        bytes += piece.len() as u64;
+        hasher.update(&piece);
+        seen(piece.len() as u64);
+    }
+    Ok((bytes, Sha256Digest(hasher.finalize().into())))
 }
 
 /// How long ago something was, by this machine's clock; nothing for what lies ahead of it.

@@ -11,21 +11,19 @@ use std::time::Duration;
 
 use clap::Args;
 use comfy_table::{CellAlignment, Table, presets};
-use futures_util::TryStreamExt;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use secrecy::SecretString;
-use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use super::{Common, failed};
 use crate::app::{App, Role, Service};
-use crate::archive::SharedArchive;
+use crate::archive::{SharedArchive, read_back};
 use crate::clock::Clock;
 use crate::config::load::{self, Environment};
 use crate::config::log::LogFormat;
 use crate::config::{Config, Secrets};
-use crate::domain::file::{FileRow, FileState, Sha256Digest};
+use crate::domain::file::{FileRow, FileState};
 use crate::domain::ids::FileId;
 use crate::domain::job::{JobState, Task};
 use crate::domain::key::MANIFEST_NAME;
@@ -265,7 +263,7 @@ async fn proof_table(archive: &SharedArchive, files: &[FileRow]) -> Result<Table
     table.load_style(presets::UTF8_BORDERS_ONLY).set_header(["object", "bytes", "SHA-256"]);
     for file in files {
         let archived = file.archived.as_ref().ok_or_else(|| format!("{} is {}", label(file), file.state))?;
-        let digest = digest_of(archive, &archived.object_key).await?;
+        let (_, digest) = read_back(archive.as_ref(), &archived.object_key, |_| ()).await?;
         if digest != archived.sha256 {
             return Err(format!("{} reads back as {digest}", archived.object_key).into());
         }
@@ -276,15 +274,6 @@ async fn proof_table(archive: &SharedArchive, files: &[FileRow]) -> Result<Table
         column.set_cell_alignment(CellAlignment::Right);
     }
     Ok(table)
-}
-
-async fn digest_of(archive: &SharedArchive, key: &str) -> Result<Sha256Digest, Failure> {
-    let mut content = archive.read(key).await?;
-    let mut hasher = Sha256::new();
-    while let Some(piece) = content.try_next().await? {
-        hasher.update(&piece);
-    }
-    Ok(Sha256Digest(hasher.finalize().into()))
 }
 
 /// A file's name for people.

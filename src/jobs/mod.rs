@@ -30,6 +30,7 @@ use crate::config::transfer::TransferConfig;
 use crate::domain::account::AccountNames;
 use crate::domain::job::{Outcome, Task, WaitsFor};
 use crate::domain::key::KeyTemplate;
+use crate::reconcile::ReconcileError;
 use crate::store::{SharedStore, StoreError};
 use crate::worker::Runner;
 use crate::zoom::accounts::Accounts;
@@ -126,6 +127,16 @@ impl From<ApiError> for Outcome {
                 Self::Retry { reason, after: retry_after, whole_account: retry_after.is_some() }
             }
             ApiError::NotFound(_) | ApiError::NotNow(_) | ApiError::Unreachable(_) => Self::retry(reason),
+        }
+    }
+}
+
+impl From<ReconcileError> for Outcome {
+    fn from(error: ReconcileError) -> Self {
+        match error {
+            ReconcileError::Api(error) => error.into(),
+            ReconcileError::Store(error) => error.into(),
+            ReconcileError::Archive(error) => error.into(),
         }
     }
 }

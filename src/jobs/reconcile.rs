@@ -266,13 +266,3 @@ impl Round {
 fn log_span(config: &ReconcileConfig) -> TimeDelta {
     TimeDelta::days(i64::from(config.days).min(LOG_DAYS))
 }
-
-impl From<ReconcileError> for Outcome {
-    fn from(error: ReconcileError) -> Self {
-        match error {
-            ReconcileError::Api(error) => error.into(),
-            ReconcileError::Store(error) => error.into(),
-            ReconcileError::Archive(error) => error.into(),
-        }
-    }
-}

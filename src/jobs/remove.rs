@@ -3,23 +3,22 @@
 //!
 //! Whoever calls on Zoom here cannot take it back for good. So the order is: is it to be done at all; is everything here,
 //! by our record; is it long enough ago; is everything here, by Zoom's own list; does the archive give back what was
-//! proven; is all of that still so, by our record and by Zoom's list. What stands in the way ends the job without having done anything: the next file of
-//! the recording that is archived brings it back.
+//! proven; is all of that still so, by our record and by Zoom's list. What stands in the way ends the job without having
+//! done anything: the next file of the recording that is archived brings it back.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use futures_util::TryStreamExt;
 use serde_json::{Map, Value, json};
-use sha2::{Digest, Sha256};
 use tracing::{info, warn};
 
 use super::Jobs;
 use super::transfer::alive_while;
+use crate::archive::read_back;
 use crate::config::after_archive::AtZoom;
 use crate::domain::event::{Event, EventContent};
-use crate::domain::file::{ArchivedFile, FileRow, FileState, RecordingRow, Sha256Digest};
+use crate::domain::file::{ArchivedFile, FileRow, FileState, RecordingRow};
 use crate::domain::ids::{EventId, FileId, RecordingId};
 use crate::domain::job::{Outcome, WaitsFor};
 use crate::domain::recording::{
@@ -77,7 +76,7 @@ async fn remove(jobs: &Jobs, id: RecordingId, context: &JobContext) -> Result<()
     is_long_enough_ago(jobs, &files)?;
     whole_at_zoom(jobs, context, &recording, &files).await?;
     for archived in files.iter().filter_map(|file| file.archived.as_ref()) {
-        read_back(jobs, context, archived).await?;
+        agrees(jobs, context, archived).await?;
     }
     // Reading back may have taken hours.
     let at_zoom = whole_at_zoom(jobs, context, &recording, &files).await?;
@@ -207,17 +206,11 @@ fn refused(error: ApiError) -> Obstacle {
     }
 }
 
-/// Reads an object back, whole, and compares it with what was proven when it was archived.
-async fn read_back(jobs: &Jobs, context: &JobContext, archived: &ArchivedFile) -> Result<(), Obstacle> {
+/// Reads an object back, and compares it with what was proven when it was archived.
+async fn agrees(jobs: &Jobs, context: &JobContext, archived: &ArchivedFile) -> Result<(), Obstacle> {
     let key = &archived.object_key;
-    let mut content = jobs.archive.read(key).await?;
-    let (mut bytes, mut hasher) = (0_u64, Sha256::new());
-    while let Some(piece) = content.try_next().await? {
-        bytes += piece.len() as u64;
-        hasher.update(&piece);
-        context.advance(piece.len() as u64);
-    }
-    if (bytes, Sha256Digest(hasher.finalize().into())) == (archived.bytes, archived.sha256) {
+    let (bytes, sha256) = read_back(jobs.archive.as_ref(), key, |bytes| context.advance(bytes)).await?;
+    if (bytes, sha256) == (archived.bytes, archived.sha256) {
         return Ok(());
     }
     let reason =

@@ -10,7 +10,7 @@ use zoom_archiver::simulator::fault::ApiFault;
 use zoom_archiver::simulator::ledger::Endpoint;
 use zoom_archiver::simulator::{FakeFile, FakeRecording, FakeZoom, Fault, Options, When};
 
-use crate::support::scene::Scene;
+use crate::support::scene::{Scene, with_api};
 use crate::support::service::Setup;
 
 const MIB: u64 = 1024 * 1024;
@@ -20,11 +20,7 @@ const LARGE: u64 = 3 * PART + PART / 2;
 
 /// With credentials for both of the fake Zoom's APIs.
 fn with_credentials(setup: Setup, zoom: &FakeZoom) -> Setup {
-    let credentials = zoom.video_sdk_credentials().into_iter().chain(zoom.oauth_credentials());
-    credentials
-        .fold(setup, |setup, (name, value)| setup.env(name, value))
-        .env("ZOOM_ARCHIVER_ZOOM__API_BASE_URL", zoom.api_base_url())
-        .env("ZOOM_ARCHIVER_ZOOM__OAUTH_BASE_URL", zoom.oauth_base_url())
+    with_api(setup, zoom)
         .env("ZOOM_ARCHIVER_TRANSFER__PART_BYTES", PART.to_string())
         .env("ZOOM_ARCHIVER_TRANSFER__PARTS_IN_FLIGHT", "2")
 }

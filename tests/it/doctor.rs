@@ -10,6 +10,7 @@ use zoom_archiver::simulator::{FakeZoom, Options};
 
 use crate::support::place::{Bucket, Place};
 use crate::support::s3::{Quirks, S3Server};
+use crate::support::scene::with_api;
 use crate::support::service::Setup;
 
 /// Settings, and the directory with a database that is migrated.
@@ -124,22 +125,10 @@ async fn a_bucket_without_locks_is_told_before_anything_is_refused() {
     assert!(wrong.contains("archive.s3.object_lock_mode"), "{wrong}");
 }
 
-/// Settings that lead to a fake Zoom, with its credentials.
-async fn with_zoom(zoom: &FakeZoom) -> (TempDir, Setup) {
-    let credentials = zoom.video_sdk_credentials().into_iter().chain(zoom.oauth_credentials());
-    migrated(|setup| {
-        credentials
-            .fold(setup, |setup, (name, value)| setup.env(name, value))
-            .env("ZOOM_ARCHIVER_ZOOM__API_BASE_URL", zoom.api_base_url())
-            .env("ZOOM_ARCHIVER_ZOOM__OAUTH_BASE_URL", zoom.oauth_base_url())
-    })
-    .await
-}
-
 #[tokio::test]
 async fn credentials_that_zoom_takes_are_well_and_others_are_named_with_what_to_mend() {
     let zoom = FakeZoom::start(Options::default()).await.unwrap();
-    let (_data, setup) = with_zoom(&zoom).await;
+    let (_data, setup) = migrated(|setup| with_api(setup, &zoom)).await;
     let output = setup.run(&["doctor", "--json"]).await;
     let found = findings(&output);
     assert_eq!(output.status.code(), Some(0), "{found:?}");

@@ -9,7 +9,6 @@ use aws_sdk_s3::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_sdk_s3::error::BoxError;
 use aws_sdk_s3::types::ObjectLockEnabled;
 use chrono::DateTime;
-use uuid::Uuid;
 
 use super::super::ArchiveError;
 use super::super::exercise::{self, NAMES, SMALL};
@@ -19,8 +18,6 @@ use crate::clock::Clock;
 use crate::config::archive::{LockMode, S3Config};
 use crate::domain::finding::{Finding, Subject};
 
-/// Where tries are made, below the archive's prefix.
-const FOLDER: &str = "zoom-archiver-doctor";
 /// How far the clocks may be apart, in seconds: S3 refuses requests from fifteen minutes on.
 const WORRYING_SKEW_SECS: i64 = 60;
 
@@ -31,7 +28,7 @@ impl S3Archive {
             // Nothing else can work, and would say the same again.
             Err(error) => return vec![exercise::wrong(&error)],
         };
-        let folder = format!("{FOLDER}/{}", Uuid::now_v7().simple());
+        let folder = exercise::new_folder();
         let twin = self.without_locks();
         findings.extend(exercise::exercise(&twin, &folder).await);
         findings.extend(twin.modes());

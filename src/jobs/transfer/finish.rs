@@ -1,12 +1,11 @@
 //! The end of a transfer: what is doubtful about a file, an object that is there already, and what is recorded.
 
-use sha2::{Digest, Sha256};
 use tracing::info;
 
 use super::super::Jobs;
 use super::Ended;
 use super::checkpoint::{Measured, TransferCheckpoint};
-use crate::archive::StoredObject;
+use crate::archive::{StoredObject, read_back};
 use crate::domain::file::{ArchivedFile, FileRow, Proof, Sha256Digest};
 use crate::domain::job::{Completion, Outcome, Task, WaitsFor};
 use crate::store::TransferWork;
@@ -69,22 +68,12 @@ pub(super) async fn adopt(
     if there.bytes != proof.bytes {
         return Err(foreign(&format!("{} bytes, not {}", there.bytes, proof.bytes)));
     }
-    if digest_of(jobs, context, key).await? != proof.sha256 {
+    let (_, sha256) = read_back(jobs.archive.as_ref(), key, |_| context.alive()).await?;
+    if sha256 != proof.sha256 {
         return Err(foreign("another SHA-256"));
     }
     info!(object.key = key, "the object was there already, with the very same bytes");
     Ok(there)
-}
-
-async fn digest_of(jobs: &Jobs, context: &JobContext, key: &str) -> Result<Sha256Digest, Outcome> {
-    use futures_util::TryStreamExt;
-    let mut content = jobs.archive.read(key).await?;
-    let mut hasher = Sha256::new();
-    while let Some(chunk) = content.try_next().await? {
-        hasher.update(&chunk);
-        context.alive();
-    }
-    Ok(Sha256Digest(hasher.finalize().into()))
 }
 
 /// What is recorded of a file that is in the archive.

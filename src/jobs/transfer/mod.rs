@@ -134,34 +134,15 @@ async fn carry(jobs: &Jobs, file: FileId, job: &Job, context: &JobContext) -> Re
     }
     let mut checkpoint = TransferCheckpoint::read(job.checkpoint.as_ref());
     let mut is_fresh = false;
-    // What is in the archive already needs nothing of Zoom any more.
-    if checkpoint.upload.as_ref().is_some_and(|begun| begun.measured.whole) {
-        let mut transfer =
-            Transfer { jobs, context, job, key: &key, work: &work, checkpoint: &mut checkpoint };
-        match transfer.finish_whole().await {
-            Ok(None) => {}
-            Ok(Some((proof, stored, content_type))) => {
-                let archived = finish::archived(&work, key, content_type, &proof, stored, &checkpoint);
-                return Ok(finish::done(jobs, &work, Some(archived)));
-            }
-            Err(Ended::UploadLost(reason)) => return Err(transfer.start_over(reason).await?),
-            Err(Ended::Otherwise(outcome)) => return Err(outcome),
-            Err(Ended::Zoom(error)) => return Err(error.into()),
-            Err(Ended::FromStart(_)) => return Err(Outcome::retry("the file begins again".to_owned())),
-        }
-    }
     loop {
         let mut transfer =
             Transfer { jobs, context, job, key: &key, work: &work, checkpoint: &mut checkpoint };
-        let ended = match access::open(jobs, &work) {
-            Ok(access) => match transfer.run(access).await {
-                Ok((proof, stored, content_type)) => {
-                    let archived = finish::archived(&work, key, content_type, &proof, stored, &checkpoint);
-                    return Ok(finish::done(jobs, &work, Some(archived)));
-                }
-                Err(ended) => ended,
-            },
-            Err(expired) => Ended::Zoom(expired),
+        let ended = match transfer.attempt().await {
+            Ok((proof, stored, content_type)) => {
+                let archived = finish::archived(&work, key, content_type, &proof, stored, &checkpoint);
+                return Ok(finish::done(jobs, &work, Some(archived)));
+            }
+            Err(ended) => ended,
         };
         match ended {
             Ended::Zoom(error) if !is_fresh && access::may_help(&error) => {
@@ -237,6 +218,28 @@ struct Transfer<'a> {
 type Carried = (Proof, StoredObject, String);
 
 impl Transfer<'_> {
+    /// What is whole in the archive is finished; everything else needs Zoom.
+    async fn attempt(&mut self) -> Result<Carried, Ended> {
+        let is_whole = self.checkpoint.upload.as_ref().is_some_and(|begun| begun.measured.whole);
+        if is_whole && let Some(carried) = self.finish_whole().await? {
+            return Ok(carried);
+        }
+        self.run(access::open(self.jobs, self.work)?).await
+    }
+
+    /// The object of an upload that holds the whole file, if it can be had without asking Zoom.
+    async fn finish_whole(&mut self) -> Result<Option<Carried>, Ended> {
+        match resume::look(self.jobs, self.job, self.context, self.key, self.checkpoint).await? {
+            Left::Upload(begun, held) => {
+                // What lies behind the end comes from a version of the file that was longer.
+                let parts = held.into_values().take(begun.measured.parts as usize).collect();
+                self.complete(begun, parts).await.map(Some)
+            }
+            Left::Whole(begun) => self.recognise(&begun).await,
+            Left::Nothing => Ok(None),
+        }
+    }
+
     /// Goes on with what is left, from where Zoom lets it: from the start where Zoom insists on that.
     async fn run(&mut self, access: Access) -> Result<Carried, Ended> {
         let mut opened = None;
@@ -252,35 +255,11 @@ impl Transfer<'_> {
         Err(DownloadError::NoRanges("it began again and again".to_owned()).into())
     }
 
-    /// The object of an upload that holds the whole file, if it can be had without asking Zoom.
-    async fn finish_whole(&mut self) -> Result<Option<Carried>, Ended> {
-        match resume::look(self.jobs, self.job, self.context, self.key, self.checkpoint).await? {
-            Left::Upload(begun, held) if begun.measured.whole => {
-                self.complete_held(begun, held).await.map(Some)
-            }
-            Left::Whole(begun) => self.recognise(&begun).await,
-            Left::Upload(..) | Left::Nothing => Ok(None),
-        }
-    }
-
-    async fn complete_held(&mut self, begun: Begun, held: BTreeMap<u32, Part>) -> Result<Carried, Ended> {
-        // What lies behind the end comes from a version of the file that was longer.
-        let parts = held.into_values().take(begun.measured.parts as usize).collect();
-        self.complete(begun, parts).await
-    }
-
     async fn go(&mut self, access: &Access, opened: Option<Download>) -> Result<Carried, Ended> {
         let left = resume::look(self.jobs, self.job, self.context, self.key, self.checkpoint).await?;
         let (begun, held) = match left {
-            Left::Nothing => (None, BTreeMap::new()),
-            Left::Upload(begun, held) if begun.measured.whole => {
-                return self.complete_held(begun, held).await;
-            }
             Left::Upload(begun, held) => (Some(begun), held),
-            Left::Whole(begun) => match self.recognise(&begun).await? {
-                Some(carried) => return Ok(carried),
-                None => (None, BTreeMap::new()),
-            },
+            Left::Whole(_) | Left::Nothing => (None, BTreeMap::new()),
         };
         // Memory before the connection: one that waits for it would be cut by the other side.
         let announced = self.work.file.announced_bytes;

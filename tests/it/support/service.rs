@@ -85,9 +85,7 @@ impl Setup {
 
     /// Runs another command with the same settings, to its end.
     pub(crate) async fn run(&self, arguments: &[&str]) -> std::process::Output {
-        let mut command = program();
-        command.args(arguments).arg("--data-dir").arg(&self.data_dir).envs(&self.environment);
-        command.output().await.expect("the program runs")
+        self.cli(arguments).output().await.expect("the program runs")
     }
 
     /// Starts it and waits until it is ready.
