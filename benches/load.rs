@@ -34,7 +34,16 @@ fn main() -> Result<(), Failure> {
         match arguments.as_slice() {
             ["flood", address, secret, clients, events, files, first, rate @ ..] => {
                 let rate = rate.first().map(|rate| rate.parse()).transpose()?;
-                flood(address, secret, clients.parse()?, events.parse()?, files.parse()?, first.parse()?, rate).await
+                flood(
+                    address,
+                    secret,
+                    clients.parse()?,
+                    events.parse()?,
+                    files.parse()?,
+                    first.parse()?,
+                    rate,
+                )
+                .await
             }
             ["claim", one, other, rounds, limit] => claim(one, other, rounds.parse()?, limit.parse()?).await,
             ["drain", database, limit] => drain(database, limit.parse()?).await,
