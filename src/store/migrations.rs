@@ -26,7 +26,7 @@ pub(super) const POSTGRES: [&str; NAMES.len()] = [
     include_str!("../../migrations/postgres/0003_account.sql"),
     include_str!("../../migrations/postgres/0004_state.sql"),
     include_str!("../../migrations/postgres/0005_loss.sql"),
-    include_str!("../../migrations/postgres/0010_identity.sql"),
+    include_str!("../../migrations/postgres/0006_identity.sql"),
 ];
 
 pub(super) const SQLITE: [&str; NAMES.len()] = [
@@ -35,7 +35,7 @@ pub(super) const SQLITE: [&str; NAMES.len()] = [
     include_str!("../../migrations/sqlite/0003_account.sql"),
     include_str!("../../migrations/sqlite/0004_state.sql"),
     include_str!("../../migrations/sqlite/0005_loss.sql"),
-    include_str!("../../migrations/sqlite/0010_identity.sql"),
+    include_str!("../../migrations/sqlite/0006_identity.sql"),
 ];
 
 /// Takes the steps that are missing. Holds sqlx's advisory lock meanwhile where the database has such locks
