@@ -3,7 +3,8 @@
 //! The map of the house (the picture is in `docs/architecture.md`). Data flows one way: Zoom → [`http`] →
 //! [`store`] → [`worker`] → [`jobs`], which carry files from [`zoom`] to [`archive`].
 //!
-//! - [`cli`]: one file per command; [`app`]: puts the rooms together; [`lifecycle`], [`telemetry`], [`clock`]
+//! - [`cli`]: one file per command; [`app`]: puts the rooms together; [`lifecycle`], [`telemetry`], [`clock`];
+//!   `outgoing`: what all HTTP that goes out has in common
 //! - [`config`]: settings, from file and environment
 //! - [`domain`]: the words of the trade, pure
 //! - [`http`]: the public door and the private door
@@ -25,6 +26,7 @@ pub mod domain;
 pub mod http;
 pub mod jobs;
 pub mod lifecycle;
+mod outgoing;
 pub mod reconcile;
 pub mod scheduler;
 pub mod simulator;
