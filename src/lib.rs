@@ -12,6 +12,7 @@
 //! - [`store`]: the record, in Postgres or SQLite: events, recordings, files, jobs
 //! - [`worker`]: the queue's workers; they know leases, not the work
 //! - [`jobs`]: the work itself, the only room where Zoom meets the archive
+//! - [`notify`]: signed requests to receivers outside, and what they say
 //! - [`reconcile`]: what Zoom has against what we have
 //! - [`scheduler`]: what is put right by period
 //! - [`archive`]: the storage that the user owns, S3 or a directory
@@ -26,6 +27,7 @@ pub mod domain;
 pub mod http;
 pub mod jobs;
 pub mod lifecycle;
+pub mod notify;
 mod outgoing;
 pub mod reconcile;
 pub mod scheduler;

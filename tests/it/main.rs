@@ -19,6 +19,8 @@ mod interrupted;
 mod janitor;
 mod live_control;
 mod migrations;
+mod notice_contract;
+mod notifications;
 mod receiver;
 mod reconcile;
 mod scale_out;
