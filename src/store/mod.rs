@@ -6,6 +6,7 @@
 
 mod announcement;
 mod error;
+mod gather;
 mod intake;
 mod migrations;
 mod moment;
