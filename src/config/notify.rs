@@ -276,7 +276,7 @@ mod tests {
     #[test]
     fn a_target_narrows_what_it_hears_of_and_may_have_its_secrets_in_files() {
         let mut file = tempfile::NamedTempFile::new().unwrap();
-        write!(file, "{SECRET}, {SECRET}\n").unwrap();
+        writeln!(file, "{SECRET}, {SECRET}").unwrap();
         let all = targets(&target(&format!(
             "url = \"http://ops:9000/\"\nsecret_file = \"{}\"\nevents = [\"file.dead\"]\naccounts = [\"emea\"]",
             file.path().display()

@@ -161,7 +161,7 @@ mod tests {
     #[test]
     fn every_kind_is_read_back_from_its_word_which_is_also_that_of_the_settings() {
         for kind in NoticeKind::ALL {
-            assert_eq!(kind.as_str().parse(), Ok(kind));
+            assert_eq!(kind.as_str().parse::<NoticeKind>().unwrap(), kind);
             assert_eq!(serde_json::to_value(kind).unwrap(), kind.as_str());
         }
     }

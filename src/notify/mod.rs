@@ -1,7 +1,7 @@
 //! Requests to receivers outside, signed, and what they answer. What there is to tell, and when it is tried again, is
 //! decided elsewhere: in the record, and in `jobs/notify.rs`.
 //!
-//! - [`Notifier`]: sends
+//! - [`Notifier`]: sends them, and reads the answers
 //! - [`message`]: what is sent, in the shape that the receiver takes
 //! - [`signature`]: by which the receiver knows who has written it
 
