@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
+use sqlx::SqliteConnection;
 use sqlx::types::Json;
-use sqlx::{SqliteConnection, SqlitePool};
 use uuid::Uuid;
 
 use super::super::rows::{FileRecord, NoticeRecord, file_columns, millis};
@@ -99,11 +99,14 @@ pub(super) async fn tell_losses(
 }
 
 /// Everything that a notice tells.
-pub(super) async fn notice_work(pool: &SqlitePool, id: NoticeId) -> Result<Option<NoticeWork>, StoreError> {
+pub(super) async fn notice_work(
+    db: &mut SqliteConnection,
+    id: NoticeId,
+) -> Result<Option<NoticeWork>, StoreError> {
     let notice: Option<NoticeRecord> =
         sqlx::query_as("SELECT account, notice FROM jobs WHERE kind = 'notify' AND subject = $1")
             .bind(id.0)
-            .fetch_optional(pool)
+            .fetch_optional(&mut *db)
             .await?;
     let Some((target, notice)) = notice.map(|notice| notice.read(id)).transpose()? else { return Ok(None) };
     let file = if notice.kind.is_about_recording() {
@@ -112,11 +115,11 @@ pub(super) async fn notice_work(pool: &SqlitePool, id: NoticeId) -> Result<Optio
         let file: Option<FileRecord> =
             sqlx::query_as(concat!("SELECT ", file_columns!(), " FROM files WHERE id = $1"))
                 .bind(notice.subject)
-                .fetch_optional(pool)
+                .fetch_optional(&mut *db)
                 .await?;
         file.map(FileRecord::read).transpose()?
     };
     let recording = file.as_ref().map_or(RecordingId(notice.subject), |file| file.recording_id);
-    let recording = recording_row(pool, recording).await?;
+    let recording = recording_row(db, recording).await?;
     Ok(recording.map(|recording| NoticeWork { notice, target, recording, file }))
 }
