@@ -10,6 +10,7 @@ mod chaos;
 mod cli;
 mod compare_contract;
 mod demo;
+mod deploy;
 mod docs;
 mod doctor;
 mod events;
