@@ -7,13 +7,14 @@
 //! decided on a locked row. An UPDATE begins with the row of the snapshot all the same, and goes over to the
 //! newest one only after the CHECKs and its own WHERE have passed on that: so it sets every column that a CHECK
 //! binds to the new state, and its WHERE names every state that the snapshot may show. Locks are taken in one order:
-//! recording, job, file, following jobs; several of a kind in the order of their identity.
+//! recording, job, file, following jobs, what was told; several of a kind in the order of their identity.
 
 mod compare;
 mod examine;
 mod queue;
 mod read;
 mod record;
+mod tell;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -30,13 +31,15 @@ use super::intake::PERSON;
 use super::migrations::{self, Migrated};
 use super::settled::Headway;
 use super::unbroken::unbroken;
-use super::{Depth, EndingToken, Intake, Losses, Recorded, Store, StoreError, Swept, TransferWork};
+use super::{
+    Depth, EndingToken, Intake, Losses, NoticeWork, Recorded, Store, StoreError, Swept, TransferWork,
+};
 use crate::config::store::StoreConfig;
 use crate::domain::event::Event;
 use crate::domain::file::{FileRow, FileState, RecordingRow};
 use crate::domain::finding::Finding;
-use crate::domain::ids::{FileId, RecordingId};
-use crate::domain::job::{Job, Lease, Settlement, Task};
+use crate::domain::ids::{FileId, NoticeId, RecordingId};
+use crate::domain::job::{Job, Lease, Queue, Settlement, Task};
 use crate::domain::recording::RecordingIdentity;
 
 /// Longest time for one verb. A healthy database needs milliseconds; behind a dead network a statement would
@@ -142,7 +145,17 @@ impl Store for PostgresStore {
         lease: Duration,
         full: &[String],
     ) -> Result<Vec<Job>, StoreError> {
-        bounded(queue::claim(&self.pool, owner, limit, lease, full)).await
+        bounded(queue::claim(&self.pool, Queue::Work, owner, limit, lease, full)).await
+    }
+
+    async fn claim_notices(
+        &self,
+        owner: &str,
+        limit: u32,
+        lease: Duration,
+        full: &[String],
+    ) -> Result<Vec<Job>, StoreError> {
+        bounded(queue::claim(&self.pool, Queue::Notices, owner, limit, lease, full)).await
     }
 
     async fn extend(&self, lease: &Lease, length: Duration) -> Result<(), StoreError> {
@@ -158,11 +171,11 @@ impl Store for PostgresStore {
     }
 
     async fn settle(&self, lease: &Lease, settlement: Settlement) -> Result<(), StoreError> {
-        bounded(queue::settle(&self.pool, lease, settlement)).await
+        bounded(queue::settle(&self.pool, lease, settlement, self.intake.subscriptions())).await
     }
 
     async fn sweep(&self, max_lost_leases: u32) -> Result<Swept, StoreError> {
-        bounded(queue::sweep(&self.pool, max_lost_leases)).await
+        bounded(queue::sweep(&self.pool, max_lost_leases, self.intake.subscriptions())).await
     }
 
     async fn retry(&self, file: FileId) -> Result<bool, StoreError> {
@@ -234,6 +247,14 @@ impl Store for PostgresStore {
 
     async fn abandon(&self, older_than: Duration, limit: u32) -> Result<Vec<Value>, StoreError> {
         bounded(queue::abandon(&self.pool, older_than, limit)).await
+    }
+
+    async fn tell_losses(&self, lead: Duration) -> Result<u64, StoreError> {
+        bounded(tell::tell_losses(&self.pool, self.intake.subscriptions(), lead)).await
+    }
+
+    async fn notice_work(&self, id: NoticeId) -> Result<Option<NoticeWork>, StoreError> {
+        bounded(tell::notice_work(&self.pool, id)).await
     }
 
     async fn losses(&self) -> Result<Losses, StoreError> {
