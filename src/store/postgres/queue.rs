@@ -329,10 +329,11 @@ FROM job WHERE files.id = job.subject AND files.state IN ('parked', 'dead', 'gon
     Ok(result.rows_affected() == 1)
 }
 
-/// Withdraws the transfer of a file that is not archived, also a running one, which loses its lease by that.
+/// Withdraws the transfer of a file that is not archived, also a running one, which loses its lease by that. No transfer will
+/// tell the manifest of it, so it is written again where there is one.
 /// `by` is who says so: a person, or rules, which say nothing of what others have decided.
 pub(super) async fn skip(pool: &PgPool, file: FileId, reason: &str, by: &str) -> Result<bool, StoreError> {
-    let result = sqlx::query(
+    let result = sqlx::query(concat!(
         "
 WITH held AS MATERIALIZED (
     SELECT job.id FROM jobs job JOIN files file ON file.id = job.subject
@@ -345,14 +346,25 @@ job AS (
         waits_for = NULL, reason = $2, finished_at = now(), updated_at = now()
     FROM held WHERE jobs.id = held.id
     RETURNING subject
+),
+manifest AS (
+    INSERT INTO jobs AS known (id, kind, subject, state, run_at)
+    SELECT $5, 'manifest', recordings.id, 'waiting', now()
+    FROM job
+        JOIN files ON files.id = job.subject
+        JOIN recordings ON recordings.id = files.recording_id
+    WHERE recordings.folder IS NOT NULL",
+        or_want_again!(),
+        "
 )
 UPDATE files SET state = 'skipped', reason = $2, decided_by = $3, updated_at = now()
-FROM job WHERE files.id = job.subject AND files.state IN ('pending', 'parked', 'dead')",
-    )
+FROM job WHERE files.id = job.subject AND files.state IN ('pending', 'parked', 'dead')"
+    ))
     .bind(file.0)
     .bind(clean(reason))
     .bind(by)
     .bind(PERSON)
+    .bind(Uuid::now_v7())
     .execute(pool)
     .await?;
     Ok(result.rows_affected() == 1)
