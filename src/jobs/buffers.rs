@@ -60,7 +60,8 @@ impl Buffers {
         };
         let pages = self.spare(bytes);
         self.give_back_what_is_taken();
-        let pages = pages.unwrap_or_else(|| MmapMut::map_anon(bytes.max(1)).expect("there is memory for a part"));
+        let pages =
+            pages.unwrap_or_else(|| MmapMut::map_anon(bytes.max(1)).expect("there is memory for a part"));
         Buffer(Part { pages: Some(pages), filled: 0, limit: bytes, permit, home: self.clone() })
     }
 

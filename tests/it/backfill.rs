@@ -12,7 +12,7 @@ use zoom_archiver::domain::recording::RecordingKind;
 use zoom_archiver::simulator::{FakeFile, FakeRecording, FakeZoom, Options};
 use zoom_archiver::store::SharedStore;
 
-use crate::support::scene::{Scene, open_store, with_api};
+use crate::support::scene::{Ground, Scene, on_each_ground, open_store, with_api};
 use crate::support::service::{Setup, eventually};
 
 const SPAN: [&str; 4] = ["--from", "2026-01-10", "--to", "2026-03-05"];
@@ -22,18 +22,23 @@ struct Bare {
     zoom: FakeZoom,
     setup: Setup,
     store: SharedStore,
+    _ground: Ground,
     _data: tempfile::TempDir,
 }
 
 impl Bare {
     async fn new() -> Self {
+        Self::on(Ground::Embedded).await
+    }
+
+    async fn on(ground: Ground) -> Self {
         let data = tempfile::tempdir().unwrap();
         let zoom = FakeZoom::start(Options::default()).await.unwrap();
-        let setup =
-            with_api(Setup::new(data.path()), &zoom).env("ZOOM_ARCHIVER_ZOOM__API_MEDIUM_PER_SEC", "80");
+        let setup = with_api(ground.point(Setup::new(data.path())), &zoom)
+            .env("ZOOM_ARCHIVER_ZOOM__API_MEDIUM_PER_SEC", "80");
         assert!(setup.cli(&["migrate"]).output().await.unwrap().status.success());
-        let store = open_store(&format!("sqlite:{}", data.path().join("zoom-archiver.db").display())).await;
-        Self { zoom, setup, store, _data: data }
+        let store = open_store(&ground.database_url(data.path())).await;
+        Self { zoom, setup, store, _ground: ground, _data: data }
     }
 
     async fn run(&self, arguments: &[&str]) -> Output {
@@ -78,10 +83,9 @@ fn told(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
-#[tokio::test]
-async fn a_backfill_that_is_killed_and_run_again_leaves_neither_duplicate_nor_gap() {
+async fn a_backfill_that_is_killed_and_run_again_leaves_neither_duplicate_nor_gap(ground: Ground) {
     const ALL: u64 = 2500;
-    let bare = Bare::new().await;
+    let bare = Bare::on(ground).await;
     let expected = spread(&bare.zoom, ALL);
 
     let mut child = bare
@@ -119,6 +123,10 @@ async fn a_backfill_that_is_killed_and_run_again_leaves_neither_duplicate_nor_ga
     let output = bare.run(&[SPAN.as_slice(), &["--json"]].concat()).await;
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!((report["missing_files"].as_u64(), report["recorded_files"].as_u64()), (Some(0), Some(0)));
+}
+
+on_each_ground! {
+    a_backfill_that_is_killed_and_run_again_leaves_neither_duplicate_nor_gap,
 }
 
 #[tokio::test]
