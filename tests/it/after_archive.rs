@@ -117,6 +117,27 @@ async fn what_is_archived_and_reads_back_goes_to_the_trash_and_comes_back_when_i
     scene.close().await;
 }
 
+async fn a_webinar_whose_summary_comes_first_is_one_recording_and_goes_as_one(ground: Ground) {
+    let scene = trashing(ground, |setup| setup).await;
+    let mut webinar = FakeRecording::new(RecordingKind::Webinar, 8)
+        .with([FakeFile::generated(1, 1000), FakeFile::generated(2, 500)]);
+    webinar.start_time = Clock::System.now() - TimeDelta::hours(2);
+    // The summary's event leaves open whether it was a meeting.
+    let summary = Happening::SummaryCompleted("All is well.");
+    let body = scene.zoom.tell(&webinar, summary, Quirks::default(), Clock::System.now()).unwrap();
+    assert!(scene.sender.deliver(&body).await.answer.is_accepted());
+    scene.one_file_in(FileState::Archived).await;
+    scene.announce(&webinar, EventKind::Recording).await;
+    scene.settled().await;
+    let files = scene.files().await;
+    assert!(files.len() == 3 && files.iter().all(|file| file.state == FileState::Archived), "{files:?}");
+    assert!(files.iter().all(|file| file.recording_id == files[0].recording_id), "{files:?}");
+    let (row, _) = scene.store.recording(files[0].recording_id).await.unwrap().unwrap();
+    assert_eq!((row.identity.kind, row.state), (RecordingKind::Webinar, Some(RecordingState::Trashed)));
+    assert_eq!((trashed(&scene, &webinar), removals(&scene)), (vec![0, 1], 1));
+    scene.close().await;
+}
+
 async fn nothing_is_removed_unless_it_was_asked_for(ground: Ground) {
     let scene = Scene::staged_on(ground, Options::default(), with_api).await;
     let recording = recording();
@@ -318,6 +339,7 @@ async fn an_answer_without_files_removes_nothing(ground: Ground) {
 
 on_each_ground! {
     what_is_archived_and_reads_back_goes_to_the_trash_and_comes_back_when_it_is_wanted,
+    a_webinar_whose_summary_comes_first_is_one_recording_and_goes_as_one,
     nothing_is_removed_unless_it_was_asked_for,
     deleted_for_good_only_where_the_settings_say_so,
     a_flipped_byte_in_an_object_keeps_everything_at_zoom,

@@ -1,6 +1,7 @@
 //! `backfill`, as a process of its own, against the fake Zoom.
 
 use std::collections::BTreeSet;
+use std::io::Read;
 use std::process::{Output, Stdio};
 
 use chrono::{DateTime, Utc};
@@ -144,6 +145,33 @@ async fn a_dry_run_says_what_is_missing_and_takes_nothing() {
     let one_day = ["--from", "2026-03-05", "--to", "2026-03-05", "--json", "--dry-run"];
     let report: Value = serde_json::from_slice(&bare.run(&one_day).await.stdout).unwrap();
     assert_eq!(report["recordings"], 0, "the last of twelve began on the first of March");
+}
+
+#[tokio::test]
+async fn on_a_terminal_a_bar_shows_how_far_it_is_and_elsewhere_lines_do() {
+    let bare = Bare::new().await;
+    spread(&bare.zoom, 12);
+    let terminal = nix::pty::openpty(None, None).unwrap();
+    let mut child = bare
+        .setup
+        .cli(&[&["backfill"], SPAN.as_slice(), &["--dry-run"]].concat())
+        .env("TERM", "xterm")
+        .stdout(Stdio::null())
+        .stderr(terminal.slave)
+        .spawn()
+        .unwrap();
+    let shown = tokio::task::spawn_blocking(move || {
+        let (mut shown, mut screen) = (Vec::new(), std::fs::File::from(terminal.master));
+        // A terminal whose other side is closed ends in an error.
+        let _ = screen.read_to_end(&mut shown);
+        String::from_utf8_lossy(&shown).into_owned()
+    });
+    assert!(child.wait().await.unwrap().success());
+    let shown = shown.await.unwrap();
+    assert!(shown.contains("12 recordings listed"), "{shown:?}");
+
+    let elsewhere = told(&bare.run(&[SPAN.as_slice(), &["--dry-run"]].concat()).await);
+    assert!(elsewhere.contains("listed") && !elsewhere.contains("recordings listed"), "{elsewhere}");
 }
 
 #[tokio::test]

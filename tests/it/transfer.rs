@@ -162,6 +162,41 @@ async fn a_download_that_stalls_is_cut_and_tried_again() {
 }
 
 #[tokio::test]
+async fn a_download_below_the_floor_rate_is_cut_and_says_so() {
+    let options = Options { bytes_per_sec: Some(64 * 1024), ..Options::default() };
+    let scene = Scene::staged(options, |setup, _| {
+        setup
+            .env("ZOOM_ARCHIVER_TRANSFER__STALL_SECS", "1")
+            .env("ZOOM_ARCHIVER_TRANSFER__MIN_BYTES_PER_SEC", "1048576")
+            .env("ZOOM_ARCHIVER_WORKER__MAX_ATTEMPTS", "2")
+    })
+    .await;
+    let recording = one_file(1024 * 1024);
+    scene.announce(&recording, EventKind::Recording).await;
+    let file = scene.one_file_in(FileState::Dead).await;
+    assert!(file.reason.as_deref().unwrap().contains("transfer.min_bytes_per_sec"), "{:?}", file.reason);
+    scene.close().await;
+}
+
+#[tokio::test]
+async fn all_downloads_together_stay_below_the_ceiling() {
+    const CEILING: u64 = 1024 * 1024;
+    let scene =
+        Scene::with(|setup| setup.env("ZOOM_ARCHIVER_TRANSFER__MAX_BYTES_PER_SEC", CEILING.to_string()))
+            .await;
+    let recording = FakeRecording::new(RecordingKind::VideoSdk, 9)
+        .with((0..4).map(|number| FakeFile::generated(number, CEILING)));
+    scene.announce(&recording, EventKind::Recording).await;
+    scene.settled().await;
+    let files = scene.files().await;
+    let last = files.iter().map(|file| file.archived_at.expect("archived")).max().unwrap();
+    let taken = last - files[0].announced_at;
+    // What passes in the first second may pass at once.
+    assert!(taken.num_milliseconds() >= 2800, "four seconds' worth came in {taken}");
+    scene.close().await;
+}
+
+#[tokio::test]
 async fn errors_of_zooms_pass() {
     for (code, retry_after) in [(500, None), (503, None), (429, Some(1)), (404, None)] {
         let code = StatusCode::from_u16(code).unwrap();
