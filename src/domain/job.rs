@@ -140,6 +140,8 @@ pub struct Job {
     pub snoozes: u32,
     /// What the last holder left for the next one.
     pub checkpoint: Option<Value>,
+    /// How long it had been due when it was claimed.
+    pub waited: Duration,
 }
 
 /// What a parked job waits for.

@@ -12,7 +12,7 @@ use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::moment::Moment;
-use super::{Depth, EndingToken, Losses, StoreError, TransferWork};
+use super::{Backlog, Depth, EndingToken, Losses, StoreError, TransferWork};
 use crate::domain::file::{ArchivedFile, FileRow, RecordingRow, Sha256Digest};
 use crate::domain::ids::{EventId, FileId, JobId, RecordingId};
 use crate::domain::job::{Job, Lease, Task};
@@ -227,6 +227,7 @@ pub(super) struct JobRecord {
     snoozes: i64,
     lease_token: i64,
     checkpoint: Option<Json<Value>>,
+    waited_ms: i64,
 }
 
 impl JobRecord {
@@ -238,6 +239,7 @@ impl JobRecord {
             attempts: count(self.attempts),
             snoozes: count(self.snoozes),
             checkpoint: self.checkpoint.map(|checkpoint| checkpoint.0),
+            waited: elapsed(self.waited_ms),
         })
     }
 }
@@ -264,6 +266,26 @@ impl DepthRecord {
             state: self.state.parse()?,
             jobs: whole(self.jobs)?,
             oldest_due: self.oldest_due_ms.map(whole).transpose()?.map(Duration::from_millis),
+        })
+    }
+}
+
+/// How many jobs stand in a state that is no end.
+#[derive(FromRow)]
+pub(super) struct BacklogRecord {
+    kind: String,
+    state: String,
+    jobs: i64,
+    oldest_ms: Option<i64>,
+}
+
+impl BacklogRecord {
+    pub(super) fn read(self) -> Result<Backlog, StoreError> {
+        Ok(Backlog {
+            kind: self.kind,
+            state: self.state.parse()?,
+            jobs: whole(self.jobs)?,
+            oldest: self.oldest_ms.map(elapsed),
         })
     }
 }
@@ -301,6 +323,11 @@ fn word<T: FromStr<Err = UnknownWord>>(text: Option<String>) -> Result<Option<T>
 
 fn whole(number: i64) -> Result<u64, StoreError> {
     u64::try_from(number).map_err(|_| unreadable("a negative count"))
+}
+
+/// A time that has passed by the database's clock, which may have been set back meanwhile.
+pub(super) fn elapsed(millis: i64) -> Duration {
+    Duration::from_millis(u64::try_from(millis).unwrap_or(0))
 }
 
 fn count(number: i64) -> u32 {

@@ -14,6 +14,7 @@ mod examine;
 mod queue;
 mod read;
 mod record;
+mod watch;
 
 use std::future::Future;
 use std::time::Duration;
@@ -24,10 +25,14 @@ use serde_json::Value;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{Connection, PgConnection, PgPool};
 
+use super::connections::connections;
 use super::migrations::{self, Migrated};
 use super::settled::Headway;
 use super::unbroken::unbroken;
-use super::{Depth, EndingToken, Intake, Losses, Recorded, Store, StoreError, Swept, TransferWork};
+use super::{
+    Backlog, Connections, Depth, EndingToken, Health, Intake, Losses, Recorded, Store, StoreError, Swept,
+    TransferWork,
+};
 use crate::config::store::StoreConfig;
 use crate::domain::event::Event;
 use crate::domain::file::{FileRow, FileState, RecordingRow};
@@ -205,6 +210,18 @@ impl Store for PostgresStore {
 
     async fn depth(&self) -> Result<Vec<Depth>, StoreError> {
         bounded(read::depth(&self.pool)).await
+    }
+
+    async fn backlog(&self) -> Result<Vec<Backlog>, StoreError> {
+        bounded(watch::backlog(&self.pool)).await
+    }
+
+    async fn health(&self) -> Result<Health, StoreError> {
+        bounded(watch::health(&self.pool)).await
+    }
+
+    fn connections(&self) -> Vec<Connections> {
+        vec![connections("any", &self.pool)]
     }
 
     async fn examine(&self) -> Result<Vec<Finding>, StoreError> {

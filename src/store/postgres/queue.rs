@@ -99,7 +99,8 @@ due AS MATERIALIZED (
 UPDATE jobs SET state = 'running', lease_owner = $2, lease_token = lease_token + 1,
     lease_expires_at = now() + $3 * interval '1 millisecond', updated_at = now()
 FROM due WHERE jobs.id = due.id
-RETURNING jobs.id, kind, subject, account, loses_at, run_at, attempts, snoozes, lease_token, checkpoint";
+RETURNING jobs.id, kind, subject, account, loses_at, run_at, attempts, snoozes, lease_token, checkpoint,
+    (EXTRACT(EPOCH FROM now() - run_at) * 1000)::bigint AS waited_ms";
 
 /// Extends a lease. Writes no column that is in an index.
 pub(super) async fn extend(pool: &PgPool, lease: &Lease, length: Duration) -> Result<(), StoreError> {

@@ -13,6 +13,7 @@ mod examine;
 mod queue;
 mod read;
 mod record;
+mod watch;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -25,10 +26,14 @@ use serde_json::Value;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection, SqliteConnection, SqlitePool};
 
+use super::connections::connections;
 use super::migrations::{self, Migrated};
 use super::settled::Headway;
 use super::unbroken::unbroken;
-use super::{Depth, EndingToken, Intake, Losses, Recorded, Store, StoreError, Swept, TransferWork};
+use super::{
+    Backlog, Connections, Depth, EndingToken, Health, Intake, Losses, Recorded, Store, StoreError, Swept,
+    TransferWork,
+};
 use crate::config::store::StoreConfig;
 use crate::domain::event::Event;
 use crate::domain::file::{FileRow, FileState, RecordingRow};
@@ -319,6 +324,18 @@ impl Store for SqliteStore {
 
     async fn depth(&self) -> Result<Vec<Depth>, StoreError> {
         read::depth(&self.readers).await
+    }
+
+    async fn backlog(&self) -> Result<Vec<Backlog>, StoreError> {
+        watch::backlog(&self.readers).await
+    }
+
+    async fn health(&self) -> Result<Health, StoreError> {
+        watch::health(&self.readers).await
+    }
+
+    fn connections(&self) -> Vec<Connections> {
+        vec![connections("write", &self.writer), connections("read", &self.readers)]
     }
 
     async fn examine(&self) -> Result<Vec<Finding>, StoreError> {

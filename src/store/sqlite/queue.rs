@@ -67,7 +67,8 @@ WHERE id = (
         due.loses_at, due.run_at, due.id
     LIMIT 1
 )
-RETURNING id, kind, subject, account, loses_at, run_at, attempts, snoozes, lease_token, checkpoint";
+RETURNING id, kind, subject, account, loses_at, run_at, attempts, snoozes, lease_token, checkpoint,
+    $2 - run_at AS waited_ms";
 
 /// Extends a lease.
 pub(super) async fn extend(
