@@ -30,6 +30,9 @@ impl Buffers {
     #[must_use]
     pub fn new(memory_bytes: u64, part_bytes: u64) -> Self {
         let units = u32::try_from(memory_bytes / UNIT_BYTES).unwrap_or(u32::MAX >> 3).max(1);
+        metrics::gauge!("zoom_archiver_part_memory_limit_bytes").set(f64::from(units) * UNIT_BYTES as f64);
+        metrics::gauge!("zoom_archiver_part_memory_bytes").set(0.0);
+        metrics::gauge!("zoom_archiver_parts_in_memory").set(0.0);
         Self(Arc::new(Inner {
             budget: Arc::new(Semaphore::new(units as usize)),
             units,
@@ -44,17 +47,17 @@ impl Buffers {
         let units = u32::try_from((bytes as u64).div_ceil(UNIT_BYTES)).unwrap_or(u32::MAX);
         let acquire = Arc::clone(&self.0.budget).acquire_many_owned(units.clamp(1, self.0.units));
         tokio::pin!(acquire);
-        let permit = loop {
+        let right = loop {
             match tokio::time::timeout(SIGN_OF_LIFE, &mut acquire).await {
                 // The semaphore is never closed.
-                Ok(permit) => break permit.ok(),
+                Ok(permit) => break permit.ok().map(Right::new),
                 Err(_) => waiting(),
             }
         };
         let data = self.spare(bytes);
         self.give_back_what_is_taken();
         let data = data.unwrap_or_else(|| BytesMut::with_capacity(bytes));
-        Buffer { data, limit: bytes, permit, home: self.clone() }
+        Buffer { data, limit: bytes, right, home: self.clone() }
     }
 
     fn spare(&self, bytes: usize) -> Option<BytesMut> {
@@ -81,12 +84,38 @@ impl Buffers {
     }
 }
 
+/// The right to the memory of one part, as the metrics count it.
+#[derive(Debug)]
+struct Right {
+    permit: OwnedSemaphorePermit,
+}
+
+impl Right {
+    fn new(permit: OwnedSemaphorePermit) -> Self {
+        let right = Self { permit };
+        metrics::gauge!("zoom_archiver_parts_in_memory").increment(1.0);
+        metrics::gauge!("zoom_archiver_part_memory_bytes").increment(right.bytes());
+        right
+    }
+
+    fn bytes(&self) -> f64 {
+        self.permit.num_permits() as f64 * UNIT_BYTES as f64
+    }
+}
+
+impl Drop for Right {
+    fn drop(&mut self) {
+        metrics::gauge!("zoom_archiver_parts_in_memory").decrement(1.0);
+        metrics::gauge!("zoom_archiver_part_memory_bytes").decrement(self.bytes());
+    }
+}
+
 /// A buffer that is being filled.
 #[derive(Debug)]
 pub struct Buffer {
     data: BytesMut,
     limit: usize,
-    permit: Option<OwnedSemaphorePermit>,
+    right: Option<Right>,
     home: Buffers,
 }
 
@@ -113,7 +142,7 @@ impl Buffer {
     /// Makes the content shareable. Its memory counts as taken until the returned value is dropped.
     #[must_use]
     pub fn freeze(self) -> Filled {
-        Filled { data: Some(self.data.freeze()), permit: self.permit, home: self.home }
+        Filled { data: Some(self.data.freeze()), right: self.right, home: self.home }
     }
 }
 
@@ -121,7 +150,7 @@ impl Buffer {
 #[derive(Debug)]
 pub struct Filled {
     data: Option<Bytes>,
-    permit: Option<OwnedSemaphorePermit>,
+    right: Option<Right>,
     home: Buffers,
 }
 
@@ -139,7 +168,7 @@ impl Drop for Filled {
             self.home.keep(data);
         }
         // The memory first, then the right to it.
-        self.permit.take();
+        self.right.take();
     }
 }
 

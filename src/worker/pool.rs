@@ -68,6 +68,8 @@ impl Pool {
                     outage = 0;
                     let found = jobs.len();
                     for job in jobs {
+                        metrics::histogram!("zoom_archiver_job_wait_seconds", "kind" => job.task.kind())
+                            .record(job.waited);
                         let (pool, seat) = (Arc::clone(&pool), pacer.seat(job.account.as_deref()));
                         tracker.spawn(async move {
                             run::run(pool, job, claimed, seat.witness()).await;
@@ -100,7 +102,10 @@ impl Pool {
     }
 
     async fn claim(&self, order: &Order) -> Result<Vec<Job>, StoreError> {
-        self.store.claim(&self.owner, order.limit, self.config.lease(), &order.full).await
+        let begun = Instant::now();
+        let claimed = self.store.claim(&self.owner, order.limit, self.config.lease(), &order.full).await;
+        metrics::histogram!("zoom_archiver_claim_seconds").record(begun.elapsed());
+        claimed
     }
 
     async fn until_stop(&self, event: impl Future<Output = ()>) {

@@ -216,7 +216,10 @@ async fn run_in_span(pool: Arc<Pool>, mut job: Job, claimed: Instant, witness: W
         }
         _ => {}
     }
-    let settlement = settlement(outcome_label(&outcome), outcome, &job, &pool);
+    let label = outcome_label(&outcome);
+    metrics::histogram!("zoom_archiver_run_seconds", "kind" => job.task.kind(), "outcome" => label)
+        .record(claimed.elapsed());
+    let settlement = settlement(label, outcome, &job, &pool);
     settle(&pool, &job.lease, &settlement).await;
 }
 

@@ -161,6 +161,7 @@ async fn carry(jobs: &Jobs, file: FileId, job: &Job, context: &JobContext) -> Re
             }
             // Not parked: what would wake it has just come, and did not help.
             Ended::Zoom(error @ (DownloadError::Expired(_) | DownloadError::NoUrl)) if is_fresh => {
+                super::count_failure("zoom", error.class());
                 let reason = format!("{error}, although it has just given one");
                 return Err(Outcome::retry(reason));
             }
@@ -464,6 +465,7 @@ impl Transfer<'_> {
         let begun = self.checkpoint.upload.take();
         self.context.note(&self.checkpoint.to_value()).await?;
         if let Some(begun) = begun {
+            resume::count_resent(&begun);
             self.jobs.archive.abort(&begun.upload).await?;
         }
         let reason = format!("{doubt}; asking for the file once more");
@@ -474,7 +476,9 @@ impl Transfer<'_> {
     /// fault (it was restarted, and has lost what it had confirmed) and costs no attempt; again and again, it is for a
     /// person to look at the archive.
     async fn start_over(&mut self, reason: String) -> Result<Outcome, Outcome> {
-        self.checkpoint.upload = None;
+        if let Some(begun) = self.checkpoint.upload.take() {
+            resume::count_resent(&begun);
+        }
         self.checkpoint.given_up += 1;
         self.context.note(&self.checkpoint.to_value()).await?;
         let reason = format!("{reason}; the file starts over");
