@@ -7,6 +7,7 @@
 mod announcement;
 mod connections;
 mod error;
+mod gather;
 mod intake;
 mod migrations;
 mod moment;
@@ -418,4 +419,11 @@ pub async fn migrate(url: &SecretString, config: &StoreConfig) -> Result<Migrate
         DatabaseUrl::Postgres(options) => postgres::migrate(*options, config).await,
         DatabaseUrl::Sqlite(path) => sqlite::migrate(path, config).await,
     }
+}
+
+/// Moves the queue of a SQLite file into the past, which is as good as moving its clock on. For tests of what takes hours.
+#[cfg(test)]
+pub(crate) async fn move_into_the_past(url: &SecretString, by: Duration) {
+    let Ok(DatabaseUrl::Sqlite(path)) = DatabaseUrl::read(url) else { panic!("is no SQLite file") };
+    sqlite::move_into_the_past(&path, by).await.expect("the file is there");
 }

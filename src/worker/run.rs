@@ -297,7 +297,7 @@ fn outcome_label(outcome: &Outcome) -> &'static str {
 }
 
 /// What an outcome means for the row.
-fn settlement(label: &'static str, outcome: Outcome, job: &Job, pool: &Pool) -> Settlement {
+pub(super) fn settlement(label: &'static str, outcome: Outcome, job: &Job, pool: &Pool) -> Settlement {
     let account = account(pool, job).unwrap_or_default().to_owned();
     let labels =
         [("kind", job.task.kind().to_owned()), ("outcome", label.to_owned()), ("account", account.clone())];
