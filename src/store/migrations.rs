@@ -15,35 +15,36 @@ pub struct Migrated {
 }
 
 /// The version of the schema that this program was built for.
-pub(super) const VERSION: i64 = STEPS[STEPS.len() - 1].0;
+pub(super) const VERSION: i64 = NAMES.len() as i64;
 
-/// The steps, by number and name.
-const STEPS: [(i64, &str); 6] =
-    [(1, "record"), (2, "queue"), (3, "account"), (4, "state"), (5, "loss"), (8, "watch")];
+/// The steps; the first is number 1.
+const NAMES: [&str; 7] = ["record", "queue", "account", "state", "loss", "identity", "watch"];
 
-pub(super) const POSTGRES: [&str; STEPS.len()] = [
+pub(super) const POSTGRES: [&str; NAMES.len()] = [
     include_str!("../../migrations/postgres/0001_record.sql"),
     include_str!("../../migrations/postgres/0002_queue.sql"),
     include_str!("../../migrations/postgres/0003_account.sql"),
     include_str!("../../migrations/postgres/0004_state.sql"),
     include_str!("../../migrations/postgres/0005_loss.sql"),
-    include_str!("../../migrations/postgres/0008_watch.sql"),
+    include_str!("../../migrations/postgres/0006_identity.sql"),
+    include_str!("../../migrations/postgres/0007_watch.sql"),
 ];
 
-pub(super) const SQLITE: [&str; STEPS.len()] = [
+pub(super) const SQLITE: [&str; NAMES.len()] = [
     include_str!("../../migrations/sqlite/0001_record.sql"),
     include_str!("../../migrations/sqlite/0002_queue.sql"),
     include_str!("../../migrations/sqlite/0003_account.sql"),
     include_str!("../../migrations/sqlite/0004_state.sql"),
     include_str!("../../migrations/sqlite/0005_loss.sql"),
-    include_str!("../../migrations/sqlite/0008_watch.sql"),
+    include_str!("../../migrations/sqlite/0006_identity.sql"),
+    include_str!("../../migrations/sqlite/0007_watch.sql"),
 ];
 
 /// Takes the steps that are missing. Holds sqlx's advisory lock meanwhile where the database has such locks
 /// (Postgres); that lock lives as long as the connection, so give it one that is closed afterwards.
 pub(super) async fn run<C: Migrate>(
     connection: &mut C,
-    steps: [&'static str; STEPS.len()],
+    steps: [&'static str; NAMES.len()],
 ) -> Result<Migrated, StoreError> {
     let migrator = migrator(steps);
     connection.lock().await.map_err(migration_error)?;
@@ -61,8 +62,8 @@ async fn applied_version<C: Migrate>(connection: &mut C, migrator: &Migrator) ->
     Ok(applied.into_iter().map(|migration| migration.version).max().unwrap_or(0))
 }
 
-fn migrator(steps: [&'static str; STEPS.len()]) -> Migrator {
-    let migrations = STEPS.into_iter().zip(steps).map(|((number, name), sql)| {
+fn migrator(steps: [&'static str; NAMES.len()]) -> Migrator {
+    let migrations = (1..).zip(NAMES).zip(steps).map(|((number, name), sql)| {
         Migration::new(number, name.into(), MigrationType::Simple, sql.into_sql_str(), false)
     });
     Migrator::with_migrations(migrations.collect())

@@ -22,7 +22,7 @@ use crate::config::worker::WorkerConfig;
 use crate::domain::account::AccountNames;
 use crate::domain::event::{Event, EventContent};
 use crate::domain::ids::EventId;
-use crate::domain::job::{Completion, Job, JobState, Outcome};
+use crate::domain::job::{Job, JobState, Outcome};
 use crate::store::{self, SharedStore};
 use crate::zoom::payload::{self, Message};
 
@@ -127,7 +127,7 @@ impl Worker {
             } else {
                 self.pace.success(wave);
                 self.done += 1;
-                Outcome::Done(Box::new(Completion::default()))
+                Outcome::Done(Box::default())
             };
             let settlement = settlement("", outcome, &job, &self.pool);
             self.pool.store.settle(&job.lease, settlement).await.unwrap();

@@ -26,6 +26,7 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{Connection, Executor, PgConnection, PgPool};
 
 use super::connections::connections;
+use super::intake::PERSON;
 use super::migrations::{self, Migrated};
 use super::settled::Headway;
 use super::unbroken::unbroken;
@@ -157,11 +158,11 @@ impl Store for PostgresStore {
     }
 
     async fn skip(&self, file: FileId, reason: &str) -> Result<bool, StoreError> {
-        bounded(queue::skip(&self.pool, file, reason)).await
+        bounded(queue::skip(&self.pool, file, reason, PERSON)).await
     }
 
     async fn unskip(&self, file: FileId) -> Result<bool, StoreError> {
-        bounded(queue::unskip(&self.pool, file)).await
+        bounded(queue::unskip(&self.pool, file, PERSON)).await
     }
 
     async fn place(&self, file: FileId, folder: &str, name: &str) -> Result<String, StoreError> {
@@ -225,6 +226,10 @@ impl Store for PostgresStore {
 
     async fn losses(&self) -> Result<Losses, StoreError> {
         bounded(read::losses(&self.readers)).await
+    }
+
+    async fn twins(&self) -> Result<u64, StoreError> {
+        bounded(read::twins(&self.pool)).await
     }
 
     async fn depth(&self) -> Result<Vec<Depth>, StoreError> {

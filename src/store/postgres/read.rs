@@ -2,6 +2,7 @@
 
 use sqlx::PgPool;
 
+use super::super::intake::TWINS;
 use super::super::rows::{
     DepthRecord, FileRecord, LossesRecord, RecordingRecord, TransferRecord, file_columns, recording_columns,
 };
@@ -68,6 +69,12 @@ pub(super) async fn files(
     .fetch_all(pool)
     .await?;
     files.into_iter().map(FileRecord::read).collect()
+}
+
+/// How many files are left out because another account has them.
+pub(super) async fn twins(pool: &PgPool) -> Result<u64, StoreError> {
+    let twins: i64 = sqlx::query_scalar(TWINS).fetch_one(pool).await?;
+    Ok(u64::try_from(twins).unwrap_or(0))
 }
 
 /// What is nearest to being lost.

@@ -29,6 +29,7 @@ use sqlx::{ConnectOptions, Connection, Sqlite, SqliteConnection, SqlitePool, Tra
 
 use super::connections::connections;
 use super::gather::Gather;
+use super::intake::PERSON;
 use super::migrations::{self, Migrated};
 use super::settled::Headway;
 use super::unbroken::unbroken;
@@ -283,12 +284,15 @@ impl Store for SqliteStore {
 
     async fn skip(&self, file: FileId, reason: &str) -> Result<bool, StoreError> {
         let reason = reason.to_owned();
-        self.write(move |transaction| Box::pin(async move { queue::skip(transaction, file, &reason).await }))
-            .await
+        self.write(move |transaction| {
+            Box::pin(async move { queue::skip(transaction, file, &reason, PERSON).await })
+        })
+        .await
     }
 
     async fn unskip(&self, file: FileId) -> Result<bool, StoreError> {
-        self.write(move |transaction| Box::pin(async move { queue::unskip(transaction, file).await })).await
+        self.write(move |transaction| Box::pin(async move { queue::unskip(transaction, file, PERSON).await }))
+            .await
     }
 
     async fn place(&self, file: FileId, folder: &str, name: &str) -> Result<String, StoreError> {
@@ -304,14 +308,16 @@ impl Store for SqliteStore {
     }
 
     async fn recording(&self, id: RecordingId) -> Result<Option<(RecordingRow, Vec<FileRow>)>, StoreError> {
-        read::recording(&self.readers, id).await
+        let mut reader = self.readers.acquire().await?;
+        read::recording(&mut reader, id).await
     }
 
     async fn find(
         &self,
         identity: &RecordingIdentity,
     ) -> Result<Option<(RecordingRow, Vec<FileRow>)>, StoreError> {
-        compare::find(&self.readers, identity).await
+        let mut reader = self.readers.acquire().await?;
+        compare::find(&mut reader, identity).await
     }
 
     async fn began_between(
@@ -362,6 +368,10 @@ impl Store for SqliteStore {
 
     async fn losses(&self) -> Result<Losses, StoreError> {
         read::losses(&self.readers).await
+    }
+
+    async fn twins(&self) -> Result<u64, StoreError> {
+        read::twins(&self.readers).await
     }
 
     async fn depth(&self) -> Result<Vec<Depth>, StoreError> {
