@@ -19,7 +19,8 @@ use secrecy::SecretString;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::{Instrument, error, info, info_span, warn};
+use tracing::field::Empty;
+use tracing::{Instrument, Span, error, info, info_span, warn};
 
 use crate::clock::Clock;
 use crate::config::Config;
@@ -29,6 +30,7 @@ use crate::domain::event::{Event, EventContent};
 use crate::domain::ids::EventId;
 use crate::domain::recording::{Announcement, RecordingIdentity, RecordingKind};
 use crate::store::{SharedStore, StoreError};
+use crate::telemetry;
 use crate::zoom::auto_start::{AutoStart, Begun, SESSION_STARTED};
 use crate::zoom::payload::{self, Message, UNKNOWN_ACCOUNT};
 use crate::zoom::signature::{self, ReplayWindow, SIGNATURE_HEADER, TIMESTAMP_HEADER};
@@ -139,11 +141,17 @@ impl IntoResponse for Answer {
 
 /// Takes one delivery.
 pub async fn receive(State(receiver): State<Arc<Receiver>>, request: Request<Body>) -> Response {
+    let span = info_span!("receive", http.response.status_code = Empty);
+    answer(receiver, request).instrument(span).await
+}
+
+async fn answer(receiver: Arc<Receiver>, request: Request<Body>) -> Response {
     let begun = Instant::now();
     let answer = match receiver.deliver(request).await {
         Ok(answer) | Err(answer) => answer,
     };
     let response = answer.into_response();
+    Span::current().record("http.response.status_code", response.status().as_u16());
     let status = response.status().as_str().to_owned();
     metrics::histogram!("zoom_archiver_webhook_answer_seconds", "status" => status.clone())
         .record(begun.elapsed());
@@ -219,7 +227,7 @@ impl Receiver {
     }
 
     fn event(&self, name: String, content: EventContent, body: Vec<u8>) -> Event {
-        Event { id: EventId::new(), received_at: self.clock.now(), name, body, content }
+        Event { id: EventId::new(), received_at: self.clock.now(), name, body, content, trace: None }
     }
 
     /// Refuses what lacks the headers or is stale, by its head alone.
@@ -349,12 +357,13 @@ impl Receiver {
         let receiver = Arc::clone(self);
         let task = tokio::spawn(
             async move {
-                for event in &events {
-                    let account = receiver.account_label(event);
+                for mut event in events {
+                    let account = receiver.account_label(&event);
                     let span = info_span!(
                         "event", event.id = %event.id, event.name = event.name, zoom.account = account
                     );
-                    receiver.record_now(event).instrument(span).await?;
+                    event.trace = telemetry::traceparent(&span);
+                    receiver.record_now(&event).instrument(span).await?;
                 }
                 drop(permit);
                 Ok(Answer::Accepted)

@@ -133,6 +133,7 @@ mod tests {
             name: name.to_owned(),
             body: Vec::new(),
             content: EventContent::Unreadable { reason: "a test".to_owned() },
+            trace: None,
         }
     }
 

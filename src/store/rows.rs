@@ -228,6 +228,7 @@ pub(super) struct JobRecord {
     lease_token: i64,
     checkpoint: Option<Json<Value>>,
     waited_ms: i64,
+    trace: Option<String>,
 }
 
 impl JobRecord {
@@ -240,6 +241,7 @@ impl JobRecord {
             snoozes: count(self.snoozes),
             checkpoint: self.checkpoint.map(|checkpoint| checkpoint.0),
             waited: elapsed(self.waited_ms),
+            trace: self.trace,
         })
     }
 }

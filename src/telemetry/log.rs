@@ -2,9 +2,15 @@
 
 use std::io::IsTerminal;
 
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::fmt::format::JsonFields;
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer, Registry};
 
+use super::json::FlatJson;
+use super::trace::{self, TraceError, Traces};
 use crate::config::log::LogFormat;
 
 /// What is logged when `RUST_LOG` says nothing.
@@ -21,6 +27,29 @@ pub enum LogTarget {
 
 /// Starts the log. A second call changes nothing.
 pub fn init_log(format: LogFormat, target: LogTarget, default_filter: Option<&str>) {
+    start(format, target, default_filter, None);
+}
+
+/// Starts the log of the service and, where that is `wanted`, its traces. Needs the runtime that they are sent on.
+///
+/// # Errors
+/// When the variables that say where traces go make no sense.
+pub fn init_log_and_traces(format: LogFormat, target: LogTarget, wanted: bool) -> Result<Traces, TraceError> {
+    if !wanted {
+        start(format, target, None, None);
+        return Ok(Traces::default());
+    }
+    let (traces, tracer) = trace::start()?;
+    // Our own spans and no others: what libraries say of requests is not ours to send on.
+    let ours = Targets::new().with_target(env!("CARGO_CRATE_NAME"), LevelFilter::INFO);
+    let layer = tracing_opentelemetry::layer().with_tracer(tracer).with_location(false).with_threads(false);
+    start(format, target, None, Some(layer.with_filter(ours).boxed()));
+    Ok(traces)
+}
+
+type BoxedLayer = Box<dyn Layer<Registry> + Send + Sync>;
+
+fn start(format: LogFormat, target: LogTarget, default_filter: Option<&str>, traces: Option<BoxedLayer>) {
     let filter = EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| EnvFilter::new(default_filter.unwrap_or(DEFAULT_FILTER)));
     let (writer, terminal) = match target {
@@ -30,12 +59,13 @@ pub fn init_log(format: LogFormat, target: LogTarget, default_filter: Option<&st
     let text = format == LogFormat::Text || (format == LogFormat::Auto && terminal);
     // A log line that cannot be written is dropped: to complain of it on stderr would panic where that is closed
     // too, and whatever was just being done with it.
-    let builder =
-        tracing_subscriber::fmt().log_internal_errors(false).with_env_filter(filter).with_writer(writer);
-    let started = if text {
-        builder.with_ansi(terminal).with_target(false).try_init()
+    let lines = tracing_subscriber::fmt::layer().log_internal_errors(false).with_writer(writer);
+    let lines = if text {
+        lines.with_ansi(terminal).with_target(false).with_filter(filter).boxed()
     } else {
-        builder.json().flatten_event(true).with_current_span(true).with_span_list(false).try_init()
+        lines.fmt_fields(JsonFields::new()).event_format(FlatJson).with_filter(filter).boxed()
     };
-    drop(started);
+    // Traces first: a line then knows the span that it stands in.
+    let layers: Vec<BoxedLayer> = traces.into_iter().chain([lines]).collect();
+    drop(tracing_subscriber::registry().with(layers).try_init());
 }

@@ -48,7 +48,7 @@ fn session(files: usize) -> Event {
         panic!("it announces files")
     };
     let content = EventContent::Announcement(announcement);
-    Event { id: EventId::new(), received_at: Clock::System.now(), name, body, content }
+    Event { id: EventId::new(), received_at: Clock::System.now(), name, body, content, trace: None }
 }
 
 fn pool(store: &SharedStore, config: &WorkerConfig) -> Pool {

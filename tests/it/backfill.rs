@@ -1,7 +1,7 @@
 //! `backfill`, as a process of its own, against the fake Zoom.
 
 use std::collections::BTreeSet;
-use std::process::{Output, Stdio};
+use std::process::Output;
 
 use chrono::{DateTime, Utc};
 use nix::sys::signal::{Signal, kill};
@@ -84,14 +84,7 @@ async fn a_backfill_that_is_killed_and_run_again_leaves_neither_duplicate_nor_ga
     let bare = Bare::new().await;
     let expected = spread(&bare.zoom, ALL);
 
-    let mut child = bare
-        .setup
-        .cli(&[&["backfill"], SPAN.as_slice()].concat())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap();
+    let mut child = bare.setup.cli(&[&["backfill"], SPAN.as_slice()].concat()).spawn_unheard().unwrap();
     eventually("it is midway", || async {
         let some = bare.store.files(&[], None, 700).await.unwrap();
         (some.len() == 700).then_some(())

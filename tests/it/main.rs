@@ -27,6 +27,7 @@ mod scale_out;
 mod simulator;
 mod store_contract;
 mod support;
+mod traces;
 mod transfer;
 mod worker;
 mod zoom_api;

@@ -207,6 +207,7 @@ async fn announce(pool: &PgPool, event: &Event, rows: &Rows) -> Result<Vec<Writt
         .bind(rows.recording.auto_delete.flatten())
         .bind(files.iter().map(|file| file.decided_by.as_str()).collect::<Vec<_>>())
         .bind(TWIN)
+        .bind(&event.trace)
         .fetch_all(pool)
         .await
 }
@@ -327,13 +328,14 @@ file AS (
         decided_by = $37 AS is_twin, loses_at IS NOT NULL AS is_dated
 ),
 job AS (
-    INSERT INTO jobs (id, kind, subject, account, state, run_at, waits_for, reason, finished_at)
+    INSERT INTO jobs (id, kind, subject, account, state, run_at, waits_for, reason, finished_at, trace)
     SELECT a.job_id, 'transfer', a.id, $7,
         CASE a.state WHEN 'pending' THEN 'waiting' WHEN 'skipped' THEN 'cancelled' ELSE 'parked' END,
         now(),
         CASE a.state WHEN 'parked' THEN 'token' END,
         a.reason,
-        CASE a.state WHEN 'skipped' THEN now() END
+        CASE a.state WHEN 'skipped' THEN now() END,
+        $38
     FROM announced a JOIN file ON file.id = a.id
 )
 SELECT recording.id AS recording, COALESCE(is_bounded, false) AS is_bounded, written.* FROM recording LEFT JOIN (

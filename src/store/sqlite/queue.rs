@@ -68,7 +68,7 @@ WHERE id = (
         due.loses_at, due.run_at, due.id
     LIMIT 1
 )
-RETURNING id, kind, subject, account, loses_at, run_at, attempts, snoozes, lease_token, checkpoint,
+RETURNING id, kind, subject, account, loses_at, run_at, attempts, snoozes, lease_token, checkpoint, trace,
     $2 - run_at AS waited_ms";
 
 /// Extends a lease.
@@ -137,7 +137,7 @@ pub(super) async fn settle(
     let again = wanted_again && settled.goes_again;
     let state = if again { JobState::Waiting } else { settled.state };
 
-    let (kind, subject) = settle_job(db, lease.job, &settled, again, state, now).await?;
+    let (kind, subject, trace) = settle_job(db, lease.job, &settled, again, state, now).await?;
     let task = Task::from_row(&kind, subject)?;
     if let Task::Transfer(file) = task {
         settle_file(db, file, state, settled.reason.as_deref(), now).await?;
@@ -149,7 +149,7 @@ pub(super) async fn settle(
         archive_file(db, *id, file, now).await?;
     }
     for (next, rest_ms) in settled.next.into_iter().filter(|(next, _)| *next != task) {
-        enqueue(db, next, rest_ms, now).await?;
+        enqueue(db, next, rest_ms, trace.as_deref(), now).await?;
     }
     Ok(())
 }
@@ -161,7 +161,7 @@ async fn settle_job(
     again: bool,
     state: JobState,
     now: i64,
-) -> Result<(String, Uuid), StoreError> {
+) -> Result<(String, Uuid, Option<String>), StoreError> {
     let parked = state == JobState::Parked;
     let job = sqlx::query_as(
         "UPDATE jobs SET
@@ -179,7 +179,7 @@ async fn settle_job(
             finished_at = iif($2 IN ('done', 'dead'), $3, NULL),
             updated_at = $3
          WHERE id = $1
-         RETURNING kind, subject",
+         RETURNING kind, subject, trace",
     )
     .bind(job.0)
     .bind(state.as_str())
@@ -273,12 +273,14 @@ pub(super) async fn enqueue(
     db: &mut SqliteConnection,
     task: Task,
     rest_ms: i64,
+    trace: Option<&str>,
     now: i64,
 ) -> Result<(), StoreError> {
     sqlx::query(
-        "INSERT INTO jobs AS known (id, kind, subject, state, run_at, created_at, updated_at)
-         VALUES ($1, $2, $3, 'waiting', $4 + $5, $4, $4)
+        "INSERT INTO jobs AS known (id, kind, subject, state, run_at, created_at, updated_at, trace)
+         VALUES ($1, $2, $3, 'waiting', $4 + $5, $4, $4, $6)
          ON CONFLICT (kind, subject) DO UPDATE SET
+            trace = COALESCE(excluded.trace, known.trace),
             wanted_again = known.state = 'running',
             state = iif(known.state = 'running', 'running', 'waiting'),
             run_at = excluded.run_at,
@@ -296,6 +298,7 @@ pub(super) async fn enqueue(
     .bind(task.subject())
     .bind(now)
     .bind(rest_ms)
+    .bind(trace)
     .execute(db)
     .await?;
     Ok(())
