@@ -18,7 +18,7 @@ pub struct Migrated {
 pub(super) const VERSION: i64 = NAMES.len() as i64;
 
 /// The steps; the first is number 1.
-const NAMES: [&str; 6] = ["record", "queue", "account", "state", "loss", "identity"];
+const NAMES: [&str; 7] = ["record", "queue", "account", "state", "loss", "identity", "notices"];
 
 pub(super) const POSTGRES: [&str; NAMES.len()] = [
     include_str!("../../migrations/postgres/0001_record.sql"),
@@ -27,6 +27,7 @@ pub(super) const POSTGRES: [&str; NAMES.len()] = [
     include_str!("../../migrations/postgres/0004_state.sql"),
     include_str!("../../migrations/postgres/0005_loss.sql"),
     include_str!("../../migrations/postgres/0006_identity.sql"),
+    include_str!("../../migrations/postgres/0007_notices.sql"),
 ];
 
 pub(super) const SQLITE: [&str; NAMES.len()] = [
@@ -36,6 +37,7 @@ pub(super) const SQLITE: [&str; NAMES.len()] = [
     include_str!("../../migrations/sqlite/0004_state.sql"),
     include_str!("../../migrations/sqlite/0005_loss.sql"),
     include_str!("../../migrations/sqlite/0006_identity.sql"),
+    include_str!("../../migrations/sqlite/0007_notices.sql"),
 ];
 
 /// Takes the steps that are missing. Holds sqlx's advisory lock meanwhile where the database has such locks
