@@ -426,7 +426,9 @@ job AS (
 manifest AS (
     INSERT INTO jobs AS known (id, kind, subject, state, run_at)
     SELECT $5, 'manifest', recordings.id, 'waiting', now()
-    FROM job JOIN files ON files.id = job.subject JOIN recordings ON recordings.id = files.recording_id
+    FROM job
+        JOIN files ON files.id = job.subject
+        JOIN recordings ON recordings.id = files.recording_id
     WHERE recordings.folder IS NOT NULL",
         or_want_again!(),
         "
