@@ -1,13 +1,13 @@
 //! The record in PostgreSQL.
 //!
 //! Every verb is a single statement, which commits or does not, whatever becomes of its caller: `begin()` of
-//! sqlx 0.9 is not safe to drop half-way. [`record`] alone may need two, and is run to its end.
+//! sqlx 0.9 is not safe to drop half-way. [`record`] alone may need several, and is run to its end.
 //!
 //! Statements see one snapshot, rows that they lock are the newest: so what is decided on a row's state is
 //! decided on a locked row. An UPDATE begins with the row of the snapshot all the same, and goes over to the
 //! newest one only after the CHECKs and its own WHERE have passed on that: so it sets every column that a CHECK
-//! binds to the new state, and its WHERE names every state that the snapshot may show. Locks are taken in one order: recording, job, file, following jobs, what was told; several of a
-//! kind in the order of their identity.
+//! binds to the new state, and its WHERE names every state that the snapshot may show. Locks are taken in one order:
+//! recording, job, file, following jobs, what was told; several of a kind in the order of their identity.
 
 mod compare;
 mod examine;
@@ -17,6 +17,7 @@ mod record;
 mod tell;
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -25,6 +26,7 @@ use serde_json::Value;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{Connection, Executor, PgConnection, PgPool};
 
+use super::gather::Gather;
 use super::intake::PERSON;
 use super::migrations::{self, Migrated};
 use super::settled::Headway;
@@ -47,6 +49,9 @@ const VERB_TIMEOUT: Duration = Duration::from_secs(30);
 /// Of all connections, one in so many is for the lists that people ask for.
 const READERS_SHARE: u32 = 4;
 
+/// Connections that record events at once. More of them let fewer events share a statement, and a commit.
+const RECORDERS: usize = 4;
+
 /// The record in PostgreSQL.
 pub(super) struct PostgresStore {
     /// For the statements that are sent over and over, each always in the same way.
@@ -54,6 +59,7 @@ pub(super) struct PostgresStore {
     /// For lists, whose best plan depends on what is asked for; and so that whoever asks for them keeps nobody from
     /// recording an event.
     readers: PgPool,
+    gather: Gather,
     intake: Intake,
     description: String,
 }
@@ -80,7 +86,13 @@ impl PostgresStore {
         let version: String = sqlx::query_scalar("SHOW server_version").fetch_one(&pool).await?;
         // Packagers append their own name: `15.18 (Debian 15.18-0+deb12u1)`.
         let number = version.split_whitespace().next().unwrap_or_default();
-        Ok(Self { description: format!("postgres {number}"), intake, pool, readers })
+        Ok(Self {
+            description: format!("postgres {number}"),
+            gather: Gather::new(RECORDERS),
+            intake,
+            pool,
+            readers,
+        })
     }
 }
 
@@ -117,8 +129,13 @@ impl Store for PostgresStore {
     }
 
     async fn record(&self, event: &Event) -> Result<Recorded, StoreError> {
-        let (pool, event, intake) = (self.pool.clone(), event.clone(), self.intake.clone());
-        unbroken(bounded(async move { record::record(&pool, &event, &intake).await })).await
+        let (gather, event) = (self.gather.clone(), event.clone());
+        let (pool, intake) = (self.pool.clone(), self.intake.clone());
+        let write = move |events: Arc<[Event]>| {
+            let (pool, intake) = (pool.clone(), intake.clone());
+            bounded(async move { record::record(&pool, &events, &intake).await })
+        };
+        unbroken(async move { gather.record(event, write).await }).await
     }
 
     async fn claim(
