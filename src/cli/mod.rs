@@ -8,6 +8,7 @@ mod explain;
 mod files;
 mod healthcheck;
 mod migrate;
+mod notify;
 mod reach;
 mod reconcile;
 mod recording;
@@ -73,6 +74,8 @@ enum Command {
     Recordings(recordings::RecordingsArgs),
     /// Looks at database, archive and Zoom's API from all sides, and says how to mend what is wrong.
     Doctor(doctor::DoctorArgs),
+    /// Sends a sample to the receivers of notifications, and says what comes back.
+    Notify(notify::NotifyArgs),
     /// Brings the database schema up to date.
     Migrate,
     /// Shows or checks the settings.
@@ -102,6 +105,7 @@ pub fn main() -> ExitCode {
             Command::Reconcile(args) => reconcile::run(&cli.common, args).await,
             Command::Recordings(args) => recordings::run(&cli.common, args).await,
             Command::Doctor(args) => doctor::run(&cli.common, &args).await,
+            Command::Notify(args) => notify::run(&cli.common, args).await,
             Command::Migrate => migrate::run(&cli.common).await,
             Command::Config(args) => config::run(&cli.common, &args),
             Command::Healthcheck => healthcheck::run(&cli.common).await,
@@ -120,6 +124,7 @@ impl Common {
             config.log.format = format;
         }
         let secrets = Secrets::read(&environment, &self.data_dir)?.with_accounts(&config.zoom)?;
+        let secrets = secrets.with_targets(&config.notify)?;
         Ok((config, secrets))
     }
 }

@@ -54,3 +54,7 @@ id!(
     /// One job of the queue.
     JobId
 );
+id!(
+    /// One notice to one receiver; [derived](super::notice::notice_id) from what it tells.
+    NoticeId
+);

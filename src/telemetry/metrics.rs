@@ -100,6 +100,12 @@ const COUNTERS: &[(&str, Unit, &str, Start)] = &[
         "Recordings or files removed at Zoom, by how",
         By("how", &["trashed", "deleted"]),
     ),
+    (
+        "zoom_archiver_notifications_total",
+        Unit::Count,
+        "Notifications by receiver, event and what became of the attempt",
+        WhenSeen,
+    ),
 ];
 
 /// Name, unit, description.

@@ -13,6 +13,7 @@ mod examine;
 mod queue;
 mod read;
 mod record;
+mod tell;
 mod watch;
 
 use std::fs::File;
@@ -34,15 +35,15 @@ use super::migrations::{self, Migrated};
 use super::settled::Headway;
 use super::unbroken::unbroken;
 use super::{
-    Backlog, Connections, Depth, EndingToken, Health, Intake, Losses, Recorded, Store, StoreError, Swept,
-    TransferWork,
+    Backlog, Connections, Depth, EndingToken, Health, Intake, Losses, NoticeWork, Recorded, Store,
+    StoreError, Swept, TransferWork,
 };
 use crate::config::store::StoreConfig;
 use crate::domain::event::Event;
 use crate::domain::file::{FileRow, FileState, RecordingRow};
 use crate::domain::finding::Finding;
-use crate::domain::ids::{FileId, RecordingId};
-use crate::domain::job::{Job, Lease, Settlement, Task};
+use crate::domain::ids::{FileId, NoticeId, RecordingId};
+use crate::domain::job::{Job, Lease, Queue, Settlement, Task};
 use crate::domain::recording::RecordingIdentity;
 
 /// The database's clock, in Unix milliseconds. Several processes on one file share one machine, and so its clock.
@@ -102,6 +103,21 @@ impl SqliteStore {
         F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<T, StoreError>> + Send + 'static,
     {
         self.commit(REPEATABLE, verb).await
+    }
+
+    async fn claim_from(
+        &self,
+        queue: Queue,
+        owner: &str,
+        limit: u32,
+        lease: Duration,
+        full: &[String],
+    ) -> Result<Vec<Job>, StoreError> {
+        let (owner, full) = (owner.to_owned(), full.to_vec());
+        self.write_repeatable(move |transaction| {
+            Box::pin(async move { queue::claim(transaction, queue, &owner, limit, lease, &full).await })
+        })
+        .await
     }
 
     async fn commit<T, F>(&self, synchronous: &'static str, verb: F) -> Result<T, StoreError>
@@ -232,11 +248,17 @@ impl Store for SqliteStore {
         lease: Duration,
         full: &[String],
     ) -> Result<Vec<Job>, StoreError> {
-        let (owner, full) = (owner.to_owned(), full.to_vec());
-        self.write_repeatable(move |transaction| {
-            Box::pin(async move { queue::claim(transaction, &owner, limit, lease, &full).await })
-        })
-        .await
+        self.claim_from(Queue::Work, owner, limit, lease, full).await
+    }
+
+    async fn claim_notices(
+        &self,
+        owner: &str,
+        limit: u32,
+        lease: Duration,
+        full: &[String],
+    ) -> Result<Vec<Job>, StoreError> {
+        self.claim_from(Queue::Notices, owner, limit, lease, full).await
     }
 
     async fn extend(&self, lease: &Lease, length: Duration) -> Result<(), StoreError> {
@@ -264,16 +286,19 @@ impl Store for SqliteStore {
     }
 
     async fn settle(&self, lease: &Lease, settlement: Settlement) -> Result<(), StoreError> {
-        let lease = lease.clone();
+        let (lease, intake) = (lease.clone(), self.intake.clone());
         self.write_repeatable(move |transaction| {
-            Box::pin(async move { queue::settle(transaction, &lease, settlement).await })
+            Box::pin(
+                async move { queue::settle(transaction, &lease, settlement, intake.subscriptions()).await },
+            )
         })
         .await
     }
 
     async fn sweep(&self, max_lost_leases: u32) -> Result<Swept, StoreError> {
+        let intake = self.intake.clone();
         self.write_repeatable(move |transaction| {
-            Box::pin(async move { queue::sweep(transaction, max_lost_leases).await })
+            Box::pin(async move { queue::sweep(transaction, max_lost_leases, intake.subscriptions()).await })
         })
         .await
     }
@@ -364,6 +389,19 @@ impl Store for SqliteStore {
             Box::pin(async move { queue::abandon(transaction, older_than, limit).await })
         })
         .await
+    }
+
+    async fn tell_losses(&self, lead: Duration) -> Result<u64, StoreError> {
+        let intake = self.intake.clone();
+        self.write_repeatable(move |transaction| {
+            Box::pin(async move { tell::tell_losses(transaction, intake.subscriptions(), lead).await })
+        })
+        .await
+    }
+
+    async fn notice_work(&self, id: NoticeId) -> Result<Option<NoticeWork>, StoreError> {
+        let mut reader = self.readers.acquire().await?;
+        tell::notice_work(&mut reader, id).await
     }
 
     async fn losses(&self) -> Result<Losses, StoreError> {
