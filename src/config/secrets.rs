@@ -68,6 +68,8 @@ pub struct ZoomAccount {
     pub webhook_secret_tokens: Vec<SecretString>,
     /// What the API is asked with about its recordings.
     pub credentials: ZoomCredentials,
+    /// What session tokens are signed with.
+    pub sdk: Option<SdkCredentials>,
 }
 
 /// What Zoom's API is asked with. Each product has credentials of its own, and each may be missing.
@@ -247,6 +249,7 @@ impl Secrets {
             account_id: self.zoom.account_id(),
             webhook_secret_tokens: self.webhook_secret_tokens.clone(),
             credentials: self.zoom.clone(),
+            sdk: self.sdk.clone(),
         };
         let has_secret = !own.webhook_secret_tokens.is_empty()
             || own.credentials.video_sdk.is_some()

@@ -103,7 +103,7 @@ const COUNTERS: &[(&str, Unit, &str, Start)] = &[
     (
         "zoom_archiver_notifications_total",
         Unit::Count,
-        "Notifications by receiver, event and what became of the attempt",
+        "Attempts to tell a receiver something, by receiver, event and what became of it",
         WhenSeen,
     ),
 ];

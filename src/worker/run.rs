@@ -171,7 +171,7 @@ fn name_subject(span: &Span, task: Task) {
         Task::Manifest(recording) | Task::Remove(recording) => {
             span.record("recording.id", field::display(recording))
         }
-        Task::Reconcile | Task::Notify(_) => span,
+        Task::Notify(_) | Task::Reconcile => span,
     };
 }
 

@@ -276,7 +276,7 @@ job AS (
         finished_at = CASE WHEN held.state IN ('done', 'dead') THEN now() END,
         updated_at = now()
     FROM held WHERE jobs.id = held.id
-    RETURNING jobs.kind, jobs.subject, jobs.account, jobs.state, jobs.trace, held.again
+    RETURNING jobs.kind, jobs.subject, jobs.account, jobs.state, held.again, jobs.trace
 ),
 file AS (
     UPDATE files SET
@@ -407,7 +407,8 @@ FROM job WHERE files.id = job.subject AND files.state IN ('parked', 'dead', 'gon
     Ok(result.rows_affected() == 1)
 }
 
-/// Withdraws the transfer of a file that is not archived, also a running one, which loses its lease by that.
+/// Withdraws the transfer of a file that is not archived, also a running one, which loses its lease by that. No transfer will
+/// tell the manifest of it, so it is written again where there is one.
 /// `by` is who says so: a person, or rules, which say nothing of what others have decided.
 pub(super) async fn skip(pool: &PgPool, file: FileId, reason: &str, by: &str) -> Result<bool, StoreError> {
     let result = sqlx::query(concat!(
@@ -427,7 +428,9 @@ job AS (
 manifest AS (
     INSERT INTO jobs AS known (id, kind, subject, state, run_at)
     SELECT $5, 'manifest', recordings.id, 'waiting', now()
-    FROM job JOIN files ON files.id = job.subject JOIN recordings ON recordings.id = files.recording_id
+    FROM job
+        JOIN files ON files.id = job.subject
+        JOIN recordings ON recordings.id = files.recording_id
     WHERE recordings.folder IS NOT NULL",
         or_want_again!(),
         "

@@ -451,7 +451,8 @@ pub(super) async fn retry(db: &mut SqliteConnection, file: FileId) -> Result<boo
     Ok(true)
 }
 
-/// Withdraws the transfer of a file that is not archived, also a running one, which loses its lease by that.
+/// Withdraws the transfer of a file that is not archived, also a running one, which loses its lease by that. No transfer will
+/// tell the manifest of it, so it is written again where there is one.
 /// `by` is who says so: a person, or rules, which say nothing of what others have decided.
 pub(super) async fn skip(
     db: &mut SqliteConnection,
@@ -474,16 +475,6 @@ pub(super) async fn skip(
     if skipped.rows_affected() == 0 {
         return Ok(false);
     }
-    let placed: Option<Uuid> = sqlx::query_scalar(
-        "SELECT recordings.id FROM recordings JOIN files ON files.recording_id = recordings.id
-         WHERE files.id = $1 AND recordings.folder IS NOT NULL",
-    )
-    .bind(file.0)
-    .fetch_optional(&mut *db)
-    .await?;
-    if let Some(recording) = placed {
-        enqueue(db, Task::Manifest(RecordingId(recording)), 0, None, now).await?;
-    }
     sqlx::query(
         "UPDATE jobs SET state = 'cancelled', wanted_again = false, lease_owner = NULL, lease_expires_at = NULL,
             waits_for = NULL, reason = $2, finished_at = $3, updated_at = $3
@@ -494,6 +485,16 @@ pub(super) async fn skip(
     .bind(now)
     .execute(&mut *db)
     .await?;
+    let recording: Option<Uuid> = sqlx::query_scalar(
+        "SELECT recordings.id FROM files JOIN recordings ON recordings.id = files.recording_id
+         WHERE files.id = $1 AND recordings.folder IS NOT NULL",
+    )
+    .bind(file.0)
+    .fetch_optional(&mut *db)
+    .await?;
+    if let Some(recording) = recording {
+        enqueue(db, Task::Manifest(RecordingId(recording)), 0, None, now).await?;
+    }
     Ok(true)
 }
 
