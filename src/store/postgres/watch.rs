@@ -55,7 +55,7 @@ pub(super) async fn health(pool: &PgPool) -> Result<Health, StoreError> {
     };
     Ok(Health {
         bytes: u64::try_from(bytes).unwrap_or(0),
-        oldest_transaction: oldest_ms.map(elapsed),
+        oldest_transaction: Some(elapsed(oldest_ms.unwrap_or(0))),
         tables: tables.into_iter().map(counted).collect(),
     })
 }
