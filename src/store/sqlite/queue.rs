@@ -95,8 +95,8 @@ RETURNING id, kind, subject, account, loses_at, run_at, attempts, snoozes, lease
     };
 }
 
-const CLAIM_ONE: &str = claim_one!("kind <> 'notify'");
-const CLAIM_ONE_NOTICE: &str = claim_one!("kind = 'notify'");
+const CLAIM_ONE: &str = claim_one!("notice IS NULL");
+const CLAIM_ONE_NOTICE: &str = claim_one!("notice IS NOT NULL");
 
 /// Extends a lease.
 pub(super) async fn extend(
