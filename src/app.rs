@@ -34,6 +34,7 @@ use crate::jobs::turns::Turns;
 use crate::notify::Notifier;
 use crate::scheduler::{janitor, loss_watch, reconciler};
 use crate::store::{self, Intake, SharedStore, StoreError};
+use crate::telemetry;
 use crate::worker::{Board, Pool, sweeper};
 use crate::zoom::accounts::Accounts;
 use crate::zoom::api::ApiSetupError;
@@ -197,6 +198,7 @@ impl App {
         }
         let public = listen("http.listen", http.listen).await?;
         let private = listen("http.admin_listen", http.admin_listen).await?;
+        telemetry::expect_accounts(self.accounts.iter().map(|account| account.name.as_str()));
         let accounts = self.clients.clone();
         let board = Arc::new(Board::default());
         let wake = Arc::new(Notify::new());
@@ -211,7 +213,7 @@ impl App {
         };
         if roles.contains(&Role::Worker) {
             tokio::spawn(look_at(Arc::clone(&self.archive)));
-            for pool in self.pools(accounts.clone(), board, Arc::clone(&wake), stop.clone())? {
+            for pool in self.pools(accounts.clone(), Arc::clone(&board), Arc::clone(&wake), stop.clone())? {
                 service.tasks.spawn(pool.work());
             }
         }
@@ -242,6 +244,8 @@ impl App {
         let door = PrivateDoor {
             metrics,
             store: Arc::clone(&self.store),
+            look_around: Arc::new(move || board.show()),
+            metrics_max_age: self.config.http.metrics_max_age(),
             accounts,
             admin_token: self.admin_token.clone(),
         };

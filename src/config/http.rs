@@ -32,6 +32,8 @@ pub struct HttpConfig {
     pub body_timeout_ms: u64,
     /// Milliseconds in which an event must be durable.
     pub answer_timeout_ms: u64,
+    /// Milliseconds for which what `/metrics` has read of the database is shown again.
+    pub metrics_max_age_ms: u64,
 }
 
 impl HttpConfig {
@@ -53,6 +55,12 @@ impl HttpConfig {
         Duration::from_millis(self.answer_timeout_ms)
     }
 
+    /// For how long what `/metrics` has read of the database is shown again.
+    #[must_use]
+    pub fn metrics_max_age(&self) -> Duration {
+        Duration::from_millis(self.metrics_max_age_ms)
+    }
+
     pub(super) fn check(&self, problems: &mut Problems) {
         problems.at_least("http.max_body_bytes", self.max_body_bytes as u64, 1024);
         problems.at_least(
@@ -72,6 +80,7 @@ impl HttpConfig {
         problems.at_least("http.header_timeout_ms", self.header_timeout_ms, 1);
         problems.at_least("http.body_timeout_ms", self.body_timeout_ms, 1);
         problems.at_least("http.answer_timeout_ms", self.answer_timeout_ms, 1);
+        problems.at_most("http.metrics_max_age_ms", self.metrics_max_age_ms, 600_000);
         if self.answer_timeout_ms > 3000 {
             problems.add(
                 "http.answer_timeout_ms",

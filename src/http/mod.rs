@@ -7,6 +7,7 @@
 //! - [`private`]: the private door's routes
 //! - `live`: control of live sessions, behind it
 
+mod gauges;
 mod live;
 pub mod private;
 pub mod public;

@@ -1,8 +1,8 @@
 //! The private door: `GET /metrics`, and control of live sessions. Behind a bearer token when there is one; without one the door binds to
 //! loopback only, which the configuration check enforces.
 
-use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Path, Query, State};
@@ -15,9 +15,9 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 
+use super::gauges::Gauges;
 use super::live;
-use crate::domain::job::JobState;
-use crate::store::{Depth, Losses, SharedStore};
+use crate::store::SharedStore;
 use crate::zoom::accounts::Accounts;
 
 /// What the private door shows.
@@ -26,6 +26,10 @@ pub struct PrivateDoor {
     pub metrics: PrometheusHandle,
     /// Where the numbers of the whole installation are.
     pub store: SharedStore,
+    /// Has this process set those of its gauges that are not set as things happen.
+    pub look_around: Arc<dyn Fn() + Send + Sync>,
+    /// For how long what was read of the database is shown again.
+    pub metrics_max_age: Duration,
     /// Whose sessions can be controlled.
     pub accounts: Accounts,
     /// Wanted from whoever comes in.
@@ -35,12 +39,13 @@ pub struct PrivateDoor {
 /// The door, with what it remembers from one visit to the next.
 struct Door {
     shows: PrivateDoor,
-    depth: DepthGauges,
+    gauges: Gauges,
 }
 
 /// The routes.
 pub fn router(door: PrivateDoor) -> Router {
-    let door = Arc::new(Door { shows: door, depth: DepthGauges::default() });
+    let gauges = Gauges::new(Arc::clone(&door.store), door.metrics_max_age);
+    let door = Arc::new(Door { shows: door, gauges });
     Router::new()
         .route("/metrics", get(show_metrics))
         .route(live::PATH, post(control))
@@ -57,50 +62,9 @@ async fn control(
 }
 
 async fn show_metrics(State(door): State<Arc<Door>>) -> Response {
-    let store = &door.shows.store;
-    match tokio::try_join!(store.depth(), store.losses()) {
-        Ok((depths, losses)) => {
-            door.depth.show(&depths);
-            show_losses(losses);
-            metrics::gauge!("zoom_archiver_database_up").set(1.0);
-        }
-        Err(_) => metrics::gauge!("zoom_archiver_database_up").set(0.0),
-    }
+    (door.shows.look_around)();
+    door.gauges.bring_up_to_date().await;
     ([(CONTENT_TYPE, "text/plain; version=0.0.4")], door.shows.metrics.render()).into_response()
-}
-
-/// How long until the next file that is not archived cannot be had any more; infinite when no such moment is known.
-fn show_losses(losses: Losses) {
-    let nearest = losses.nearest.map_or(f64::INFINITY, |nearest| nearest.as_secs_f64());
-    metrics::gauge!("zoom_archiver_nearest_loss_seconds").set(nearest);
-    #[allow(clippy::cast_precision_loss, reason = "a gauge is a float")]
-    let overdue = losses.overdue as f64;
-    metrics::gauge!("zoom_archiver_overdue_files").set(overdue);
-}
-
-/// The queue's gauges. A gauge keeps its last value, but where there are no jobs any more the database says
-/// nothing: so what was shown once goes back to nought.
-#[derive(Debug, Default)]
-struct DepthGauges(Mutex<BTreeSet<(String, JobState)>>);
-
-impl DepthGauges {
-    fn show(&self, depths: &[Depth]) {
-        let mut shown = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        for depth in depths {
-            shown.insert((depth.kind.clone(), depth.state));
-        }
-        for (kind, state) in shown.iter() {
-            let depth = depths.iter().find(|depth| depth.kind == *kind && depth.state == *state);
-            let labels = [("kind", kind.clone()), ("state", state.to_string())];
-            #[allow(clippy::cast_precision_loss, reason = "a gauge is a float")]
-            let jobs = depth.map_or(0.0, |depth| depth.jobs as f64);
-            metrics::gauge!("zoom_archiver_jobs", &labels).set(jobs);
-            if *state == JobState::Waiting {
-                let oldest = depth.and_then(|depth| depth.oldest_due).unwrap_or_default();
-                metrics::gauge!("zoom_archiver_oldest_due_seconds", &labels).set(oldest.as_secs_f64());
-            }
-        }
-    }
 }
 
 async fn authorize(

@@ -13,7 +13,7 @@ use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::moment::Moment;
-use super::{Depth, EndingToken, Losses, StoreError, TransferWork};
+use super::{Backlog, Depth, EndingToken, Losses, StoreError, TransferWork};
 use crate::domain::file::{ArchivedFile, FileRow, RecordingRow, Sha256Digest};
 use crate::domain::ids::{EventId, FileId, JobId, NoticeId, RecordingId};
 use crate::domain::job::{Job, Lease, Task};
@@ -256,6 +256,8 @@ pub(super) struct JobRecord {
     snoozes: i64,
     lease_token: i64,
     checkpoint: Option<Json<Value>>,
+    waited_ms: i64,
+    trace: Option<String>,
 }
 
 impl JobRecord {
@@ -267,6 +269,8 @@ impl JobRecord {
             attempts: count(self.attempts),
             snoozes: count(self.snoozes),
             checkpoint: self.checkpoint.map(|checkpoint| checkpoint.0),
+            waited: elapsed(self.waited_ms),
+            trace: self.trace,
         })
     }
 }
@@ -293,6 +297,26 @@ impl DepthRecord {
             state: self.state.parse()?,
             jobs: whole(self.jobs)?,
             oldest_due: self.oldest_due_ms.map(whole).transpose()?.map(Duration::from_millis),
+        })
+    }
+}
+
+/// How many jobs stand in a state that is no end.
+#[derive(FromRow)]
+pub(super) struct BacklogRecord {
+    kind: String,
+    state: String,
+    jobs: i64,
+    oldest_ms: Option<i64>,
+}
+
+impl BacklogRecord {
+    pub(super) fn read(self) -> Result<Backlog, StoreError> {
+        Ok(Backlog {
+            kind: self.kind,
+            state: self.state.parse()?,
+            jobs: whole(self.jobs)?,
+            oldest: self.oldest_ms.map(elapsed),
         })
     }
 }
@@ -330,6 +354,11 @@ fn word<T: FromStr<Err = UnknownWord>>(text: Option<String>) -> Result<Option<T>
 
 fn whole(number: i64) -> Result<u64, StoreError> {
     u64::try_from(number).map_err(|_| unreadable("a negative count"))
+}
+
+/// A time that has passed by the database's clock, which may have been set back meanwhile.
+pub(super) fn elapsed(millis: i64) -> Duration {
+    Duration::from_millis(u64::try_from(millis).unwrap_or(0))
 }
 
 fn count(number: i64) -> u32 {

@@ -292,7 +292,7 @@ async fn a_session_token_says_what_was_asked_for_and_is_signed_with_the_sdk_secr
         "--valid-secs",
         "3600",
     ];
-    let output = program().args(arguments).envs(keys).output().await.unwrap();
+    let output = program().args(arguments).envs(keys).output_with_a_token().await.unwrap();
     assert!(output.status.success(), "{}", told(&output));
     let token = String::from_utf8(output.stdout).unwrap();
     let (signed, signature) = token.trim().rsplit_once('.').unwrap();

@@ -101,6 +101,7 @@ fn announce(recording: AnnouncedRecording, files: Vec<AnnouncedFile>) -> Event {
             files,
             odd: Vec::new(),
         }),
+        trace: None,
     }
 }
 

@@ -124,7 +124,8 @@ due AS MATERIALIZED (
 UPDATE jobs SET state = 'running', lease_owner = $2, lease_token = lease_token + 1,
     lease_expires_at = now() + $3 * interval '1 millisecond', updated_at = now()
 FROM due WHERE jobs.id = due.id
-RETURNING jobs.id, kind, subject, account, loses_at, run_at, attempts, snoozes, lease_token, checkpoint"
+RETURNING jobs.id, kind, subject, account, loses_at, run_at, attempts, snoozes, lease_token, checkpoint, trace,
+    (EXTRACT(EPOCH FROM now() - run_at) * 1000)::bigint AS waited_ms"
         )
     };
 }
@@ -229,6 +230,7 @@ macro_rules! or_want_again {
         "
     ON CONFLICT (kind, subject) DO UPDATE SET
         wanted_again = known.state = 'running',
+        trace = COALESCE(EXCLUDED.trace, known.trace),
         state = CASE known.state WHEN 'running' THEN 'running' ELSE 'waiting' END,
         run_at = EXCLUDED.run_at,
         attempts = CASE WHEN known.state IN ('running', 'parked') THEN known.attempts ELSE 0 END,
@@ -274,7 +276,7 @@ job AS (
         finished_at = CASE WHEN held.state IN ('done', 'dead') THEN now() END,
         updated_at = now()
     FROM held WHERE jobs.id = held.id
-    RETURNING jobs.kind, jobs.subject, jobs.account, jobs.state, held.again
+    RETURNING jobs.kind, jobs.subject, jobs.account, jobs.state, held.again, jobs.trace
 ),
 file AS (
     UPDATE files SET
@@ -300,8 +302,8 @@ archived AS (
     FROM job WHERE files.id = $11 AND files.state <> 'archived'
 ),
 next AS (
-    INSERT INTO jobs AS known (id, kind, subject, state, run_at)
-    SELECT next.id, next.kind, next.subject, 'waiting', now() + next.rest_ms * interval '1 millisecond'
+    INSERT INTO jobs AS known (id, kind, subject, state, run_at, trace)
+    SELECT next.id, next.kind, next.subject, 'waiting', now() + next.rest_ms * interval '1 millisecond', job.trace
     FROM job CROSS JOIN unnest($20::uuid[], $21::text[], $22::uuid[], $23::bigint[])
         AS next (id, kind, subject, rest_ms)
     WHERE (next.kind, next.subject) <> (job.kind, job.subject)
