@@ -130,8 +130,8 @@ RETURNING jobs.id, kind, subject, account, loses_at, run_at, attempts, snoozes, 
     };
 }
 
-const CLAIM: &str = claim!("kind <> 'notify'");
-const CLAIM_NOTICES: &str = claim!("kind = 'notify'");
+const CLAIM: &str = claim!("notice IS NULL");
+const CLAIM_NOTICES: &str = claim!("notice IS NOT NULL");
 
 /// Extends a lease. Writes no column that is in an index.
 pub(super) async fn extend(pool: &PgPool, lease: &Lease, length: Duration) -> Result<(), StoreError> {

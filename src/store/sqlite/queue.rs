@@ -95,8 +95,8 @@ RETURNING id, kind, subject, account, loses_at, run_at, attempts, snoozes, lease
     };
 }
 
-const CLAIM_ONE: &str = claim_one!("kind <> 'notify'");
-const CLAIM_ONE_NOTICE: &str = claim_one!("kind = 'notify'");
+const CLAIM_ONE: &str = claim_one!("notice IS NULL");
+const CLAIM_ONE_NOTICE: &str = claim_one!("notice IS NOT NULL");
 
 /// Extends a lease.
 pub(super) async fn extend(
@@ -485,6 +485,16 @@ pub(super) async fn skip(
     .bind(now)
     .execute(&mut *db)
     .await?;
+    let recording: Option<Uuid> = sqlx::query_scalar(
+        "SELECT recordings.id FROM files JOIN recordings ON recordings.id = files.recording_id
+         WHERE files.id = $1 AND recordings.folder IS NOT NULL",
+    )
+    .bind(file.0)
+    .fetch_optional(&mut *db)
+    .await?;
+    if let Some(recording) = recording {
+        enqueue(db, Task::Manifest(RecordingId(recording)), 0, None, now).await?;
+    }
     Ok(true)
 }
 
