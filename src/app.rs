@@ -20,6 +20,7 @@ use crate::config::secrets::ZoomAccount;
 use crate::config::{Config, Secrets};
 use crate::domain::account::AccountNames;
 use crate::domain::key::{KeyTemplate, TemplateError};
+use crate::http::api::{self, Desk, Shelf};
 use crate::http::private::{self, PrivateDoor};
 use crate::http::public::{self, Health};
 use crate::http::server;
@@ -231,8 +232,15 @@ impl App {
         let auto_start = AutoStart::new(&self.config.zoom.auto_start, accounts.clone());
         let door = PrivateDoor {
             metrics,
-            store: Arc::clone(&self.store),
-            accounts,
+            desk: Arc::new(Desk {
+                store: Arc::clone(&self.store),
+                archive: Shelf::new(Arc::clone(&self.archive)),
+                accounts,
+                known_accounts: self.accounts.iter().map(Into::into).collect(),
+                only_account: api::only_account(&self.accounts),
+                wake: Arc::clone(&wake),
+                link_valid: http.link_valid(),
+            }),
             admin_token: self.admin_token.clone(),
         };
         service.tasks.spawn(server::serve(private, private::router(door), http.clone(), stop.clone()));

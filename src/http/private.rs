@@ -1,33 +1,31 @@
-//! The private door: `GET /metrics`, and control of live sessions. Behind a bearer token when there is one; without one the door binds to
-//! loopback only, which the configuration check enforces.
+//! The private door: `GET /metrics`, and `/api/v1`. Behind a bearer token when there is one; without one the door binds
+//! to loopback only, which the start of the service enforces.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Router;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::get;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, ORIGIN, WWW_AUTHENTICATE};
 use http::{Method, Request, StatusCode};
 use metrics_exporter_prometheus::PrometheusHandle;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 
-use super::live;
+use super::api::problem::Problem;
+use super::api::{self, Desk};
 use crate::domain::job::JobState;
-use crate::store::{Depth, Losses, SharedStore};
-use crate::zoom::accounts::Accounts;
+use crate::store::{Depth, Losses};
 
 /// What the private door shows.
 pub struct PrivateDoor {
     /// Where the numbers of this process are.
     pub metrics: PrometheusHandle,
-    /// Where the numbers of the whole installation are.
-    pub store: SharedStore,
-    /// Whose sessions can be controlled.
-    pub accounts: Accounts,
+    /// What operators ask, and where the numbers of the whole installation are.
+    pub desk: Arc<Desk>,
     /// Wanted from whoever comes in.
     pub admin_token: Option<SecretString>,
 }
@@ -40,24 +38,17 @@ struct Door {
 
 /// The routes.
 pub fn router(door: PrivateDoor) -> Router {
+    let api = api::router(Arc::clone(&door.desk));
     let door = Arc::new(Door { shows: door, depth: DepthGauges::default() });
     Router::new()
         .route("/metrics", get(show_metrics))
-        .route(live::PATH, post(control))
-        .layer(middleware::from_fn_with_state(Arc::clone(&door), authorize))
-        .with_state(door)
-}
-
-async fn control(
-    State(door): State<Arc<Door>>,
-    path: Path<(String, String)>,
-    whose: Query<live::Whose>,
-) -> Response {
-    live::control(door.shows.accounts.clone(), path, whose).await
+        .with_state(Arc::clone(&door))
+        .merge(api)
+        .layer(middleware::from_fn_with_state(door, authorize))
 }
 
 async fn show_metrics(State(door): State<Arc<Door>>) -> Response {
-    let store = &door.shows.store;
+    let store = &door.shows.desk.store;
     match tokio::try_join!(store.depth(), store.losses()) {
         Ok((depths, losses)) => {
             door.depth.show(&depths);
@@ -112,7 +103,8 @@ async fn authorize(
         // Without a token, whoever reaches this door may look; but no web page may make its reader's browser change
         // anything. Browsers name the page in every such request, and no other program does.
         if request.method() != Method::GET && request.headers().contains_key(ORIGIN) {
-            return (StatusCode::FORBIDDEN, "set ADMIN_TOKEN to ask from a web page\n").into_response();
+            let words = "set ADMIN_TOKEN to ask from a web page";
+            return Problem::new(StatusCode::FORBIDDEN, words).into_response();
         }
         return next.run(request).await;
     };
@@ -125,5 +117,6 @@ async fn authorize(
     if Sha256::digest(given) == Sha256::digest(wanted.expose_secret().as_bytes()) {
         return next.run(request).await;
     }
-    (StatusCode::UNAUTHORIZED, [(WWW_AUTHENTICATE, "Bearer")], "unauthorized\n").into_response()
+    let problem = Problem::new(StatusCode::UNAUTHORIZED, "a bearer token is wanted, and it must be the right one");
+    ([(WWW_AUTHENTICATE, "Bearer")], problem).into_response()
 }

@@ -7,7 +7,7 @@ use zoom_archiver::domain::file::FileState;
 use zoom_archiver::store::{self, Migrated, StoreError};
 
 /// The version of the schema that this program has.
-const NEWEST: i64 = 5;
+const NEWEST: i64 = 6;
 
 /// A literal of 16 bytes that end in `n`, as either database writes an id.
 fn id(database: &Database, n: u8) -> String {

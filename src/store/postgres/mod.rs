@@ -11,6 +11,7 @@
 
 mod compare;
 mod examine;
+mod list;
 mod queue;
 mod read;
 mod record;
@@ -27,13 +28,16 @@ use sqlx::{Connection, PgConnection, PgPool};
 use super::migrations::{self, Migrated};
 use super::settled::Headway;
 use super::unbroken::unbroken;
-use super::{Depth, EndingToken, Intake, Losses, Recorded, Store, StoreError, Swept, TransferWork};
+use super::{
+    Depth, EndingToken, EventFilter, FileFilter, Flow, Intake, JobFilter, Losses, Page, Recorded, RecordingFilter,
+    Store, StoreError, Swept, Tally, TransferWork,
+};
 use crate::config::store::StoreConfig;
-use crate::domain::event::Event;
-use crate::domain::file::{FileRow, FileState, RecordingRow};
+use crate::domain::event::{Event, EventRow};
+use crate::domain::file::{FileRow, RecordingRow};
 use crate::domain::finding::Finding;
-use crate::domain::ids::{FileId, RecordingId};
-use crate::domain::job::{Job, Lease, Settlement, Task};
+use crate::domain::ids::{EventId, FileId, JobId, RecordingId};
+use crate::domain::job::{Job, JobRow, Lease, Settlement, Task};
 use crate::domain::recording::RecordingIdentity;
 
 /// Longest time for one verb. A healthy database needs milliseconds; behind a dead network a statement would
@@ -140,6 +144,14 @@ impl Store for PostgresStore {
         bounded(queue::unskip(&self.pool, file)).await
     }
 
+    async fn retry_job(&self, job: JobId) -> Result<bool, StoreError> {
+        bounded(queue::retry_job(&self.pool, job)).await
+    }
+
+    async fn cancel_job(&self, job: JobId, reason: &str) -> Result<bool, StoreError> {
+        bounded(queue::cancel_job(&self.pool, job, reason)).await
+    }
+
     async fn place(&self, file: FileId, folder: &str, name: &str) -> Result<String, StoreError> {
         bounded(record::place(&self.pool, file, folder, name)).await
     }
@@ -182,13 +194,48 @@ impl Store for PostgresStore {
         bounded(compare::repeat(&self.pool, task, period)).await
     }
 
-    async fn files(
+    async fn list_recordings(
         &self,
-        states: &[FileState],
-        after: Option<FileId>,
-        limit: u32,
-    ) -> Result<Vec<FileRow>, StoreError> {
-        bounded(read::files(&self.pool, states, after, limit)).await
+        filter: &RecordingFilter,
+        page: Page,
+    ) -> Result<Vec<RecordingRow>, StoreError> {
+        bounded(list::recordings(&self.pool, filter, page)).await
+    }
+
+    async fn tally(&self, recordings: &[RecordingId]) -> Result<Vec<Tally>, StoreError> {
+        bounded(list::tally(&self.pool, recordings)).await
+    }
+
+    async fn list_files(&self, filter: &FileFilter, page: Page) -> Result<Vec<FileRow>, StoreError> {
+        bounded(list::files(&self.pool, filter, page)).await
+    }
+
+    async fn count_files(&self, filter: &FileFilter) -> Result<u64, StoreError> {
+        bounded(list::count_files(&self.pool, filter)).await
+    }
+
+    async fn file(&self, id: FileId) -> Result<Option<FileRow>, StoreError> {
+        bounded(list::file(&self.pool, id)).await
+    }
+
+    async fn list_jobs(&self, filter: &JobFilter, page: Page) -> Result<Vec<JobRow>, StoreError> {
+        bounded(list::jobs(&self.pool, filter, page)).await
+    }
+
+    async fn job(&self, id: JobId) -> Result<Option<JobRow>, StoreError> {
+        bounded(list::job(&self.pool, id)).await
+    }
+
+    async fn list_events(&self, filter: &EventFilter, page: Page) -> Result<Vec<EventRow>, StoreError> {
+        bounded(list::events(&self.pool, filter, page)).await
+    }
+
+    async fn event(&self, id: EventId) -> Result<Option<(EventRow, Vec<u8>)>, StoreError> {
+        bounded(list::event(&self.pool, id)).await
+    }
+
+    async fn flow(&self, window: Duration) -> Result<Flow, StoreError> {
+        bounded(list::flow(&self.pool, window)).await
     }
 
     async fn leftovers(&self, uploads: &[(String, String)]) -> Result<Vec<String>, StoreError> {

@@ -183,8 +183,8 @@ async fn announce(pool: &PgPool, event: &Event, rows: &Rows) -> Result<Vec<Writt
         .await
 }
 
-/// Event, recording, files and the jobs of new files. An event that is recorded already stays as it is; so the
-/// statement can be repeated. A gone file gets no URL here: it gets it when it is woken.
+/// Event, recording, files and the jobs of new files. An event that is recorded already stays as it is, unless it was
+/// kept raw; so the statement can be repeated. A gone file gets no URL here: it gets it when it is woken.
 const ANNOUNCE: &str = "
 WITH recording AS (
     INSERT INTO recordings AS known
@@ -217,7 +217,9 @@ WITH recording AS (
 event AS (
     INSERT INTO events (id, received_at, name, body, recording_id, odd)
     SELECT $1, $2, $3, $4, recording.id, $5 FROM recording
-    ON CONFLICT (id) DO NOTHING
+    ON CONFLICT (id) DO UPDATE SET name = EXCLUDED.name, body = EXCLUDED.body,
+        recording_id = EXCLUDED.recording_id, unreadable = NULL, odd = EXCLUDED.odd
+    WHERE events.unreadable IS NOT NULL
 ),
 announced AS (
     SELECT *,
