@@ -117,6 +117,7 @@ async fn authorize(
     if Sha256::digest(given) == Sha256::digest(wanted.expose_secret().as_bytes()) {
         return next.run(request).await;
     }
-    let problem = Problem::new(StatusCode::UNAUTHORIZED, "a bearer token is wanted, and it must be the right one");
+    let problem =
+        Problem::new(StatusCode::UNAUTHORIZED, "a bearer token is wanted, and it must be the right one");
     ([(WWW_AUTHENTICATE, "Bearer")], problem).into_response()
 }

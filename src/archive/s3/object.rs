@@ -263,8 +263,7 @@ impl S3Archive {
         range: Option<Range<u64>>,
     ) -> Result<ObjectStream, ArchiveError> {
         let range = range.map(|range| format!("bytes={}-{}", range.start, range.end.saturating_sub(1)));
-        let request =
-            self.client.get_object().bucket(&self.bucket).key(self.full_key(key)).set_range(range);
+        let request = self.client.get_object().bucket(&self.bucket).key(self.full_key(key)).set_range(range);
         let found = match request.send().await.map_err(Failure::from) {
             Ok(found) => found,
             Err(failure) if failure.is_not_found() => {

@@ -12,6 +12,7 @@ use super::words::{Account, Listed};
 /// Lists the Zoom accounts of the configuration.
 #[utoipa::path(
     get,
+    operation_id = "list_accounts",
     path = "/accounts",
     tag = "accounts",
     responses((status = 200, description = "All of them, on one page", body = Listed<Account>), Trouble)

@@ -83,7 +83,10 @@ where
     T: FromStr<Err: Display>,
 {
     let text = String::deserialize(deserializer)?;
-    text.split(',').filter(|word| !word.is_empty()).map(|word| word.parse().map_err(D::Error::custom)).collect()
+    text.split(',')
+        .filter(|word| !word.is_empty())
+        .map(|word| word.parse().map_err(D::Error::custom))
+        .collect()
 }
 
 /// A moment that both databases can hold.
@@ -100,7 +103,8 @@ pub(super) fn page(after: Option<&str>, limit: Option<u32>, order: Option<Order>
     if !(1..=MAX_PAGE).contains(&limit) {
         return Err(Problem::bad(format!("`limit` is {limit}, and must be 1 to {MAX_PAGE}")));
     }
-    let after = after.map(|cursor| read_cursor(cursor).ok_or_else(|| Problem::bad("`after` is no `next` of a page")));
+    let after =
+        after.map(|cursor| read_cursor(cursor).ok_or_else(|| Problem::bad("`after` is no `next` of a page")));
     Ok(Page { after: after.transpose()?, order: order.unwrap_or_default(), limit })
 }
 

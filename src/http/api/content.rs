@@ -8,8 +8,8 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::header::{
-    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_NONE_MATCH,
-    IF_RANGE, RANGE, X_CONTENT_TYPE_OPTIONS,
+    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG,
+    IF_NONE_MATCH, IF_RANGE, RANGE, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use http_range_header::{RangeUnsatisfiableError, parse_range_header};
@@ -34,6 +34,7 @@ const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_'
 /// With `Range`, a piece of it; `If-Range` and `If-None-Match` take its `ETag`.
 #[utoipa::path(
     get,
+    operation_id = "read_content",
     path = "/files/{id}/content",
     tag = "files",
     params(
@@ -58,7 +59,8 @@ pub(super) async fn read(
 ) -> Result<Response, Problem> {
     let (archive, file) = archived(&desk, id).await?;
     let tag = format!("\"{}\"", file.sha256);
-    let names = |name: HeaderName| headers.get_all(name).iter().any(|value| value.as_bytes() == tag.as_bytes());
+    let names =
+        |name: HeaderName| headers.get_all(name).iter().any(|value| value.as_bytes() == tag.as_bytes());
     if names(IF_NONE_MATCH) {
         return Ok((StatusCode::NOT_MODIFIED, [(ETAG, tag)]).into_response());
     }
@@ -87,7 +89,13 @@ pub(super) async fn read(
     Ok(response)
 }
 
-fn describe(headers: &mut HeaderMap, file: &ArchivedFile, range: &Range<u64>, status: StatusCode, tag: String) {
+fn describe(
+    headers: &mut HeaderMap,
+    file: &ArchivedFile,
+    range: &Range<u64>,
+    status: StatusCode,
+    tag: String,
+) {
     let mut set = |name: HeaderName, value: String| {
         if let Ok(value) = HeaderValue::try_from(value) {
             headers.insert(name, value);
@@ -110,6 +118,7 @@ fn describe(headers: &mut HeaderMap, file: &ArchivedFile, range: &Range<u64>, st
 /// It leads to the store itself, and stands for our right to read this one object.
 #[utoipa::path(
     post,
+    operation_id = "make_link",
     path = "/files/{id}/link",
     tag = "files",
     params(("id" = FileId, Path, description = "The file")),
@@ -125,7 +134,8 @@ pub(super) async fn link(State(desk): State<Arc<Desk>>, Path(id): Path<FileId>) 
     check(&archive, &file).await?;
     let disposition = disposition(&file.object_key);
     let url = archive.link(&file.object_key, &disposition, desk.link_valid).await?;
-    let url = url.ok_or_else(|| Problem::conflict("this archive gives no addresses; read `content` instead"))?;
+    let url =
+        url.ok_or_else(|| Problem::conflict("this archive gives no addresses; read `content` instead"))?;
     info!(file.id = %id, "a person has an address made for a file");
     let link = Link { url: url.expose_secret().to_owned(), valid_secs: desk.link_valid.as_secs() };
     Ok(([(CACHE_CONTROL, "no-store")], Json(link)).into_response())
@@ -144,7 +154,9 @@ async fn archived(desk: &Desk, id: FileId) -> Result<(SharedArchive, ArchivedFil
 async fn check(archive: &SharedArchive, file: &ArchivedFile) -> Result<(), Problem> {
     let wrong = match archive.inspect(&file.object_key).await? {
         Some(object) if object.bytes == file.bytes => return Ok(()),
-        Some(object) => format!("it holds {} bytes under that key, and should hold {}", object.bytes, file.bytes),
+        Some(object) => {
+            format!("it holds {} bytes under that key, and should hold {}", object.bytes, file.bytes)
+        }
         None => "it holds nothing under that key".to_owned(),
     };
     Err(Problem::new(StatusCode::BAD_GATEWAY, format!("the archive is not as it should be: {wrong}")))
@@ -161,7 +173,8 @@ enum Piece {
 /// once (RFC 9110, section 14.2).
 fn piece(header: &HeaderValue, bytes: u64) -> Piece {
     let parsed = header.to_str().map_err(|_| None);
-    let ranges = parsed.and_then(|text| parse_range_header(text).and_then(|ranges| ranges.validate(bytes)).map_err(Some));
+    let ranges = parsed
+        .and_then(|text| parse_range_header(text).and_then(|ranges| ranges.validate(bytes)).map_err(Some));
     match ranges.as_deref() {
         Ok([range]) => Piece::Part(*range.start()..range.end().saturating_add(1)),
         Err(Some(RangeUnsatisfiableError::Unsatisfiable)) => Piece::None,

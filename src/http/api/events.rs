@@ -31,6 +31,7 @@ pub(super) struct Wanted {
     #[serde(default)]
     unreadable: bool,
     /// `next` of the page before.
+    #[param(pattern = "^[A-Za-z0-9_-]{21}[AQgw]$")]
     after: Option<String>,
     /// Most rows of the page.
     #[param(minimum = 1, maximum = 500, default = 100)]
@@ -43,6 +44,7 @@ pub(super) struct Wanted {
 /// Lists events.
 #[utoipa::path(
     get,
+    operation_id = "list_events",
     path = "/events",
     tag = "events",
     params(Wanted),
@@ -62,6 +64,7 @@ pub(super) async fn list(
 /// Shows an event with its body.
 #[utoipa::path(
     get,
+    operation_id = "show_event",
     path = "/events/{id}",
     tag = "events",
     params(("id" = EventId, Path, description = "The event")),
@@ -86,6 +89,7 @@ async fn known(desk: &Desk, id: EventId) -> Result<(EventRow, Vec<u8>), Problem>
 /// kept, so files that are new by this wait for one, unless the event was kept raw.
 #[utoipa::path(
     post,
+    operation_id = "replay_event",
     path = "/events/{id}/replay",
     tag = "events",
     params(("id" = EventId, Path, description = "The event")),
@@ -107,7 +111,9 @@ pub(super) async fn replay(
     for event in &mut events {
         let EventContent::Announcement(announcement) = &mut event.content else { continue };
         let account_id = &mut announcement.recording.identity.account_id;
-        if account_id == UNKNOWN_ACCOUNT && let Some(known) = &account {
+        if account_id == UNKNOWN_ACCOUNT
+            && let Some(known) = &account
+        {
             known.clone_into(account_id);
         }
         let recorded = desk.store.record(event).await?;
@@ -137,7 +143,9 @@ fn read(row: &EventRow, body: &[u8]) -> Result<Vec<event::Event>, String> {
         content: EventContent::Announcement(announcement),
     };
     match payload::read(body) {
-        Message::Announcement { name, announcement, body } => Ok(vec![event(row.id, &name, announcement, body)]),
+        Message::Announcement { name, announcement, body } => {
+            Ok(vec![event(row.id, &name, announcement, body)])
+        }
         Message::Announcements { name, parts } => {
             let parts = parts.into_iter().enumerate().map(|(number, part)| {
                 let id = if number == 0 { row.id } else { EventId::new() };

@@ -11,7 +11,7 @@ use utoipa::IntoParams;
 use super::Desk;
 use super::ask::{Body, Path, Query, listed, page, reason, words};
 use super::problem::{Missing, Problem, Refusal, Trouble};
-use super::words::{File, FileShown, Job, Listed, MAX_RETRY, RetryFiles, Retried, TRANSFER, Why};
+use super::words::{File, FileShown, Job, Listed, MAX_RETRY, Retried, RetryFiles, TRANSFER, Why};
 use crate::domain::file::{FileRow, FileState};
 use crate::domain::ids::{FileId, RecordingId};
 use crate::store::{FileFilter, JobFilter, Order, Page};
@@ -37,6 +37,7 @@ pub(super) struct Wanted {
     /// Of this type, as announced.
     file_type: Option<String>,
     /// `next` of the page before.
+    #[param(pattern = "^[A-Za-z0-9_-]{21}[AQgw]$")]
     after: Option<String>,
     /// Most rows of the page.
     #[param(minimum = 1, maximum = 500, default = 100)]
@@ -49,6 +50,7 @@ pub(super) struct Wanted {
 /// Lists files.
 #[utoipa::path(
     get,
+    operation_id = "list_files",
     path = "/files",
     tag = "files",
     params(Wanted),
@@ -72,6 +74,7 @@ pub(super) async fn list(
 /// Shows a file with its transfer.
 #[utoipa::path(
     get,
+    operation_id = "show_file",
     path = "/files/{id}",
     tag = "files",
     params(("id" = FileId, Path, description = "The file")),
@@ -96,6 +99,7 @@ pub(super) async fn known(desk: &Desk, id: FileId) -> Result<FileRow, Problem> {
 /// Tries a file that is parked, dead or gone again, with all its attempts.
 #[utoipa::path(
     post,
+    operation_id = "retry_file",
     path = "/files/{id}/retry",
     tag = "files",
     params(("id" = FileId, Path, description = "The file")),
@@ -112,10 +116,11 @@ pub(super) async fn retry(
 /// Leaves out a file that is pending, parked or dead: nothing fetches it any more.
 #[utoipa::path(
     post,
+    operation_id = "skip_file",
     path = "/files/{id}/skip",
     tag = "files",
     params(("id" = FileId, Path, description = "The file")),
-    request_body(content = Why, description = "May be missing"),
+    request_body = Option<Why>,
     responses((status = 200, description = "It is left out", body = File), Trouble, Missing, Refusal)
 )]
 pub(super) async fn skip(
@@ -130,6 +135,7 @@ pub(super) async fn skip(
 /// Takes a file that was skipped, by a person or by a filter, after all.
 #[utoipa::path(
     post,
+    operation_id = "unskip_file",
     path = "/files/{id}/unskip",
     tag = "files",
     params(("id" = FileId, Path, description = "The file")),
@@ -165,6 +171,7 @@ async fn told(
 /// While more of them matched than were retried, ask again. With `dry_run` they are only counted.
 #[utoipa::path(
     post,
+    operation_id = "retry_files",
     path = "/files/retry",
     tag = "files",
     request_body = RetryFiles,

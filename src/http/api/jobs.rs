@@ -35,6 +35,7 @@ pub(super) struct Wanted {
     /// About this file or recording.
     subject: Option<Uuid>,
     /// `next` of the page before.
+    #[param(pattern = "^[A-Za-z0-9_-]{21}[AQgw]$")]
     after: Option<String>,
     /// Most rows of the page.
     #[param(minimum = 1, maximum = 500, default = 100)]
@@ -47,6 +48,7 @@ pub(super) struct Wanted {
 /// Lists jobs.
 #[utoipa::path(
     get,
+    operation_id = "list_jobs",
     path = "/jobs",
     tag = "jobs",
     params(Wanted),
@@ -70,6 +72,7 @@ pub(super) async fn list(
 /// Shows a job.
 #[utoipa::path(
     get,
+    operation_id = "show_job",
     path = "/jobs/{id}",
     tag = "jobs",
     params(("id" = JobId, Path, description = "The job")),
@@ -88,12 +91,16 @@ async fn known(desk: &Desk, id: JobId) -> Result<JobRow, Problem> {
 /// Not one that waits, runs or is done. A transfer: where its file is parked, dead or gone.
 #[utoipa::path(
     post,
+    operation_id = "retry_job",
     path = "/jobs/{id}/retry",
     tag = "jobs",
     params(("id" = JobId, Path, description = "The job")),
     responses((status = 200, description = "It waits for another try", body = Job), Trouble, Missing, Refusal)
 )]
-pub(super) async fn retry(State(desk): State<Arc<Desk>>, Path(id): Path<JobId>) -> Result<Json<Job>, Problem> {
+pub(super) async fn retry(
+    State(desk): State<Arc<Desk>>,
+    Path(id): Path<JobId>,
+) -> Result<Json<Job>, Problem> {
     let row = known(&desk, id).await?;
     let (done, refusal) = if row.kind == TRANSFER {
         (desk.store.retry(FileId(row.subject)).await?, "carries a file that is not parked, dead or gone")
@@ -108,10 +115,11 @@ pub(super) async fn retry(State(desk): State<Arc<Desk>>, Path(id): Path<JobId>) 
 /// The file of a transfer is skipped by that. Any other job waits again when something wants it again.
 #[utoipa::path(
     post,
+    operation_id = "cancel_job",
     path = "/jobs/{id}/cancel",
     tag = "jobs",
     params(("id" = JobId, Path, description = "The job")),
-    request_body(content = Why, description = "May be missing"),
+    request_body = Option<Why>,
     responses((status = 200, description = "It is withdrawn", body = Job), Trouble, Missing, Refusal)
 )]
 pub(super) async fn cancel(
@@ -122,7 +130,10 @@ pub(super) async fn cancel(
     let row = known(&desk, id).await?;
     let reason = reason(why.reason, WITHDRAWN)?;
     let (done, refusal) = if row.kind == TRANSFER {
-        (desk.store.skip(FileId(row.subject), &reason).await?, "carries a file that is not pending, parked or dead")
+        (
+            desk.store.skip(FileId(row.subject), &reason).await?,
+            "carries a file that is not pending, parked or dead",
+        )
     } else {
         (desk.store.cancel_job(id, &reason).await?, "has ended")
     };

@@ -120,7 +120,9 @@ fn routes() -> OpenApiRouter<Arc<Desk>> {
     let mut document = Document::openapi();
     let bearer = HttpBuilder::new()
         .scheme(HttpAuthScheme::Bearer)
-        .description(Some("ADMIN_TOKEN. Where none is set, the door listens on loopback only, and asks for none."))
+        .description(Some(
+            "ADMIN_TOKEN. Where none is set, the door listens on loopback only, and asks for none.",
+        ))
         .build();
     document.components.get_or_insert_default().add_security_scheme("token", SecurityScheme::Http(bearer));
     let api = OpenApiRouter::new()
@@ -190,7 +192,10 @@ mod tests {
                 let answers = &operation.responses.responses;
                 assert!(path.starts_with(PREFIX), "{path}");
                 assert!(answers.keys().any(|status| status.starts_with('2')), "{path}");
-                assert!(["400", "401", "500", "503"].iter().all(|status| answers.contains_key(*status)), "{path}");
+                assert!(
+                    ["400", "401", "500", "503"].iter().all(|status| answers.contains_key(*status)),
+                    "{path}"
+                );
                 assert!(answers.values().all(|answer| matches!(answer, RefOr::T(_))), "{path}");
                 assert!(operation.summary.is_some(), "{path}");
             }

@@ -38,6 +38,7 @@ pub(super) struct Wanted {
     #[serde(default, deserialize_with = "moment")]
     until: Option<DateTime<Utc>>,
     /// `next` of the page before.
+    #[param(pattern = "^[A-Za-z0-9_-]{21}[AQgw]$")]
     after: Option<String>,
     /// Most rows of the page.
     #[param(minimum = 1, maximum = 500, default = 100)]
@@ -50,6 +51,7 @@ pub(super) struct Wanted {
 /// Lists recordings.
 #[utoipa::path(
     get,
+    operation_id = "list_recordings",
     path = "/recordings",
     tag = "recordings",
     params(Wanted),
@@ -84,6 +86,7 @@ pub(super) async fn list(
 /// Shows a recording with all its files.
 #[utoipa::path(
     get,
+    operation_id = "show_recording",
     path = "/recordings/{id}",
     tag = "recordings",
     params(("id" = RecordingId, Path, description = "The recording")),

@@ -29,6 +29,7 @@ pub(super) struct Whose {
 /// What has come true is told by Zoom's event.
 #[utoipa::path(
     post,
+    operation_id = "control_recording",
     path = "/sessions/{id}/recording/{control}",
     tag = "sessions",
     params(

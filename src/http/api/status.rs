@@ -18,6 +18,7 @@ const WINDOW: Duration = Duration::from_secs(600);
 /// Says how the installation stands.
 #[utoipa::path(
     get,
+    operation_id = "show_status",
     path = "/status",
     tag = "status",
     responses((status = 200, description = "How it stands", body = Status), Trouble)

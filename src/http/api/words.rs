@@ -178,7 +178,9 @@ impl From<FileRow> for File {
             bytes: archived.map(|archived| archived.bytes),
             sha256: archived.map(|archived| archived.sha256.to_string()),
             content_type: archived.map(|archived| archived.content_type.clone()),
-            store_checksum: archived.and_then(|archived| archived.store_checksum.as_ref()).map(ToString::to_string),
+            store_checksum: archived
+                .and_then(|archived| archived.store_checksum.as_ref())
+                .map(ToString::to_string),
             mark: archived.and_then(|archived| archived.mark.clone()),
             id: row.id,
             recording_id: row.recording_id,
@@ -374,7 +376,7 @@ pub struct Why {
 pub struct RetryFiles {
     /// In one of these states: `parked`, `dead`, `gone`.
     #[serde(default)]
-    #[schema(min_items = 1)]
+    #[schema(min_items = 1, required = true)]
     pub state: Vec<Retriable>,
     /// Of this recording.
     #[serde(default, skip_serializing_if = "Option::is_none")]

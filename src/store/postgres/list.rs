@@ -7,8 +7,8 @@ use sqlx::{AssertSqlSafe, FromRow, PgPool, Postgres};
 
 use super::super::list::{self, Bound, EventFilter, FileFilter, JobFilter, Page, RecordingFilter, Statement};
 use super::super::rows::{
-    EventRecord, FileRecord, FlowRecord, JobRowRecord, KeptRecord, RecordingRecord, TallyRecord, event_columns,
-    file_columns, job_columns, millis,
+    EventRecord, FileRecord, FlowRecord, JobRowRecord, KeptRecord, RecordingRecord, TallyRecord,
+    event_columns, file_columns, job_columns, millis,
 };
 use super::super::{Flow, StoreError, Tally};
 use crate::domain::event::EventRow;
@@ -52,7 +52,11 @@ pub(super) async fn tally(pool: &PgPool, recordings: &[RecordingId]) -> Result<V
 }
 
 /// A page of files.
-pub(super) async fn files(pool: &PgPool, filter: &FileFilter, page: Page) -> Result<Vec<FileRow>, StoreError> {
+pub(super) async fn files(
+    pool: &PgPool,
+    filter: &FileFilter,
+    page: Page,
+) -> Result<Vec<FileRow>, StoreError> {
     let rows: Vec<FileRecord> = fetch(pool, list::files(filter, page)).await?;
     rows.into_iter().map(FileRecord::read).collect()
 }

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use sqlx::sqlite::SqliteRow;
-use sqlx::{AssertSqlSafe, FromRow, SqlitePool, Sqlite};
+use sqlx::{AssertSqlSafe, FromRow, Sqlite, SqlitePool};
 
 use super::super::list::{self, Bound, EventFilter, FileFilter, JobFilter, Page, RecordingFilter, Statement};
 use super::super::rows::{
-    EventRecord, FileRecord, FlowRecord, JobRowRecord, KeptRecord, RecordingRecord, TallyRecord, event_columns,
-    file_columns, job_columns, millis,
+    EventRecord, FileRecord, FlowRecord, JobRowRecord, KeptRecord, RecordingRecord, TallyRecord,
+    event_columns, file_columns, job_columns, millis,
 };
 use super::super::{Flow, StoreError, Tally};
 use super::NOW;
@@ -53,7 +53,11 @@ pub(super) async fn tally(pool: &SqlitePool, recordings: &[RecordingId]) -> Resu
 }
 
 /// A page of files.
-pub(super) async fn files(pool: &SqlitePool, filter: &FileFilter, page: Page) -> Result<Vec<FileRow>, StoreError> {
+pub(super) async fn files(
+    pool: &SqlitePool,
+    filter: &FileFilter,
+    page: Page,
+) -> Result<Vec<FileRow>, StoreError> {
     let rows: Vec<FileRecord> = fetch(pool, list::files(filter, page)).await?;
     rows.into_iter().map(FileRecord::read).collect()
 }
@@ -75,7 +79,11 @@ pub(super) async fn file(pool: &SqlitePool, id: FileId) -> Result<Option<FileRow
 }
 
 /// A page of jobs.
-pub(super) async fn jobs(pool: &SqlitePool, filter: &JobFilter, page: Page) -> Result<Vec<JobRow>, StoreError> {
+pub(super) async fn jobs(
+    pool: &SqlitePool,
+    filter: &JobFilter,
+    page: Page,
+) -> Result<Vec<JobRow>, StoreError> {
     let rows: Vec<JobRowRecord> = fetch(pool, list::jobs(filter, page)).await?;
     rows.into_iter().map(JobRowRecord::read).collect()
 }

@@ -30,8 +30,8 @@ use super::migrations::{self, Migrated};
 use super::settled::Headway;
 use super::unbroken::unbroken;
 use super::{
-    Depth, EndingToken, EventFilter, FileFilter, Flow, Intake, JobFilter, Losses, Page, Recorded, RecordingFilter,
-    Store, StoreError, Swept, Tally, TransferWork,
+    Depth, EndingToken, EventFilter, FileFilter, Flow, Intake, JobFilter, Losses, Page, Recorded,
+    RecordingFilter, Store, StoreError, Swept, Tally, TransferWork,
 };
 use crate::config::store::StoreConfig;
 use crate::domain::event::{Event, EventRow};
