@@ -384,6 +384,7 @@ def go_version(program):
 
 
 def versions():
+    """The machine, and what is measured on it. Programs of which no one has asked are not named."""
     cpu = next((line.split(":", 1)[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), "?")
     flags = next((line for line in open("/proc/cpuinfo") if line.startswith("flags")), "")
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / GIB
@@ -391,25 +392,29 @@ def versions():
     commit = first_line("git", "-C", str(stage.ROOT), "describe", "--always", "--dirty", "--abbrev=12")
     print(f"Machine: {os.cpu_count()} × {cpu} ({platform.machine()}, {sha}), {memory:.0f} GiB, "
           f"{platform.system()} {platform.release().split('-')[0]}.")
-    print(f"Versions: zoom-archiver at {commit}, rclone {go_version(os.environ['RCLONE_BIN'])}, "
-          f"{first_line(os.environ['AWS_BIN'], '--version').split()[0].replace('/', ' ')}, "
-          f"{first_line('curl', '--version').split(' (')[0]}, "
-          f"{first_line(os.environ['NGINX_BIN'], '-v').split(': ')[1].replace('/', ' ')}, "
-          f"MinIO {go_version(os.environ['MINIO_BIN'])}, "
-          f"PostgreSQL {first_line(os.environ['POSTGRES_BIN'] + '/postgres', '--version').split()[2]}.")
+    named = {
+        "RCLONE_BIN": lambda program: f"rclone {go_version(program)}",
+        "AWS_BIN": lambda program: first_line(program, "--version").split()[0].replace("/", " "),
+        "NGINX_BIN": lambda program: first_line(program, "-v").split(": ")[1].replace("/", " "),
+        "MINIO_BIN": lambda program: f"MinIO {go_version(program)}",
+        "POSTGRES_BIN": lambda programs: f"PostgreSQL {first_line(programs + '/postgres', '--version').split()[2]}",
+    }
+    found = [name(os.environ[variable]) for variable, name in named.items() if variable in os.environ]
+    print(f"Versions: zoom-archiver at {commit}, {', '.join(found)}, "
+          f"{first_line('curl', '--version').split(' (')[0]}.")
 
 
-def main():
-    parts = {"a": part_a, "b": part_b, "c": part_c, "d": part_d, "e": part_e}
-    parser = argparse.ArgumentParser(prog="benches/compare")
-    parser.add_argument("parts", nargs="*", metavar="PART", help="a, b, c, d, e; all where none is named")
-    parser.add_argument("--rounds", type=int, metavar="N", help="pairs to run (5)")
-    parser.add_argument("--quick", action="store_true", help="smaller files and one round")
+def main(name, parts, full, quick):
+    """Runs parts of a benchmark, each a function of a [Bench]."""
+    parser = argparse.ArgumentParser(prog=name)
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(parts)}; all where none is named")
+    parser.add_argument("--rounds", type=int, metavar="N", help=f"pairs to run ({full.rounds})")
+    parser.add_argument("--quick", action="store_true", help="less of everything, and one round")
     arguments = parser.parse_args()
     unknown = set(arguments.parts) - set(parts)
     if unknown:
         parser.error(f"no such part: {', '.join(sorted(unknown))}")
-    sizes = QUICK if arguments.quick else FULL
+    sizes = quick if arguments.quick else full
     if arguments.rounds:
         sizes = sizes._replace(rounds=arguments.rounds)
     # A signal ends the blocks, and so what they have started.
@@ -431,4 +436,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    main("benches/compare", {"a": part_a, "b": part_b, "c": part_c, "d": part_d, "e": part_e}, FULL, QUICK)

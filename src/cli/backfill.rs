@@ -30,7 +30,8 @@ pub(super) struct BackfillArgs {
     /// Only this account, by the name that the settings give it.
     #[arg(long, value_name = "NAME")]
     account: Option<String>,
-    /// Only the meetings that this user hosted: Zoom's id of the user, or an e-mail address.
+    /// Only the meetings that this user hosted: Zoom's id of the user, or an e-mail address. Where several accounts have
+    /// credentials for meetings, with --account: a user is one account's.
     #[arg(long, value_name = "USER")]
     user: Option<String>,
     /// Says what would be taken, and takes nothing.
@@ -70,6 +71,13 @@ async fn backfill(common: &Common, args: &BackfillArgs, days: Days) -> Result<()
     say.found(days, &found.tally)?;
     let recorded = if args.dry_run { Recorded::default() } else { walk.take(found.tally.recordings).await? };
     say.recorded(args, days, &found, recorded, &sources.unlisted)?;
+    if recorded.twins > 0 {
+        say.beside(&format!(
+            "{} files are known under another account, and taken there: are the account ids in your settings right? \
+             `zoom-archiver files list --state skipped` says more",
+            recorded.twins
+        ));
+    }
     Ok(())
 }
 
@@ -116,8 +124,9 @@ impl Walk<'_> {
             let mut listing = source.read(self.days);
             while let Some(page) = listing.next().await? {
                 for event in &page.events {
-                    if compare(self.store, event).await?.tally.is_wanted() {
+                    if compare(self.store, event).await?.is_wanted() {
                         let recorded = self.store.record(event).await?;
+                        all.twins += recorded.twins;
                         all.new_files += recorded.new_files;
                         all.woken += recorded.woken;
                     }
@@ -197,6 +206,7 @@ impl Words {
                 "dry_run": args.dry_run,
                 "recorded_files": recorded.new_files,
                 "woken_files": recorded.woken,
+                "twin_files": recorded.twins,
                 "odd": found.odd,
                 "unlisted": unlisted,
             });

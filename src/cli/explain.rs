@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::domain::account::AccountNames;
-use crate::domain::filter::Filter;
+use crate::domain::filter::{Candidate, Filter};
 use crate::domain::key::{KeyInput, KeyTemplate};
 use crate::domain::recording::{AnnouncedFile, Announcement};
 use crate::zoom::payload::{self, Message};
@@ -99,7 +99,7 @@ fn verdicts<'a>(
             announcement,
             file,
             key: format!("{}/{}", template.folder(&input), template.file_name(&input)),
-            skip: file.skip.clone().or_else(|| filter.leaves_out(recording, file)),
+            skip: file.skip.clone().or_else(|| filter.leaves_out(&Candidate::announced(recording, file))),
         }
     })
 }

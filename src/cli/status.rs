@@ -36,6 +36,8 @@ struct Status {
     archive: (String, Option<String>),
     transfers: Vec<Depth>,
     losses: Losses,
+    /// Files left out because another account has them.
+    twins: u64,
 }
 
 pub(super) async fn run(common: &Common, args: &StatusArgs) -> ExitCode {
@@ -58,12 +60,13 @@ pub(super) async fn run(common: &Common, args: &StatusArgs) -> ExitCode {
 
 async fn look(config: &Config, secrets: &Secrets) -> Result<Status, StoreError> {
     let store = store::open(&secrets.database_url, &config.store).await?;
-    let (depths, losses) = tokio::try_join!(store.depth(), store.losses())?;
+    let (depths, losses, twins) = tokio::try_join!(store.depth(), store.losses(), store.twins())?;
     let status = Status {
         database: store.describe().to_owned(),
         archive: archive(config, secrets).await,
         transfers: depths.into_iter().filter(|depth| depth.kind == TRANSFER).collect(),
         losses,
+        twins,
     };
     store.close().await;
     Ok(status)
@@ -123,6 +126,18 @@ fn print(status: &Status) -> io::Result<()> {
     if status.losses.overdue > 0 {
         writeln!(out, "overdue       {} cannot be had any more, as far as is known", status.losses.overdue)?;
     }
+    if status.twins > 0 {
+        writeln!(
+            out,
+            "twins         {} are left out: they are known under another account, too",
+            status.twins
+        )?;
+        writeln!(out, "              → zoom-archiver files list --state skipped  says under which")?;
+        writeln!(
+            out,
+            "              → mend the account ids in your settings, or zoom-archiver files unskip FILE_ID …"
+        )?;
+    }
     Ok(())
 }
 
@@ -138,6 +153,7 @@ fn print_json(status: &Status) -> io::Result<()> {
         "oldest_waiting_secs": seconds(status.oldest_due()),
         "nearest_loss_secs": seconds(status.losses.nearest),
         "overdue": status.losses.overdue,
+        "twins": status.twins,
     });
     writeln!(io::stdout().lock(), "{object}")
 }

@@ -251,6 +251,22 @@ mod tests {
     }
 
     #[test]
+    fn an_account_of_the_environment_that_has_a_section_too_is_refused_by_both_names() {
+        let config = config(TWO).unwrap();
+        let sdk = [("ZOOM_VIDEO_SDK_API_KEY", "hush"), ("ZOOM_VIDEO_SDK_API_SECRET", "hush")];
+        let oauth = [("ZOOM_CLIENT_ID", "hush"), ("ZOOM_CLIENT_SECRET", "hush")];
+        for (pair, variable, name) in
+            [(sdk, "ZOOM_VIDEO_SDK_ACCOUNT_ID", "emea"), (oauth, "ZOOM_ACCOUNT_ID", "apac")]
+        {
+            let id = if name == "emea" { "a1" } else { "a2" };
+            let told = accounts(&config, &[&pair[..], &[(variable, id)]].concat()).unwrap_err();
+            assert!(told.contains(&format!("zoom.accounts: `{name}`")) && told.contains(variable), "{told}");
+            assert!(!told.contains("hush"), "{told}");
+            assert!(accounts(&config, &[&pair[..], &[(variable, "another")]].concat()).is_ok());
+        }
+    }
+
+    #[test]
     fn a_secret_may_stand_in_a_file_of_its_own() {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(b" t0ken\n").unwrap();

@@ -92,6 +92,17 @@ pub enum ConfigError {
         /// All that belong together.
         names: Vec<&'static str>,
     },
+    /// One account with two names.
+    #[error(
+        "zoom.accounts: `{name}`: its account_id is that of {variable} in the environment, too; put all secrets of the \
+         account into its section, or take the section away"
+    )]
+    AccountTwice {
+        /// The section's name.
+        name: String,
+        /// The variable.
+        variable: &'static str,
+    },
     /// A variable that is no text.
     #[error("{0} is not Unicode")]
     NotUnicode(String),

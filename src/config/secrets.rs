@@ -113,6 +113,14 @@ impl ZoomCredentials {
         }
     }
 
+    /// The variable that names this account.
+    fn variable_of(&self, id: &str) -> Option<&'static str> {
+        let of_sessions = self.video_sdk.as_ref().and_then(|video_sdk| video_sdk.account_id.as_deref());
+        let of_meetings = self.oauth.as_ref().map(|oauth| oauth.account_id.as_str());
+        let named = [(VIDEO_SDK_ACCOUNT, of_sessions), (OAUTH[0], of_meetings)];
+        named.into_iter().find(|(_, named)| *named == Some(id)).map(|(variable, _)| variable)
+    }
+
     fn read(environment: &Environment) -> Result<Self, ConfigError> {
         let account_id = value(environment, VIDEO_SDK_ACCOUNT)?;
         let pair = complete(environment, VIDEO_SDK)?;
@@ -189,10 +197,15 @@ impl Secrets {
     /// Adds the accounts that the settings name, and reads their secrets.
     ///
     /// # Errors
-    /// When a file of a secret cannot be read.
+    /// When a file of a secret cannot be read, or an account is that of the environment: which name would its recordings
+    /// have, and whose credentials would be asked?
     pub fn with_accounts(mut self, config: &ZoomConfig) -> Result<Self, ConfigError> {
         for account in &config.accounts {
-            self.accounts.push(account.read()?);
+            let account = account.read()?;
+            if let Some(variable) = account.account_id.as_ref().and_then(|id| self.zoom.variable_of(id)) {
+                return Err(ConfigError::AccountTwice { name: account.name, variable });
+            }
+            self.accounts.push(account);
         }
         Ok(self)
     }

@@ -1,14 +1,17 @@
 //! Which files are taken: rules over account, product, type, host, name, length and size. A file that is left out is
 //! recorded all the same, with the rule that left it out.
 
+use std::fmt;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
 use wildmatch::WildMatch;
 
 use super::account::AccountNames;
-use super::recording::{AnnouncedFile, AnnouncedRecording, RecordingKind};
+use super::file::{FileRow, RecordingRow};
+use super::recording::{AnnouncedFile, AnnouncedRecording, RecordingIdentity, RecordingKind};
 
 /// Keys of a recording or a file that name a host or a user (Zoom's event references for Video SDK, Meetings and
 /// Phone).
@@ -18,18 +21,28 @@ const USER_KEYS: &[&str] = &["host_id", "host_email", "user_id", "user_key", "pa
 const SOUND_AND_VIDEO: &[&str] = &["MP4", "M4A", "MP3", "WAV"];
 
 /// A pattern: `*` stands for anything, `?` for one character, and capital letters for small ones.
-#[derive(Debug, Clone)]
-pub struct Pattern(WildMatch);
+#[derive(Clone)]
+pub struct Pattern {
+    text: String,
+    matcher: WildMatch,
+}
+
+/// As it was written.
+impl fmt::Debug for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.text.fmt(f)
+    }
+}
 
 impl Pattern {
     /// Reads a pattern; every text is one.
     #[must_use]
     pub fn new(text: &str) -> Self {
-        Self(WildMatch::new_case_insensitive(text))
+        Self { text: text.to_owned(), matcher: WildMatch::new_case_insensitive(text) }
     }
 
     fn matches(&self, text: &str) -> bool {
-        self.0.matches(text)
+        self.matcher.matches(text)
     }
 }
 
@@ -67,6 +80,51 @@ pub struct Filter {
     pub names: AccountNames,
 }
 
+/// A file, with all that is known of it and of its recording: what the rules judge.
+#[derive(Debug, Clone, Copy)]
+pub struct Candidate<'a> {
+    identity: &'a RecordingIdentity,
+    topic: Option<&'a str>,
+    recording_metadata: &'a Map<String, Value>,
+    file_type: &'a str,
+    recording_type: &'a str,
+    recording_start: Option<DateTime<Utc>>,
+    bytes: Option<u64>,
+    file_metadata: &'a Map<String, Value>,
+}
+
+impl<'a> Candidate<'a> {
+    /// As one event or answer describes it.
+    #[must_use]
+    pub fn announced(recording: &'a AnnouncedRecording, file: &'a AnnouncedFile) -> Self {
+        Self {
+            identity: &recording.identity,
+            topic: recording.topic.as_deref(),
+            recording_metadata: &recording.metadata,
+            file_type: &file.file_type,
+            recording_type: &file.identity.recording_type,
+            recording_start: file.recording_start,
+            bytes: file.announced_bytes,
+            file_metadata: &file.metadata,
+        }
+    }
+
+    /// As everything describes it that was ever said of it.
+    #[must_use]
+    pub fn known(recording: &'a RecordingRow, file: &'a FileRow) -> Self {
+        Self {
+            identity: &recording.identity,
+            topic: recording.topic.as_deref(),
+            recording_metadata: &recording.metadata,
+            file_type: &file.file_type,
+            recording_type: &file.identity.recording_type,
+            recording_start: file.recording_start,
+            bytes: file.announced_bytes,
+            file_metadata: &file.metadata,
+        }
+    }
+}
+
 /// What can be asked of a file, each with the name of its list.
 struct Facts<'a> {
     accounts: Vec<&'a str>,
@@ -78,21 +136,36 @@ struct Facts<'a> {
 }
 
 impl Filter {
+    /// Whether there is any rule: without one, everything is taken.
+    #[must_use]
+    pub fn has_rules(&self) -> bool {
+        let by_list = self.include.is_any() || self.exclude.is_any();
+        by_list || !self.min_duration.is_zero() || self.min_bytes > 0
+    }
+
+    /// Tells these rules from others: the same word for the same rules, in every process.
+    #[must_use]
+    pub fn fingerprint(&self) -> String {
+        let rules = format!("{:?}", (&self.include, &self.exclude, self.min_duration, self.min_bytes));
+        let digest = Sha256::digest(rules.as_bytes());
+        data_encoding::HEXLOWER.encode(&digest[..8])
+    }
+
     /// Why a file is left out, naming the setting; `None` when it is taken.
     #[must_use]
-    pub fn leaves_out(&self, recording: &AnnouncedRecording, file: &AnnouncedFile) -> Option<String> {
-        let facts = Facts::of(recording, file, &self.names);
+    pub fn leaves_out(&self, file: &Candidate<'_>) -> Option<String> {
+        let facts = Facts::of(file, &self.names);
         if let Some(list) = self.include.lists(&facts).find(|list| list.has_entries && !list.matches) {
             return Some(format!("left out by filters.include.{}, which does not name it", list.name));
         }
         if let Some(list) = self.exclude.lists(&facts).find(|list| list.matches) {
             return Some(format!("left out by filters.exclude.{}, which names it", list.name));
         }
-        if duration(recording, file).is_some_and(|duration| duration < self.min_duration) {
+        if duration(file).is_some_and(|duration| duration < self.min_duration) {
             return Some("left out by filters.min_duration_secs: it is shorter".to_owned());
         }
-        let has_size = SOUND_AND_VIDEO.contains(&file.file_type.as_str());
-        if has_size && file.announced_bytes.is_some_and(|bytes| bytes < self.min_bytes) {
+        let has_size = SOUND_AND_VIDEO.contains(&file.file_type);
+        if has_size && file.bytes.is_some_and(|bytes| bytes < self.min_bytes) {
             return Some("left out by filters.min_bytes: it is smaller".to_owned());
         }
         None
@@ -107,6 +180,11 @@ struct Said {
 }
 
 impl Rules {
+    fn is_any(&self) -> bool {
+        let lists = [&self.accounts, &self.file_types, &self.recording_types, &self.hosts, &self.names];
+        !self.kinds.is_empty() || lists.iter().any(|list| !list.is_empty())
+    }
+
     fn lists(&self, facts: &Facts<'_>) -> impl Iterator<Item = Said> {
         let kinds = Said {
             name: "kinds",
@@ -132,10 +210,10 @@ fn said(name: &'static str, patterns: &[Pattern], texts: &[&str]) -> Said {
 }
 
 impl<'a> Facts<'a> {
-    fn of(recording: &'a AnnouncedRecording, file: &'a AnnouncedFile, names: &'a AccountNames) -> Self {
-        let account_id = recording.identity.account_id.as_str();
+    fn of(file: &Candidate<'a>, names: &'a AccountNames) -> Self {
+        let account_id = file.identity.account_id.as_str();
         let mut hosts = Vec::new();
-        for metadata in [&recording.metadata, &file.metadata] {
+        for metadata in [file.recording_metadata, file.file_metadata] {
             hosts.extend(USER_KEYS.iter().filter_map(|key| text(metadata, key)));
             // Whose call it was.
             let owner = metadata.get("owner").and_then(Value::as_object);
@@ -145,11 +223,11 @@ impl<'a> Facts<'a> {
         }
         Self {
             accounts: [Some(account_id), names.given(account_id)].into_iter().flatten().collect(),
-            kind: recording.identity.kind,
-            file_type: &file.file_type,
-            recording_type: &file.identity.recording_type,
+            kind: file.identity.kind,
+            file_type: file.file_type,
+            recording_type: file.recording_type,
             hosts,
-            name: recording.topic.as_deref(),
+            name: file.topic,
         }
     }
 }
@@ -160,15 +238,15 @@ fn text<'a>(map: &'a Map<String, Value>, key: &str) -> Option<&'a str> {
 
 /// How long a file is, from its beginning and end; else how long the recording is. Meetings and sessions say so in
 /// minutes, calls in seconds (`duration`).
-fn duration(recording: &AnnouncedRecording, file: &AnnouncedFile) -> Option<Duration> {
-    let end = text(&file.metadata, "recording_end").and_then(|text| text.parse::<DateTime<Utc>>().ok());
+fn duration(file: &Candidate<'_>) -> Option<Duration> {
+    let end = text(file.file_metadata, "recording_end").and_then(|text| text.parse::<DateTime<Utc>>().ok());
     if let (Some(start), Some(end)) = (file.recording_start, end)
         && let Ok(duration) = (end - start).to_std()
     {
         return Some(duration);
     }
-    let unit = if recording.identity.kind == RecordingKind::Phone { 1 } else { 60 };
-    let number = recording.metadata.get("duration")?;
+    let unit = if file.identity.kind == RecordingKind::Phone { 1 } else { 60 };
+    let number = file.recording_metadata.get("duration")?;
     let number = number.as_u64().or_else(|| number.as_str()?.trim().parse().ok())?;
     Some(Duration::from_secs(number.saturating_mul(unit)))
 }
@@ -178,7 +256,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::domain::recording::{FileIdentity, RecordingIdentity};
+    use crate::domain::recording::FileIdentity;
 
     fn recording() -> AnnouncedRecording {
         AnnouncedRecording {
@@ -220,12 +298,25 @@ mod tests {
     fn verdict(change: impl FnOnce(&mut Filter)) -> Option<String> {
         let mut filter = Filter::default();
         change(&mut filter);
-        filter.leaves_out(&recording(), &file())
+        filter.leaves_out(&Candidate::announced(&recording(), &file()))
     }
 
     #[test]
     fn without_rules_everything_is_taken() {
         assert_eq!(verdict(|_| {}), None);
+        assert!(!Filter::default().has_rules());
+    }
+
+    #[test]
+    fn rules_are_told_apart_by_what_they_say() {
+        let naming = |text: &str| {
+            let include = Rules { names: patterns(&[text]), ..Rules::default() };
+            Filter { include, ..Filter::default() }
+        };
+        assert_eq!(naming("a*").fingerprint(), naming("a*").fingerprint());
+        let all = [Filter::default(), naming("a*"), naming("b*"), Filter { min_bytes: 1, ..naming("a*") }];
+        let told: std::collections::BTreeSet<_> = all.iter().map(Filter::fingerprint).collect();
+        assert_eq!(told.len(), all.len());
     }
 
     #[test]
@@ -256,7 +347,7 @@ mod tests {
         for pattern in ["emea", "acc1"] {
             let include = Rules { accounts: patterns(&[pattern]), ..Rules::default() };
             let filter = Filter { include, names: names.clone(), ..Filter::default() };
-            assert_eq!(filter.leaves_out(&recording(), &file()), None, "{pattern}");
+            assert_eq!(filter.leaves_out(&Candidate::announced(&recording(), &file())), None, "{pattern}");
         }
     }
 
@@ -283,31 +374,44 @@ mod tests {
         let nameless = AnnouncedRecording { topic: None, ..recording() };
         let all = Rules { names: patterns(&["*"]), ..Rules::default() };
         let included = Filter { include: all.clone(), ..Filter::default() };
-        assert!(included.leaves_out(&nameless, &file()).is_some());
+        assert!(included.leaves_out(&Candidate::announced(&nameless, &file())).is_some());
         let excluded = Filter { exclude: all, ..Filter::default() };
-        assert_eq!(excluded.leaves_out(&nameless, &file()), None);
+        assert_eq!(excluded.leaves_out(&Candidate::announced(&nameless, &file())), None);
     }
 
     #[test]
     fn short_recordings_are_left_out_by_their_own_times_or_by_those_of_the_meeting() {
         let at_least = |secs| Filter { min_duration: Duration::from_secs(secs), ..Filter::default() };
-        assert_eq!(at_least(120).leaves_out(&recording(), &file()), None);
-        assert!(at_least(121).leaves_out(&recording(), &file()).unwrap().contains("min_duration_secs"));
+        assert_eq!(at_least(120).leaves_out(&Candidate::announced(&recording(), &file())), None);
+        assert!(
+            at_least(121)
+                .leaves_out(&Candidate::announced(&recording(), &file()))
+                .unwrap()
+                .contains("min_duration_secs")
+        );
         let mut timed = file();
         timed.recording_start = "2026-01-02T03:04:05Z".parse().ok();
         timed.metadata.insert("recording_end".to_owned(), json!("2026-01-02T03:04:35Z"));
-        assert_eq!(at_least(30).leaves_out(&recording(), &timed), None);
-        assert!(at_least(31).leaves_out(&recording(), &timed).is_some());
+        assert_eq!(at_least(30).leaves_out(&Candidate::announced(&recording(), &timed)), None);
+        assert!(at_least(31).leaves_out(&Candidate::announced(&recording(), &timed)).is_some());
         let untimed = AnnouncedRecording { metadata: Map::new(), ..recording() };
-        assert_eq!(at_least(3600).leaves_out(&untimed, &file()), None);
+        assert_eq!(at_least(3600).leaves_out(&Candidate::announced(&untimed, &file())), None);
     }
 
     #[test]
     fn small_files_are_left_out_when_they_are_sound_or_video_and_the_size_is_known() {
         let filter = Filter { min_bytes: 1001, ..Filter::default() };
-        assert!(filter.leaves_out(&recording(), &file()).unwrap().contains("min_bytes"));
+        assert!(
+            filter.leaves_out(&Candidate::announced(&recording(), &file())).unwrap().contains("min_bytes")
+        );
         let text = AnnouncedFile { file_type: "TRANSCRIPT".to_owned(), ..file() };
-        assert_eq!(filter.leaves_out(&recording(), &text), None);
-        assert_eq!(filter.leaves_out(&recording(), &AnnouncedFile { announced_bytes: None, ..file() }), None);
+        assert_eq!(filter.leaves_out(&Candidate::announced(&recording(), &text)), None);
+        assert_eq!(
+            filter.leaves_out(&Candidate::announced(
+                &recording(),
+                &AnnouncedFile { announced_bytes: None, ..file() }
+            )),
+            None
+        );
     }
 }

@@ -40,6 +40,12 @@ impl RecordingKind {
             Self::Phone => "phone",
         }
     }
+
+    /// What a recording is of which both were said: a webinar, when one of them says so.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        if other == Self::Webinar { other } else { self }
+    }
 }
 
 impl fmt::Display for RecordingKind {
@@ -74,7 +80,8 @@ impl UnknownWord {
     }
 }
 
-/// What makes a recording the same recording, however often it is announced.
+/// What makes a recording the same recording, however often it is announced. Meetings and webinars share their ids, and
+/// some events leave open which of the two it was: they are one recording, and a webinar once anything says so.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct RecordingIdentity {
     /// Zoom's account id.
@@ -267,9 +274,6 @@ pub struct AnnouncedFile {
 pub struct Announcement {
     /// The recording.
     pub recording: AnnouncedRecording,
-    /// Whether the event leaves open if it was a meeting or a webinar: then a recording that is known under the same
-    /// id decides.
-    pub kind_is_open: bool,
     /// When it happened at Zoom; events come out of order. `None` for what is true now, such as an API's answer.
     pub happened_at: Option<DateTime<Utc>>,
     /// What it changes.

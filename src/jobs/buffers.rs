@@ -1,10 +1,14 @@
 //! The memory that all transfers of a process share: a fixed number of bytes, handed out in parts, first come
 //! first served. What is given back is used again, so the process does not grow and shrink with every part.
+//!
+//! Parts lie in pages of their own, and not where the allocator would have them: it keeps what is given back to it, for
+//! each of its arenas, and eight large files at once took twice the memory that they had a right to.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
+use memmap2::MmapMut;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Unit in which memory is counted: permits of a semaphore are a 32-bit number.
@@ -20,8 +24,8 @@ pub struct Buffers(Arc<Inner>);
 struct Inner {
     budget: Arc<Semaphore>,
     units: u32,
-    spare: Mutex<Vec<BytesMut>>,
-    /// Only buffers of this length are kept for another use.
+    spare: Mutex<Vec<MmapMut>>,
+    /// Only pages of this length are kept for another use.
     usual_bytes: usize,
 }
 
@@ -40,6 +44,9 @@ impl Buffers {
 
     /// Takes a buffer of `bytes`, and waits in line until there is room for it; `waiting` is called now and
     /// then meanwhile. One that is larger than all the memory is granted when nothing else is out.
+    ///
+    /// # Panics
+    /// When the system has no such memory.
     pub async fn take(&self, bytes: usize, waiting: impl Fn()) -> Buffer {
         let units = u32::try_from((bytes as u64).div_ceil(UNIT_BYTES)).unwrap_or(u32::MAX);
         let acquire = Arc::clone(&self.0.budget).acquire_many_owned(units.clamp(1, self.0.units));
@@ -51,13 +58,14 @@ impl Buffers {
                 Err(_) => waiting(),
             }
         };
-        let data = self.spare(bytes);
+        let pages = self.spare(bytes);
         self.give_back_what_is_taken();
-        let data = data.unwrap_or_else(|| BytesMut::with_capacity(bytes));
-        Buffer { data, limit: bytes, permit, home: self.clone() }
+        let pages =
+            pages.unwrap_or_else(|| MmapMut::map_anon(bytes.max(1)).expect("there is memory for a part"));
+        Buffer(Part { pages: Some(pages), filled: 0, limit: bytes, permit, home: self.clone() })
     }
 
-    fn spare(&self, bytes: usize) -> Option<BytesMut> {
+    fn spare(&self, bytes: usize) -> Option<MmapMut> {
         if bytes != self.0.usual_bytes {
             return None;
         }
@@ -71,72 +79,69 @@ impl Buffers {
         self.0.spare.lock().unwrap_or_else(PoisonError::into_inner).truncate(kept);
     }
 
-    fn keep(&self, data: Bytes) {
-        if let Ok(mut data) = data.try_into_mut()
-            && data.capacity() >= self.0.usual_bytes
-        {
-            data.clear();
-            self.0.spare.lock().unwrap_or_else(PoisonError::into_inner).push(data);
+    fn keep(&self, pages: MmapMut) {
+        if pages.len() == self.0.usual_bytes {
+            self.0.spare.lock().unwrap_or_else(PoisonError::into_inner).push(pages);
         }
     }
 }
 
 /// A buffer that is being filled.
 #[derive(Debug)]
-pub struct Buffer {
-    data: BytesMut,
-    limit: usize,
-    permit: Option<OwnedSemaphorePermit>,
-    home: Buffers,
-}
+pub struct Buffer(Part);
 
 impl Buffer {
     /// Takes as much of `chunk` as there is room for, and leaves the rest in it.
     pub fn fill(&mut self, chunk: &mut Bytes) {
-        let room = self.limit - self.data.len();
-        let taken = chunk.split_to(room.min(chunk.len()));
-        self.data.extend_from_slice(&taken);
+        let part = &mut self.0;
+        let taken = chunk.split_to(chunk.len().min(part.limit - part.filled));
+        let end = part.filled + taken.len();
+        if let Some(pages) = &mut part.pages {
+            pages[part.filled..end].copy_from_slice(&taken);
+        }
+        part.filled = end;
     }
 
     /// How many bytes it can hold.
     #[must_use]
     pub fn limit(&self) -> usize {
-        self.limit
+        self.0.limit
     }
 
     /// What it holds.
     #[must_use]
     pub fn content(&self) -> &[u8] {
-        &self.data
+        self.0.as_ref()
     }
 
-    /// Makes the content shareable. Its memory counts as taken until the returned value is dropped.
+    /// Makes the content shareable. Its memory counts as taken until the last clone is dropped.
     #[must_use]
-    pub fn freeze(self) -> Filled {
-        Filled { data: Some(self.data.freeze()), permit: self.permit, home: self.home }
+    pub fn freeze(self) -> Bytes {
+        Bytes::from_owner(self.0)
     }
 }
 
-/// A filled buffer on its way to the archive.
+/// Memory, and the right to it.
 #[derive(Debug)]
-pub struct Filled {
-    data: Option<Bytes>,
+struct Part {
+    /// There until it is dropped.
+    pages: Option<MmapMut>,
+    filled: usize,
+    limit: usize,
     permit: Option<OwnedSemaphorePermit>,
     home: Buffers,
 }
 
-impl Filled {
-    /// The content; clones share the memory.
-    #[must_use]
-    pub fn bytes(&self) -> Bytes {
-        self.data.clone().unwrap_or_default()
+impl AsRef<[u8]> for Part {
+    fn as_ref(&self) -> &[u8] {
+        self.pages.as_ref().map_or(&[], |pages| &pages[..self.filled])
     }
 }
 
-impl Drop for Filled {
+impl Drop for Part {
     fn drop(&mut self) {
-        if let Some(data) = self.data.take() {
-            self.home.keep(data);
+        if let Some(pages) = self.pages.take() {
+            self.home.keep(pages);
         }
         // The memory first, then the right to it.
         self.permit.take();
@@ -176,11 +181,13 @@ mod tests {
         let mut buffer = buffers.take(MIB, || {}).await;
         buffer.fill(&mut Bytes::from_static(b"x"));
         let filled = buffer.freeze();
-        let address = filled.bytes().as_ptr();
+        let (clone, address) = (filled.clone(), filled.as_ptr());
         drop(filled);
+        assert_eq!(buffers.0.budget.available_permits(), 0, "a clone is still out");
+        drop(clone);
         let again = buffers.take(MIB, || {}).await;
         assert_eq!(again.content(), b"");
-        assert_eq!(again.data.as_ptr(), address);
+        assert_eq!(again.content().as_ptr(), address);
     }
 
     #[tokio::test]

@@ -129,7 +129,7 @@ impl Round {
                 context.alive();
                 let compared = compare(&jobs.store, event).await?;
                 self.recordings += compared.tally.recordings;
-                if compared.tally.is_wanted() {
+                if compared.is_wanted() {
                     self.record(jobs, event).await?;
                 }
                 if may_ask
@@ -180,7 +180,7 @@ impl Round {
             }
             Err(error) => return Err(error.into()),
         };
-        if in_any_case || compare(&jobs.store, &event).await?.tally.is_wanted() {
+        if in_any_case || compare(&jobs.store, &event).await?.is_wanted() {
             self.record(jobs, &event).await?;
         }
         Ok(())

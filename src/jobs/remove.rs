@@ -320,7 +320,6 @@ fn event_of_ours(at: DateTime<Utc>, recording: &RecordingRow, what: &str, change
         body: json!({ "recording": what }).to_string().into(),
         content: EventContent::Announcement(Announcement {
             recording: announced,
-            kind_is_open: false,
             happened_at: None,
             change,
             files: Vec::new(),

@@ -2,11 +2,12 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
+use serde_json::{Map, Value};
 
 use crate::config::reconcile::ReconcileConfig;
 use crate::domain::event::{Event, EventContent};
 use crate::domain::file::{FileRow, FileState, RecordingRow};
-use crate::domain::recording::{AnnouncedFile, Announcement, TextState};
+use crate::domain::recording::{AnnouncedFile, Announcement, RecordingKind, TextState};
 use crate::store::{SharedStore, StoreError};
 
 /// What was found about one recording.
@@ -16,6 +17,16 @@ pub struct Compared {
     pub known: Option<(RecordingRow, Vec<FileRow>)>,
     /// Its files, counted.
     pub tally: Tally,
+    /// Whether it says what nobody had said of a recording of which files are left out: the rules may take them now.
+    pub says_more: bool,
+}
+
+impl Compared {
+    /// Whether recording what Zoom says would bring anything.
+    #[must_use]
+    pub fn is_wanted(&self) -> bool {
+        self.tally.is_wanted() || self.says_more
+    }
 }
 
 /// Files of recordings, counted.
@@ -63,12 +74,36 @@ impl Tally {
 /// [`StoreError`].
 pub async fn compare(store: &SharedStore, event: &Event) -> Result<Compared, StoreError> {
     let Some(announcement) = announced(event) else {
-        return Ok(Compared { known: None, tally: Tally::default() });
+        return Ok(Compared { known: None, tally: Tally::default(), says_more: false });
     };
     let known = store.find(&announcement.recording.identity).await?;
     let rows = known.as_ref().map(|(_, files)| files.as_slice()).unwrap_or_default();
     let tally = tally(announcement, rows);
-    Ok(Compared { known, tally })
+    let says_more = known.as_ref().is_some_and(|known| says_more(announcement, known));
+    Ok(Compared { known, tally, says_more })
+}
+
+/// Only where something is left out: whatever is taken has been judged by what was said of it then.
+fn says_more(announcement: &Announcement, (recording, rows): &(RecordingRow, Vec<FileRow>)) -> bool {
+    let told = &announcement.recording;
+    let is_new = |told: &Map<String, Value>, known: &Map<String, Value>| {
+        told.keys().any(|key| !known.contains_key(key))
+    };
+    let of_recording = || {
+        let has_other_kind =
+            told.identity.kind == RecordingKind::Webinar && recording.identity.kind != told.identity.kind;
+        has_other_kind
+            || told.topic.is_some() && recording.topic.is_none()
+            || is_new(&told.metadata, &recording.metadata)
+    };
+    let of_file = |row: &FileRow| {
+        let file = announcement.files.iter().find(|file| file.identity == row.identity);
+        file.is_some_and(|file| {
+            is_new(&file.metadata, &row.metadata)
+                || file.announced_bytes.is_some() && row.announced_bytes.is_none()
+        })
+    };
+    rows.iter().any(|row| row.state == FileState::Skipped && (of_recording() || of_file(row)))
 }
 
 /// What an entry of a list says.
@@ -135,12 +170,12 @@ pub fn is_more_expected(
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Map, json};
+    use serde_json::json;
 
     use super::*;
     use crate::config::load::{Environment, load};
     use crate::domain::ids::{EventId, FileId, RecordingId};
-    use crate::domain::recording::{RecordingIdentity, RecordingKind};
+    use crate::domain::recording::RecordingIdentity;
     use crate::zoom::payload;
 
     fn identity() -> RecordingIdentity {
@@ -211,6 +246,20 @@ mod tests {
         }
         let tally = tally(&told, &of(FileState::Archived)[1..]);
         assert_eq!((tally.missing_files, tally.missing_bytes, tally.is_wanted()), (1, 10, true));
+    }
+
+    #[test]
+    fn what_nobody_had_said_is_wanted_where_something_is_left_out() {
+        let mut told = announcement(&["MP4"]);
+        let known = |state| (recording(None), vec![row(&told.files[0], state)]);
+        let (left_out, archived) = (known(FileState::Skipped), known(FileState::Archived));
+        assert!(says_more(&told, &left_out) && !says_more(&told, &archived));
+        let mut all_said = left_out;
+        (all_said.0.metadata, all_said.0.topic) = (told.recording.metadata.clone(), Some("t".to_owned()));
+        (all_said.1[0].metadata, all_said.1[0].announced_bytes) = (told.files[0].metadata.clone(), Some(1));
+        assert!(!says_more(&told, &all_said));
+        told.recording.metadata.insert("host_email".to_owned(), json!("ada@example.com"));
+        assert!(says_more(&told, &all_said));
     }
 
     #[test]

@@ -126,9 +126,10 @@ pub struct Finding {
     /// Whether Zoom lists it.
     #[serde(skip)]
     at_zoom: bool,
-    /// Whether what was archived is known to differ from what Zoom names.
+    /// Size that Zoom had named when the file was archived: one that differs from what came has been asked for twice, and
+    /// noted.
     #[serde(skip)]
-    is_marked: bool,
+    noted_bytes: Option<u64>,
 }
 
 impl Finding {
@@ -149,7 +150,7 @@ impl Finding {
             archived_bytes: None,
             object_bytes: None,
             at_zoom: true,
-            is_marked: false,
+            noted_bytes: None,
         };
         if let Some(row) = row_of(file, rows) {
             finding.take(row);
@@ -178,7 +179,7 @@ impl Finding {
             archived_bytes: None,
             object_bytes: None,
             at_zoom: false,
-            is_marked: false,
+            noted_bytes: None,
         };
         finding.take(row);
         finding
@@ -190,7 +191,7 @@ impl Finding {
         self.reason.clone_from(&row.reason);
         self.object_key.clone_from(&row.object_key);
         self.archived_bytes = row.archived.as_ref().map(|archived| archived.bytes);
-        self.is_marked = row.archived.as_ref().is_some_and(|archived| archived.mark.is_some());
+        self.noted_bytes = row.announced_bytes;
     }
 
     /// Looks into the archive, and decides.
@@ -203,13 +204,16 @@ impl Finding {
     }
 
     fn standing(&self) -> Standing {
-        let zoom_differs = || self.zoom_bytes.is_some_and(|bytes| Some(bytes) != self.archived_bytes);
+        let zoom_differs = || {
+            let zoom = self.zoom_bytes;
+            zoom.is_some() && zoom != self.archived_bytes && zoom != self.noted_bytes
+        };
         match (self.state, self.object_bytes) {
             (None, _) => Standing::NotInDatabase,
             (Some(FileState::Skipped), _) => Standing::Skipped,
             (Some(FileState::Archived), None) => Standing::NotInArchive,
             (Some(FileState::Archived), object) if object != self.archived_bytes => Standing::Differs,
-            (Some(FileState::Archived), _) if !self.is_marked && zoom_differs() => Standing::Differs,
+            (Some(FileState::Archived), _) if zoom_differs() => Standing::Differs,
             (Some(FileState::Archived), _) if self.at_zoom => Standing::Everywhere,
             (Some(FileState::Archived), _) => Standing::NotAtZoom,
             (Some(_), _) if self.at_zoom => Standing::NotArchived,
@@ -359,6 +363,8 @@ impl<'a> Report<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::file::{ArchivedFile, Sha256Digest};
+    use crate::domain::ids::EventId;
     use crate::domain::recording::RecordingKind;
 
     fn finding(
@@ -390,7 +396,7 @@ mod tests {
             archived_bytes: archived,
             object_bytes: object,
             at_zoom: zoom.is_some(),
-            is_marked: false,
+            noted_bytes: None,
         }
     }
 
@@ -417,7 +423,59 @@ mod tests {
     #[test]
     fn a_size_that_was_noted_when_the_file_was_archived_is_no_difference() {
         let mut noted = finding(Some(FileState::Archived), Some(2), Some(1), Some(1));
-        noted.is_marked = true;
+        noted.noted_bytes = Some(2);
         assert_eq!(noted.standing(), Standing::Everywhere);
+        // Now it has yet another size at Zoom.
+        noted.zoom_bytes = Some(3);
+        assert_eq!(noted.standing(), Standing::Differs);
+    }
+
+    #[test]
+    fn a_file_that_is_suspect_for_other_reasons_differs_all_the_same() {
+        let mut row = row(&FileIdentity {
+            collection: "recording_files".to_owned(),
+            name: "f".to_owned(),
+            recording_type: String::new(),
+        });
+        let mut suspect = finding(None, Some(2), None, None);
+        suspect.take(&row);
+        suspect.object_bytes = Some(1);
+        assert_eq!(suspect.standing(), Standing::Differs);
+        row.announced_bytes = Some(2);
+        suspect.take(&row);
+        assert_eq!(suspect.standing(), Standing::Everywhere, "that was noted, whatever else is suspect");
+    }
+
+    /// An archived file of one byte that is suspect, and of which Zoom had named no size.
+    fn row(identity: &FileIdentity) -> FileRow {
+        let archived = ArchivedFile {
+            object_key: "k".to_owned(),
+            bytes: 1,
+            sha256: Sha256Digest([0; 32]),
+            content_type: "video/mp4".to_owned(),
+            store_checksum: None,
+            etag: None,
+            version_id: None,
+            mark: Some("suspect: no moov".to_owned()),
+        };
+        FileRow {
+            id: FileId::new(),
+            recording_id: RecordingId::new(),
+            identity: identity.clone(),
+            file_type: "MP4".to_owned(),
+            extension: String::new(),
+            recording_start: None,
+            announced_bytes: None,
+            metadata: serde_json::Map::new(),
+            token_expires_at: None,
+            loses_at: None,
+            state: FileState::Archived,
+            reason: None,
+            object_key: Some("k".to_owned()),
+            archived: Some(archived),
+            archived_at: Some(DateTime::UNIX_EPOCH),
+            first_event_id: EventId::new(),
+            announced_at: DateTime::UNIX_EPOCH,
+        }
     }
 }

@@ -70,6 +70,9 @@ pub enum NoSource {
         /// Those that there are.
         known: Vec<String>,
     },
+    /// A user is one account's, and there are several to be asked.
+    #[error("whose user is that? say which account with --account; there {}", are(.0))]
+    WhoseUser(Vec<String>),
     /// Nobody can be asked.
     #[error(
         "there are no credentials to list recordings with: set ZOOM_VIDEO_SDK_API_KEY, ZOOM_VIDEO_SDK_API_SECRET and \
@@ -89,7 +92,7 @@ fn are(known: &[String]) -> String {
 }
 
 /// The lists of all accounts, or of the one with this name; with a user (Zoom's id or e-mail address), only the meetings
-/// that this user hosted.
+/// that this user hosted. A user is one account's: where several can be asked for meetings, the name is needed.
 ///
 /// # Errors
 /// See [`NoSource`].
@@ -103,6 +106,13 @@ pub fn sources<'a>(
     if let (Some(name), true) = (name, wanted.is_empty()) {
         let known = accounts.iter().map(|account| account.name.clone()).collect();
         return Err(NoSource::UnknownAccount { name: name.to_owned(), known });
+    }
+    if user.is_some() && name.is_none() {
+        let able = wanted.iter().filter(|account| account.api.knows(RecordingKind::Meeting));
+        let able: Vec<_> = able.map(|account| account.name.clone()).collect();
+        if able.len() > 1 {
+            return Err(NoSource::WhoseUser(able));
+        }
     }
     let mut sources = Sources { lists: Vec::new(), unlisted: Vec::new() };
     for account in wanted {
@@ -151,6 +161,8 @@ impl<'a> Sources<'a> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
     use super::*;
     use crate::clock::Clock;
     use crate::config::Secrets;
@@ -190,6 +202,29 @@ mod tests {
         let both = accounts(&[&SDK[..], &OAUTH].concat());
         let found = sources(&both, None, None).unwrap();
         assert_eq!((found.lists.len(), found.unlisted.len()), (1, 1));
+    }
+
+    #[test]
+    fn whose_user_is_meant_must_be_said_where_several_can_be_asked() {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        let account = |name: &str, keys: &str| {
+            format!("[[zoom.accounts]]\nname = \"{name}\"\naccount_id = \"{name}\"\n{keys}\n")
+        };
+        let oauth = "client_id = \"c\"\nclient_secret = \"s\"";
+        let text = [
+            account("emea", oauth),
+            account("apac", oauth),
+            account("sdk", "video_sdk_api_key = \"k\"\nvideo_sdk_api_secret = \"s\""),
+        ];
+        file.write_all(text.concat().as_bytes()).unwrap();
+        let config = load(Some(file.path()), &Environment::new()).unwrap();
+        let secrets = Secrets::read(&Environment::new(), "/nowhere".as_ref()).unwrap();
+        let accounts = secrets.with_accounts(&config.zoom).unwrap().zoom_accounts();
+        let accounts = Accounts::new(&config.zoom, accounts, Clock::System).unwrap();
+        let told = sources(&accounts, None, Some("ada")).unwrap_err().to_string();
+        assert!(told.contains("--account") && told.contains("are \"emea\", \"apac\""), "{told}");
+        assert_eq!(sources(&accounts, Some("apac"), Some("ada")).unwrap().lists.len(), 1);
+        assert_eq!(sources(&accounts, None, None).unwrap().lists.len(), 3);
     }
 
     #[test]

@@ -191,6 +191,11 @@ pub enum ApiFault {
     Cut,
     /// The right answer, in which `null` stands for the first file.
     NullFile,
+    /// 200 with an empty page of a list, which leads on.
+    LeadsTo {
+        /// Its `next_page_token`.
+        token: String,
+    },
     /// 200 with an answer about another recording.
     About {
         /// Its `session_id` or `uuid`.

@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
 
-use super::intake::Intake;
+use super::intake::{Decision, Intake};
 use super::moment::Moment;
 use crate::domain::event::Event;
+use crate::domain::file::RecordingRow;
 use crate::domain::ids::{FileId, JobId, RecordingId};
 use crate::domain::loss;
 use crate::domain::recording::{
-    AnnouncedFile, Announcement, Change, FileIdentity, RecordingIdentity, RecordingKind,
+    AnnouncedFile, AnnouncedRecording, Announcement, Change, FileIdentity, RecordingIdentity,
 };
 
 /// Why a file without a URL is parked.
@@ -33,6 +34,19 @@ macro_rules! keeps_until {
 
 pub(super) use keeps_until;
 
+/// Whether the token in a row `known` of `files` is good for longer than the one that comes, in SQL: an event that comes
+/// late must not take it away. Not where the file is parked: then the token that is known has not opened it.
+macro_rules! outlives {
+    ($comes:literal) => {
+        concat!(
+            "known.state <> 'parked' AND known.download_token IS NOT NULL AND known.token_expires_at > ",
+            $comes
+        )
+    };
+}
+
+pub(super) use outlives;
+
 /// The rows of one announcement. The ids count for what turns out to be new.
 #[derive(Debug, Clone)]
 pub(super) struct Rows {
@@ -51,8 +65,6 @@ pub(super) struct NewRecording {
     pub(super) topic: Option<String>,
     pub(super) start_time: Option<Moment>,
     pub(super) metadata: Map<String, Value>,
-    /// Whether a recording that is known under the same id decides between meeting and webinar.
-    pub(super) kind_is_open: bool,
     /// When what is said of it happened.
     pub(super) happened_at: Moment,
     pub(super) change: Change,
@@ -81,18 +93,25 @@ pub(super) struct NewFile {
     pub(super) content: Option<Vec<u8>>,
     /// Why it is not taken, if so.
     pub(super) skip: Option<String>,
+    /// Who says whether it is taken.
+    pub(super) decided_by: String,
     pub(super) metadata: Map<String, Value>,
 }
 
 impl Rows {
     /// What happened after the event that tells of it came has happened then: a clock that is ahead must not keep
-    /// later events from counting.
-    pub(super) fn new(event: &Event, announcement: &Announcement, intake: &Intake) -> Self {
+    /// later events from counting. `known` is what was said of the recording before: the rules judge all of it.
+    pub(super) fn new(
+        event: &Event,
+        announcement: &Announcement,
+        intake: &Intake,
+        known: Option<&RecordingRow>,
+    ) -> Self {
         let recording = &announcement.recording;
+        let judged = known.map_or_else(|| recording.clone(), |known| laid_over(recording, known));
         let mut files = BTreeMap::new();
         for file in &announcement.files {
-            let skip = intake.leaves_out(recording, file);
-            let file = NewFile::new(file, skip);
+            let file = NewFile::new(file, intake.decide(&judged, file));
             match files.get_mut(&file.identity) {
                 None => drop(files.insert(file.identity.clone(), file)),
                 Some(known) => NewFile::refresh(known, file),
@@ -109,7 +128,6 @@ impl Rows {
                 topic: recording.topic.as_deref().map(clean),
                 start_time: recording.start_time.map(Moment),
                 metadata: clean_map(&recording.metadata),
-                kind_is_open: announcement.kind_is_open,
                 happened_at: Moment(
                     announcement.happened_at.map_or(event.received_at, |at| at.min(event.received_at)),
                 ),
@@ -129,15 +147,10 @@ impl NewRecording {
     pub(super) fn has_consequences(&self) -> bool {
         self.change.is_for_the_manifest() || self.auto_delete.is_some()
     }
-
-    /// What else it may be, where the event leaves that open.
-    pub(super) fn other_kind(&self) -> Option<RecordingKind> {
-        (self.kind_is_open && self.identity.kind == RecordingKind::Meeting).then_some(RecordingKind::Webinar)
-    }
 }
 
 impl NewFile {
-    fn new(file: &AnnouncedFile, skip: Option<String>) -> Self {
+    fn new(file: &AnnouncedFile, decision: Decision) -> Self {
         Self {
             id: FileId::new(),
             job: JobId::new(),
@@ -155,7 +168,8 @@ impl NewFile {
             download_token: file.download_token.as_ref().map(clean_secret),
             token_expires_at: file.download_token.as_ref().and(file.token_expires_at).map(Moment),
             content: file.content.clone(),
-            skip: skip.as_deref().map(clean),
+            skip: decision.leaves_out.as_deref().map(clean),
+            decided_by: decision.by,
             metadata: clean_map(&file.metadata),
         }
     }
@@ -186,10 +200,28 @@ impl NewFile {
             download_token: later.download_token.or(self.download_token.take()),
             token_expires_at,
             content: later.content.or(self.content.take()),
+            decided_by: if later.skip.is_some() {
+                later.decided_by
+            } else {
+                std::mem::take(&mut self.decided_by)
+            },
             skip: later.skip.or(self.skip.take()),
             metadata: merged(std::mem::take(&mut self.metadata), later.metadata),
             identity: later.identity,
         };
+    }
+}
+
+/// What an announcement says of a recording, over what was said before.
+fn laid_over(told: &AnnouncedRecording, known: &RecordingRow) -> AnnouncedRecording {
+    AnnouncedRecording {
+        identity: RecordingIdentity {
+            kind: known.identity.kind.or(told.identity.kind),
+            ..told.identity.clone()
+        },
+        topic: told.topic.clone().or_else(|| known.topic.clone()),
+        start_time: told.start_time.or(known.start_time),
+        metadata: merged(known.metadata.clone(), told.metadata.clone()),
     }
 }
 

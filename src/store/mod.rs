@@ -6,6 +6,7 @@
 
 mod announcement;
 mod error;
+mod gather;
 mod intake;
 mod list;
 mod migrations;
@@ -82,10 +83,13 @@ pub struct Recorded {
     pub new_files: u64,
     /// Files that were known, and got a fresh URL and token unless they are archived already.
     pub known_files: u64,
-    /// Transfers that this event woke: parked ones, and those of gone files.
+    /// Transfers that this event woke: parked ones, those of gone files, and those of files that the rules had left out
+    /// and take now that more is known.
     pub woken: u64,
     /// New files that are deliberately not taken.
     pub skipped: u64,
+    /// Those of them that are known, and taken, under another account.
+    pub twins: u64,
     /// Files that are not archived yet although this event says that their recording leaves Zoom.
     pub endangered: u64,
 }
@@ -189,7 +193,12 @@ pub trait Store: Send + Sync + 'static {
     /// and by nothing less. Announced facts that the event does not give are kept as they were. A new file of a
     /// known recording joins it. A file without a URL is recorded parked for a token, unless the event brings its
     /// content; one that is to be skipped is recorded skipped, with the reason, and keeps its fresh access for the
-    /// case that somebody wants it. When this returns `Ok`, all of it has been committed.
+    /// case that somebody wants it. So is a new file that another account has, pending or archived: the same instance has
+    /// no two accounts. When this returns `Ok`, all of it has been committed.
+    ///
+    /// The rules judge a file by all that was ever said of it, and anew with everything that is said of its recording:
+    /// what they left out for want of a fact is taken when the fact comes, and the other way round. What is archived
+    /// or gone stays, and so does what a person has left out or taken.
     ///
     /// The recording's state, topic and other facts are moved by what happened last, in whatever order the events
     /// come. When a recording leaves Zoom, what waits to be fetched of it is due at once. What a manifest should tell
@@ -251,10 +260,10 @@ pub trait Store: Send + Sync + 'static {
     async fn retry(&self, file: FileId) -> Result<bool, StoreError>;
 
     /// Leaves out a file that is pending, parked or dead, as a person decides: its transfer is withdrawn, also while it
-    /// runs. `false`, and nothing changed, when it is none of these.
+    /// runs, and a manifest that was written before is written again. `false`, and nothing changed, when it is none of these.
     async fn skip(&self, file: FileId, reason: &str) -> Result<bool, StoreError>;
 
-    /// Takes a file that is skipped after all: its transfer waits, due now. `false`, and nothing changed, when it is not
+    /// Takes a file that is skipped after all, as a person decides: its transfer waits, due now. `false`, and nothing changed, when it is not
     /// skipped.
     async fn unskip(&self, file: FileId) -> Result<bool, StoreError>;
 
@@ -365,6 +374,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// What is nearest to being lost.
     async fn losses(&self) -> Result<Losses, StoreError>;
+
+    /// How many files are left out because the same file is known, and taken, under another account.
+    async fn twins(&self) -> Result<u64, StoreError>;
 
     /// How many jobs stand where.
     async fn depth(&self) -> Result<Vec<Depth>, StoreError>;

@@ -27,6 +27,8 @@ pub const SESSION_STARTED: &str = "session.started";
 const MOST_AT_ONCE: usize = 64;
 /// How long one session is tried; Zoom repeats its event after five minutes.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// How long a session that has just begun may be unknown to Zoom's API: the event may come before the API has heard of it.
+const UNHEARD_OF: Duration = Duration::from_secs(10);
 /// Rest between the first two tries; it doubles up to [`LONGEST_REST`].
 const REST: Duration = Duration::from_millis(500);
 const LONGEST_REST: Duration = Duration::from_secs(15);
@@ -96,15 +98,16 @@ impl AutoStart {
             return true;
         }
         let Ok(_place) = self.places.try_acquire() else { return false };
-        let (give_up, mut rest) = (Instant::now() + PATIENCE, REST);
+        let (began, mut rest) = (Instant::now(), REST);
         loop {
             let error = match self.wish(session).await {
                 Ok(()) => return self.done(session),
                 Err(error) => error,
             };
-            let Some(named) = self.pause(session, &error) else { return true };
+            let may_be_unheard_of = began.elapsed() + rest <= UNHEARD_OF;
+            let Some(named) = self.pause(session, &error, may_be_unheard_of) else { return true };
             let pause = named.unwrap_or(rest);
-            if Instant::now() + pause > give_up {
+            if began.elapsed() + pause > PATIENCE {
                 warn!(session.id = session.session_id, %error, "the recording is not started");
                 count("failed");
                 return false;
@@ -129,10 +132,11 @@ impl AutoStart {
     }
 
     /// How long to rest before another try, as far as Zoom says; `None` when another try is no use.
-    fn pause(&self, session: &Begun, error: &ApiError) -> Option<Option<Duration>> {
+    fn pause(&self, session: &Begun, error: &ApiError, may_be_unheard_of: bool) -> Option<Option<Duration>> {
         match error {
             ApiError::Refused { retry_after, .. } => Some(*retry_after),
             ApiError::Unreachable(_) => Some(None),
+            ApiError::NotFound(_) if may_be_unheard_of => Some(None),
             ApiError::NotFound(_) | ApiError::NotNow(_) => {
                 warn!(session.id = session.session_id, %error, "Zoom does not start the recording, or it runs already");
                 count("needless");

@@ -166,7 +166,6 @@ fn of_recording(kind: &EventKind, told: &Told, object: &Map<String, Value>) -> R
     let identity =
         RecordingIdentity { account_id: told.account_id.clone(), kind: recording_kind, instance_id };
     let mut announcement = described(identity, object, told.token.as_deref());
-    announcement.kind_is_open = recording_kind != RecordingKind::VideoSdk && !object.contains_key("type");
     announcement.happened_at = told.happened_at;
     announcement.change = told.change;
     if kind.shape == Shape::Bare {
@@ -206,7 +205,6 @@ fn bare(told: &Told, uuid: Option<&Value>) -> Result<Announcement, String> {
     let identity = RecordingIdentity { account_id, kind: RecordingKind::Meeting, instance_id };
     Ok(Announcement {
         recording: AnnouncedRecording { identity, topic: None, start_time: None, metadata: Map::new() },
-        kind_is_open: true,
         happened_at: told.happened_at,
         change: told.change,
         files: Vec::new(),
@@ -295,7 +293,6 @@ fn described(identity: RecordingIdentity, object: &Map<String, Value>, token: Op
             start_time: time(object.get("start_time")),
             metadata: recording_metadata(object),
         },
-        kind_is_open: false,
         happened_at: None,
         change: Change::default(),
         files,

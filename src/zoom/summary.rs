@@ -44,7 +44,6 @@ pub(super) fn read(told: &Told, object: &Map<String, Value>) -> Result<Announcem
             start_time: time(meeting.get("start_time")),
             metadata: strip_map(meeting),
         },
-        kind_is_open: true,
         happened_at: told.happened_at,
         change: told.change,
         files: file.into_iter().collect(),

@@ -7,7 +7,7 @@ use zoom_archiver::domain::file::FileState;
 use zoom_archiver::store::{self, Migrated, StoreError};
 
 /// The version of the schema that this program has.
-const NEWEST: i64 = 6;
+const NEWEST: i64 = 7;
 
 /// A literal of 16 bytes that end in `n`, as either database writes an id.
 fn id(database: &Database, n: u8) -> String {
@@ -74,6 +74,59 @@ async fn every_step_is_taken_over_the_rows_of_the_one_before(database: Database)
     let jobs = store.claim("worker", 10, Duration::from_secs(60), &[]).await.unwrap();
     assert_eq!(jobs[0].task.subject(), files[0].id.0);
     assert_eq!(jobs[0].account.as_deref(), Some("account"), "the account of its recording");
+}
+
+/// The version of the schema before which a meeting and a webinar of one id were two recordings.
+const BEFORE_ONE_IDENTITY: i64 = 5;
+
+async fn a_meeting_and_a_webinar_of_one_id_become_one_recording_and_nothing_is_forgotten(database: Database) {
+    database.migrate_to(1).await;
+    insert_rows_of_version_1(&database).await;
+    database.migrate_to(2).await;
+    insert_rows_of_version_2(&database).await;
+    database.migrate_to(BEFORE_ONE_IDENTITY).await;
+    let [meeting, event, webinar, manifest] = [1, 2, 11, 14].map(|n| id(&database, n));
+    let time = moment(&database);
+    let insert_file = |file: u8, recording: &str, name: &str| {
+        format!(
+            "INSERT INTO files (id, recording_id, collection, name, recording_type, file_type, extension, metadata,
+                state, first_event_id, announced_at, updated_at)
+             VALUES ({}, {recording}, 'recording_files', '{name}', '', 'MP4', 'mp4', '{{}}', 'pending', {event},
+                {time}, {time})",
+            id(&database, file)
+        )
+    };
+    for statement in [
+        format!(
+            "INSERT INTO recordings (id, account_id, kind, instance_id, metadata, announced_at)
+             SELECT {webinar}, account_id, 'webinar', instance_id, metadata, announced_at FROM recordings"
+        ),
+        "UPDATE recordings SET folder = 'account/' || kind".to_owned(),
+        // One that both have, and one of each.
+        insert_file(12, &webinar, "a"),
+        insert_file(13, &webinar, "b"),
+        insert_file(15, &meeting, "summary"),
+        format!(
+            "INSERT INTO jobs (id, kind, subject, state, run_at, created_at, updated_at, finished_at)
+             VALUES ({manifest}, 'manifest', {meeting}, 'done', {time}, {time}, {time}, {time})"
+        ),
+    ] {
+        assert_eq!(database.execute(&statement).await.unwrap_or(0).min(1), 1, "{statement}");
+    }
+    database.migrate().await.expect("the rest is taken");
+
+    let store = database.open().await;
+    let rows = database.texts("SELECT kind FROM recordings").await;
+    assert_eq!(rows, ["webinar"]);
+    let files = store.files(&[], None, 10).await.unwrap();
+    let (recording, own) = store.recording(files[0].recording_id).await.unwrap().expect("the webinar");
+    assert_eq!((files.len(), own.len()), (4, 4), "{own:?}");
+    assert_eq!(recording.folder.as_deref(), Some("account/webinar"));
+    let events = database.number("SELECT count(*) FROM events WHERE recording_id IS NOT NULL").await;
+    assert_eq!(events, 1);
+    let jobs = store.claim("worker", 10, Duration::from_secs(60), &[]).await.unwrap();
+    let manifests: Vec<_> = jobs.iter().filter(|job| job.task.subject() == recording.id.0).collect();
+    assert_eq!(manifests.len(), 1, "its manifest is written again: {jobs:?}");
 }
 
 async fn an_interrupted_migration_goes_on_where_it_stopped(database: Database) {
@@ -194,6 +247,7 @@ async fn no_index_holds_what_a_heartbeat_changes(database: Database) {
 
 on_each_database! {
     every_step_is_taken_over_the_rows_of_the_one_before,
+    a_meeting_and_a_webinar_of_one_id_become_one_recording_and_nothing_is_forgotten,
     an_interrupted_migration_goes_on_where_it_stopped,
     two_migrators_at_once_take_each_step_once,
     a_schema_from_the_future_is_left_alone,

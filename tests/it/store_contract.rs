@@ -96,7 +96,6 @@ fn announce(recording: AnnouncedRecording, files: Vec<AnnouncedFile>) -> Event {
         body: br#"{"event":"session.recording_completed"}"#.to_vec(),
         content: EventContent::Announcement(Announcement {
             recording,
-            kind_is_open: false,
             happened_at: None,
             change: Change::default(),
             files,
@@ -399,19 +398,30 @@ async fn an_event_that_leaves_the_kind_open_is_about_the_webinar_that_is_known(d
         recording.identity.kind = kind;
         recording
     };
-    let open = |second| {
-        let mut event = told(of_kind(RecordingKind::Meeting), second, stands(RecordingState::Trashed));
-        let EventContent::Announcement(announcement) = &mut event.content else { unreachable!() };
-        announcement.kind_is_open = true;
-        event
-    };
+    let open = told(of_kind(RecordingKind::Meeting), 10, stands(RecordingState::Trashed));
     record(&store, announce(of_kind(RecordingKind::Webinar), vec![file("a")])).await;
-    assert_eq!(record(&store, open(10)).await.endangered, 1);
+    assert_eq!(record(&store, open).await.endangered, 1);
     let row = only_recording(&database, &store).await;
     assert_eq!((row.identity.kind, row.state), (RecordingKind::Webinar, Some(RecordingState::Trashed)));
-    // Where it is not open, it is another recording.
-    record(&store, told(of_kind(RecordingKind::Meeting), 10, Change::default())).await;
-    assert_eq!(database.number("SELECT count(*) FROM recordings").await, 2);
+}
+
+async fn what_was_taken_for_a_meeting_turns_out_to_be_a_webinar_and_stays_one_recording(database: Database) {
+    let store = database.store().await;
+    let of_kind = |kind| {
+        let mut recording = session("u==");
+        recording.identity.kind = kind;
+        recording
+    };
+    record(&store, announce(of_kind(RecordingKind::Meeting), vec![file("summary")])).await;
+    let known = only_file(&store).await;
+    record(&store, announce(of_kind(RecordingKind::Webinar), vec![file("a")])).await;
+    let row = only_recording(&database, &store).await;
+    assert_eq!(row.identity.kind, RecordingKind::Webinar);
+    assert!(all_files(&store).await.iter().all(|file| file.recording_id == known.recording_id));
+    for kind in [RecordingKind::Meeting, RecordingKind::Webinar] {
+        let (found, files) = store.find(&of_kind(kind).identity).await.unwrap().expect("under either word");
+        assert_eq!((found.id, files.len()), (row.id, 2));
+    }
 }
 
 async fn a_recording_that_leaves_has_its_transfers_due_at_once_and_what_is_missing_counted(
@@ -516,6 +526,111 @@ async fn a_filter_decides_where_announcements_are_recorded_whoever_brings_them(d
     assert_eq!(claim(&store, 10).await.len(), 2);
 }
 
+/// Only what this host has recorded.
+fn of_ada() -> Intake {
+    let include = Rules { hosts: vec![Pattern::new("ada@*")], ..Rules::default() };
+    Intake::new(Filter { include, ..Filter::default() }, |_| true)
+}
+
+fn hosted_by(host: &str) -> AnnouncedRecording {
+    AnnouncedRecording { metadata: map(json!({"host_email": host})), ..session("s") }
+}
+
+async fn a_file_is_judged_by_all_that_was_ever_said_of_its_recording(database: Database) {
+    let store = database.store_with(of_ada()).await;
+    record(&store, announce(hosted_by("ada@example.com"), vec![file("a")])).await;
+    // The answer of the API names no host.
+    assert_eq!(record(&store, announce(session("s"), vec![file("b")])).await.skipped, 0);
+    assert_eq!(claim(&store, 10).await.len(), 2);
+}
+
+async fn a_file_that_was_left_out_for_want_of_a_fact_is_taken_when_the_fact_comes(database: Database) {
+    let store = database.store_with(of_ada()).await;
+    assert_eq!(record(&store, announce(session("s"), ["a", "b", "c"].map(file).into())).await.skipped, 3);
+    let by_name =
+        |files: &[FileRow], name: &str| files.iter().find(|it| it.identity.name == name).unwrap().id;
+    let unwanted = by_name(&all_files(&store).await, "b");
+    assert!(store.unskip(unwanted).await.unwrap() && store.skip(unwanted, "nobody wants it").await.unwrap());
+    // Even by an event that names no file of it.
+    let recorded = record(&store, announce(hosted_by("ada@example.com"), vec![])).await;
+    assert_eq!((recorded.woken, recorded.skipped), (2, 0));
+    let states: Vec<_> = all_files(&store).await.iter().map(|file| file.state).collect();
+    assert_eq!(
+        states,
+        [FileState::Pending, FileState::Skipped, FileState::Pending],
+        "what a person said stands"
+    );
+    assert_eq!(claim(&store, 10).await.len(), 2);
+}
+
+async fn a_fact_that_has_a_file_left_out_leaves_alone_what_is_archived_or_wanted_by_a_person(
+    database: Database,
+) {
+    let exclude = Rules { hosts: vec![Pattern::new("eve@*")], ..Rules::default() };
+    let store = database.store_with(Intake::new(Filter { exclude, ..Filter::default() }, |_| true)).await;
+    record(&store, announce(session("s"), ["a", "b", "c"].map(file).into())).await;
+    let jobs = claim(&store, 1).await;
+    settle(&store, &jobs[0], archive(transferred(&jobs[0]), vec![])).await;
+    let wanted = all_files(&store).await.into_iter().find(|it| it.state == FileState::Pending).unwrap().id;
+    assert!(store.skip(wanted, "no").await.unwrap() && store.unskip(wanted).await.unwrap());
+    record(&store, announce(hosted_by("eve@example.com"), vec![])).await;
+    let mut states: Vec<_> = all_files(&store).await.iter().map(|file| file.state).collect();
+    states.sort_by_key(|state| state.as_str());
+    assert_eq!(states, [FileState::Archived, FileState::Pending, FileState::Skipped]);
+    assert_eq!(claim(&store, 10).await.iter().map(transferred).collect::<Vec<_>>(), [wanted]);
+}
+
+async fn rules_that_came_later_judge_nothing_anew(database: Database) {
+    let store = database.store_with(of_ada()).await;
+    record(&store, announce(session("s"), vec![file("a")])).await;
+    let exclude = Rules { names: vec![Pattern::new("nothing")], ..Rules::default() };
+    let others = database.store_with(Intake::new(Filter { exclude, ..Filter::default() }, |_| true)).await;
+    assert_eq!(record(&others, announce(hosted_by("ada@example.com"), vec![file("a")])).await.woken, 0);
+    assert_eq!(only_file(&store).await.state, FileState::Skipped);
+}
+
+async fn announcements_at_once_that_bring_a_fact_each_are_judged_together(database: Database) {
+    let include =
+        Rules { hosts: vec![Pattern::new("ada@*")], names: vec![Pattern::new("weekly")], ..Rules::default() };
+    let store = database.store_with(Intake::new(Filter { include, ..Filter::default() }, |_| true)).await;
+    for number in 0..20 {
+        let id = format!("s{number}");
+        let nameless =
+            |metadata: Value| AnnouncedRecording { topic: None, metadata: map(metadata), ..session(&id) };
+        record(&store, announce(nameless(json!({})), vec![file(&id)])).await;
+        let host = announce(nameless(json!({"host_email": "ada@example.com"})), vec![file(&id)]);
+        let name = announce(AnnouncedRecording { metadata: Map::new(), ..session(&id) }, vec![file(&id)]);
+        tokio::join!(record(&store, host), record(&store, name));
+    }
+    assert!(all_files(&store).await.iter().all(|file| file.state == FileState::Pending));
+}
+
+async fn a_late_event_takes_no_token_away_that_lasts_longer(database: Database) {
+    let store = database.store().await;
+    let with = |url: &str, token: &str, second: Option<i64>| AnnouncedFile {
+        token_expires_at: second.map(at),
+        ..with_access("a", url, token)
+    };
+    record(&store, announce(session("s"), vec![with("https://zoom.us/new", "new", Some(2000))])).await;
+    record(&store, announce(session("s"), vec![with("https://zoom.us/old", "old", Some(1000))])).await;
+    let known = only_file(&store).await;
+    let of = |url: &str, token: &str| (Some(url.to_owned()), Some(token.to_owned()));
+    assert_eq!(access(&store, known.id).await, of("https://zoom.us/new", "new"));
+    assert_eq!(known.token_expires_at, Some(at(2000)));
+    // One that lasts longer is taken, and so is one that does not say.
+    record(&store, announce(session("s"), vec![with("https://zoom.us/newer", "newer", Some(3000))])).await;
+    assert_eq!(access(&store, known.id).await, of("https://zoom.us/newer", "newer"));
+    // What is parked was not opened by what is known.
+    let job = claim_one(&store).await;
+    settle(&store, &job, park(WaitsFor::Token)).await;
+    let recorded =
+        record(&store, announce(session("s"), vec![with("https://zoom.us/b", "b", Some(500))])).await;
+    assert_eq!(recorded.woken, 1);
+    assert_eq!(access(&store, known.id).await, of("https://zoom.us/b", "b"));
+    record(&store, announce(session("s"), vec![with("https://zoom.us/c", "c", None)])).await;
+    assert_eq!(access(&store, known.id).await, of("https://zoom.us/c", "c"));
+}
+
 async fn a_person_leaves_out_what_is_not_archived_and_takes_it_after_all(database: Database) {
     let store = database.store().await;
     record(&store, announce(session("s"), ["a", "b", "c", "d"].map(file).into())).await;
@@ -579,7 +694,7 @@ async fn the_end_of_a_token_that_can_be_renewed_is_no_loss(database: Database) {
     let store = database.store_with(Intake::new(Filter::default(), |it| it.account_id == "account")).await;
     record(&store, announce(session("s"), vec![lasting("a", 1000)])).await;
     assert_eq!(only_file(&store).await.loses_at, None);
-    record(&store, announce(session_of("another", "s"), vec![lasting("a", 1000)])).await;
+    record(&store, announce(session_of("another", "s2"), vec![lasting("a", 1000)])).await;
     assert_eq!(all_files(&store).await[1].loses_at, Some(at(1000)));
 }
 
@@ -691,7 +806,7 @@ async fn an_account_with_ten_thousand_jobs_gets_its_share_while_others_wait(data
     }
     for account in ["one", "two"] {
         let files = (0..5).map(|number| file(&number.to_string())).collect();
-        record(&store, announce(session_of(account, "s"), files)).await;
+        record(&store, announce(session_of(account, account), files)).await;
     }
     let began = Instant::now();
     let mut running = claim(&store, 6).await;
@@ -862,6 +977,43 @@ async fn an_instance_of_another_account_or_kind_is_another_recording(database: D
         assert_eq!(record(&store, announce(recording, vec![file("a")])).await.new_files, 1);
     }
     assert_eq!(database.number("SELECT count(*) FROM recordings").await, 3);
+}
+
+async fn what_another_account_has_is_not_taken_twice_and_says_so(database: Database) {
+    let store = database.store().await;
+    let of = |account: &str| session_of(account, "s");
+    record(&store, announce(of("true"), vec![file("pending"), file("archived"), file("dead")])).await;
+    let jobs = claim(&store, 10).await;
+    for job in &jobs {
+        let id = transferred(job);
+        let name = names(&store, std::slice::from_ref(job)).await.remove(0);
+        let settlement = match name.as_str() {
+            "archived" => archive(id, vec![]),
+            "dead" => dead(),
+            _ => wait(Duration::ZERO, Cost::Nothing),
+        };
+        settle(&store, job, settlement).await;
+    }
+    let wrong = || announce(of("wrong"), ["pending", "archived", "dead", "new"].map(file).into());
+    let recorded = record(&store, wrong()).await;
+    assert_eq!((recorded.new_files, recorded.skipped, recorded.twins), (4, 2, 2));
+    assert_eq!(store.twins().await.unwrap(), 2);
+    let files = all_files(&store).await;
+    let mut skipped: Vec<_> = files.iter().filter(|file| file.state == FileState::Skipped).collect();
+    skipped.sort_by_key(|file| &file.identity.name);
+    assert_eq!(
+        skipped.iter().map(|it| it.identity.name.as_str()).collect::<Vec<_>>(),
+        ["archived", "pending"]
+    );
+    for file in &skipped {
+        let reason = file.reason.as_deref().unwrap();
+        assert!(reason.contains("account true") && reason.contains("ZOOM_VIDEO_SDK_ACCOUNT_ID"), "{reason}");
+    }
+    // Said again it is the same; and a person may know better.
+    let again = record(&store, wrong()).await;
+    assert_eq!((again.known_files, again.twins), (4, 0));
+    assert!(store.unskip(skipped[0].id).await.unwrap());
+    assert_eq!(store.twins().await.unwrap(), 1);
 }
 
 async fn a_recording_without_files_is_recorded(database: Database) {
@@ -1770,16 +1922,16 @@ async fn it_says_which_database_it_is(database: Database) {
 
 async fn another_schema_is_refused_by_number(database: Database) {
     let unopened = store::open(database.url(), &config()).await.err().expect("there is no schema");
-    assert!(matches!(unopened, StoreError::Schema { found: 0, needed: 5 }), "{unopened:?}");
+    assert!(matches!(unopened, StoreError::Schema { found: 0, needed: 6 }), "{unopened:?}");
     database.migrate_to(1).await;
     let unopened = store::open(database.url(), &config()).await.err().expect("the schema is too old");
-    assert!(matches!(unopened, StoreError::Schema { found: 1, needed: 5 }), "{unopened:?}");
+    assert!(matches!(unopened, StoreError::Schema { found: 1, needed: 6 }), "{unopened:?}");
 
     let store = database.store().await;
     store.ping().await.expect("the schema is this version's");
     database.execute("UPDATE _sqlx_migrations SET version = 7 WHERE version = 5").await.unwrap();
     let outdated = store.ping().await.unwrap_err();
-    assert!(matches!(outdated, StoreError::Schema { found: 7, needed: 5 }), "{outdated:?}");
+    assert!(matches!(outdated, StoreError::Schema { found: 7, needed: 6 }), "{outdated:?}");
 }
 
 async fn a_closed_store_is_unavailable(database: Database) {
@@ -1947,6 +2099,14 @@ on_each_database! {
     a_time_ahead_of_ours_does_not_keep_later_events_from_counting,
     a_name_and_other_facts_are_not_moved_back_by_a_late_event,
     an_event_that_leaves_the_kind_open_is_about_the_webinar_that_is_known,
+    what_was_taken_for_a_meeting_turns_out_to_be_a_webinar_and_stays_one_recording,
+    what_another_account_has_is_not_taken_twice_and_says_so,
+    a_file_is_judged_by_all_that_was_ever_said_of_its_recording,
+    a_file_that_was_left_out_for_want_of_a_fact_is_taken_when_the_fact_comes,
+    a_fact_that_has_a_file_left_out_leaves_alone_what_is_archived_or_wanted_by_a_person,
+    rules_that_came_later_judge_nothing_anew,
+    announcements_at_once_that_bring_a_fact_each_are_judged_together,
+    a_late_event_takes_no_token_away_that_lasts_longer,
     a_recording_that_leaves_has_its_transfers_due_at_once_and_what_is_missing_counted,
     what_a_manifest_should_tell_has_it_written_again,
     a_file_that_comes_with_its_event_waits_without_a_url_and_is_forgotten_when_archived,

@@ -292,7 +292,7 @@ async fn an_account_that_zoom_turned_away_is_left_alone_until_the_time_it_named(
     let mut bench = Bench::new().await;
     (bench.config.concurrency, bench.config.concurrency_per_account) = (4, 1);
     bench.store.record(&session_of("busy", "s", 6)).await.unwrap();
-    bench.store.record(&session_of("other", "s", 6)).await.unwrap();
+    bench.store.record(&session_of("other", "s2", 6)).await.unwrap();
     let runs = Arc::new(Mutex::new(Vec::new()));
     let seen = Arc::clone(&runs);
     let (worker, stop) = bench.work(move |job, _| {
@@ -377,7 +377,7 @@ async fn an_account_with_much_to_do_leaves_room_for_the_others() {
     let mut bench = Bench::new().await;
     (bench.config.concurrency, bench.config.concurrency_per_account) = (4, 2);
     bench.store.record(&session_of("busy", "s", 12)).await.unwrap();
-    bench.store.record(&session_of("other", "s", 6)).await.unwrap();
+    bench.store.record(&session_of("other", "s2", 6)).await.unwrap();
     let (others, _) = watch::channel(0);
     let running = Arc::new(Mutex::new((0_u32, 0_u32)));
     let seen = Arc::clone(&running);

@@ -279,3 +279,21 @@ async fn a_list_goes_on_after_trouble_and_gives_up_what_a_person_must_mend() {
     let error = asked.await.expect("it does not wait for two hours").unwrap_err();
     assert!(matches!(error, ApiError::Refused { retry_after: Some(_), .. }), "{error}");
 }
+
+#[tokio::test]
+async fn a_list_that_goes_round_is_given_up_and_not_read_for_ever() {
+    let scene = Scene::start().await;
+    for token in ["second", "third", "second"] {
+        let page = ApiFault::LeadsTo { token: token.to_owned() };
+        scene.zoom.library().inject_call(Endpoint::Sessions, page, When::First(1));
+    }
+    let api = scene.api();
+    let mut listing = api.recordings(sessions(), days("2026-01-01", "2026-01-02"));
+    for _ in 0..2 {
+        assert!(listing.next().await.unwrap().is_some());
+    }
+    let told = listing.next().await.unwrap_err();
+    assert!(matches!(&told, ApiError::Refused { .. }) && told.to_string().contains("read before"), "{told}");
+    // The next time it is right.
+    assert!(listing.next().await.unwrap().is_some() && listing.next().await.unwrap().is_none());
+}

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::super::buffers::{Buffer, Filled};
+use super::super::buffers::Buffer;
 use super::super::throttle::Throttle;
 use crate::domain::checksum;
 use crate::worker::JobContext;
@@ -49,7 +49,7 @@ impl From<DownloadError> for FetchError {
 
 /// A part that has been fetched.
 pub(super) struct Fetched {
-    pub(super) content: Filled,
+    pub(super) content: Bytes,
     /// Of its content.
     pub(super) crc64nvme: u64,
     /// Whether the file ends with it.

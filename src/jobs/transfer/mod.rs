@@ -394,7 +394,7 @@ impl Transfer<'_> {
 
     /// A file of one part goes in one request.
     async fn put(&mut self, object: NewObject, fetched: &Fetched) -> Result<Carried, Ended> {
-        let content = fetched.content.bytes();
+        let content = fetched.content.clone();
         let mut measured = Measured::new(&self.work.file.extension);
         measured.add(&content, fetched.crc64nvme, true);
         self.judge(&measured).await?;

@@ -10,13 +10,14 @@ use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::task::{JoinError, JoinSet};
 use tracing::warn;
 
 use super::super::Jobs;
-use super::super::buffers::{Buffer, Filled};
+use super::super::buffers::Buffer;
 use super::checkpoint::{Begun, Measured, TransferCheckpoint};
 use super::lane::{FetchError, Fetched, Lane};
 use super::{Ended, take_buffer};
@@ -57,7 +58,7 @@ pub(super) struct Pipeline<'a> {
     /// The last part, once it is known.
     last: Option<u32>,
     /// Fetched, and not hashed yet because one before it is missing.
-    ahead: BTreeMap<u32, (Arc<Filled>, u64, bool)>,
+    ahead: BTreeMap<u32, (Bytes, u64, bool)>,
     /// Of all parts hashed so far.
     measured: Measured,
     /// What had been measured after each part that is hashed but not confirmed without a gap.
@@ -189,21 +190,21 @@ impl<'a> Pipeline<'a> {
 
     /// A part is there: it is sent, and hashed as soon as all before it are.
     fn take_in(&mut self, number: u32, fetched: Fetched) {
-        let content = Arc::new(fetched.content);
+        let content = fetched.content;
         if fetched.last {
             self.last = Some(number);
         }
-        self.send(number, Arc::clone(&content), fetched.crc64nvme);
+        self.send(number, content.clone(), fetched.crc64nvme);
         self.ahead.insert(number, (content, fetched.crc64nvme, fetched.last));
         while let Some((content, crc64nvme, last)) = self.ahead.remove(&(self.measured.parts + 1)) {
-            self.measured.add(&content.bytes(), crc64nvme, last);
+            self.measured.add(&content, crc64nvme, last);
             self.milestones.insert(self.measured.parts, self.measured.clone());
         }
         self.advance();
     }
 
-    fn send(&mut self, number: u32, content: Arc<Filled>, crc64nvme: u64) {
-        let bytes = content.bytes().len() as u64;
+    fn send(&mut self, number: u32, content: Bytes, crc64nvme: u64) {
+        let bytes = content.len() as u64;
         let same = |part: &&Part| part.crc64nvme == Some(crc64nvme) && part.bytes == bytes;
         if let Some(part) = self.held.get(&number).filter(same) {
             self.confirmed.insert(number, part.clone());
@@ -214,7 +215,7 @@ impl<'a> Pipeline<'a> {
         let context = self.context.clone();
         let (upload, plan) = (self.begun.upload.clone(), self.begun.plan);
         self.sending.spawn(async move {
-            let part = archive.put_part(&upload, plan, number, content.bytes(), crc64nvme).await;
+            let part = archive.put_part(&upload, plan, number, content, crc64nvme).await;
             context.alive();
             part
         });

@@ -21,11 +21,13 @@ pub(super) async fn find(
     identity: &RecordingIdentity,
 ) -> Result<Option<(RecordingRow, Vec<FileRow>)>, StoreError> {
     let id: Option<Uuid> = sqlx::query_scalar(
-        "SELECT id FROM recordings WHERE account_id = $1 AND kind = $2 AND instance_id = $3",
+        "SELECT id FROM recordings
+         WHERE instance_id = $1 AND account_id = $2
+            AND replace(kind, 'webinar', 'meeting') = replace($3, 'webinar', 'meeting')",
     )
+    .bind(&identity.instance_id)
     .bind(&identity.account_id)
     .bind(identity.kind.as_str())
-    .bind(&identity.instance_id)
     .fetch_optional(pool)
     .await?;
     match id {

@@ -23,8 +23,9 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{Connection, PgConnection, PgPool};
+use sqlx::{Connection, Executor, PgConnection, PgPool};
 
+use super::intake::PERSON;
 use super::migrations::{self, Migrated};
 use super::settled::Headway;
 use super::unbroken::unbroken;
@@ -44,9 +45,16 @@ use crate::domain::recording::RecordingIdentity;
 /// wait for the kernel to give up, which takes a quarter of an hour.
 const VERB_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// Of all connections, one in so many is for the lists that people ask for.
+const READERS_SHARE: u32 = 4;
+
 /// The record in PostgreSQL.
 pub(super) struct PostgresStore {
+    /// For the statements that are sent over and over, each always in the same way.
     pool: PgPool,
+    /// For lists, whose best plan depends on what is asked for; and so that whoever asks for them keeps nobody from
+    /// recording an event.
+    readers: PgPool,
     intake: Intake,
     description: String,
 }
@@ -58,17 +66,29 @@ impl PostgresStore {
         config: &StoreConfig,
         intake: Intake,
     ) -> Result<Self, StoreError> {
-        let pool = PgPoolOptions::new()
-            .max_connections(config.max_connections)
-            .acquire_timeout(config.acquire_timeout())
-            .connect_with(options)
-            .await?;
+        let readers = (config.max_connections / READERS_SHARE).max(1);
+        let pool = |connections| {
+            PgPoolOptions::new().max_connections(connections).acquire_timeout(config.acquire_timeout())
+        };
+        let (pool, readers) = (
+            pool(config.max_connections.saturating_sub(readers).max(1)).after_connect(|connection, _| {
+                Box::pin(async move { connection.execute(PLAN_ONCE).await.map(drop) })
+            }),
+            pool(readers),
+        );
+        let pool = pool.connect_with(options.clone()).await?;
+        let readers = readers.connect_lazy_with(options);
         let version: String = sqlx::query_scalar("SHOW server_version").fetch_one(&pool).await?;
         // Packagers append their own name: `15.18 (Debian 15.18-0+deb12u1)`.
         let number = version.split_whitespace().next().unwrap_or_default();
-        Ok(Self { description: format!("postgres {number}"), intake, pool })
+        Ok(Self { description: format!("postgres {number}"), intake, pool, readers })
     }
 }
+
+/// The planner takes a bound LIMIT for a tenth of the table, and the length of a bound array for a guess. It finds plans
+/// that serve all values dear for that, and plans anew for every call, which takes longer than the call: twice as long for
+/// a claim.
+const PLAN_ONCE: &str = "SET plan_cache_mode = force_generic_plan";
 
 /// Migrates under sqlx's advisory lock, which is released with the connection however this ends.
 pub(super) async fn migrate(options: PgConnectOptions, config: &StoreConfig) -> Result<Migrated, StoreError> {
@@ -137,11 +157,11 @@ impl Store for PostgresStore {
     }
 
     async fn skip(&self, file: FileId, reason: &str) -> Result<bool, StoreError> {
-        bounded(queue::skip(&self.pool, file, reason)).await
+        bounded(queue::skip(&self.pool, file, reason, PERSON)).await
     }
 
     async fn unskip(&self, file: FileId) -> Result<bool, StoreError> {
-        bounded(queue::unskip(&self.pool, file)).await
+        bounded(queue::unskip(&self.pool, file, PERSON)).await
     }
 
     async fn retry_job(&self, job: JobId) -> Result<bool, StoreError> {
@@ -178,7 +198,7 @@ impl Store for PostgresStore {
         after: Option<RecordingId>,
         limit: u32,
     ) -> Result<Vec<RecordingRow>, StoreError> {
-        bounded(compare::began_between(&self.pool, from, until, after, limit)).await
+        bounded(compare::began_between(&self.readers, from, until, after, limit)).await
     }
 
     async fn ending_tokens(
@@ -199,43 +219,43 @@ impl Store for PostgresStore {
         filter: &RecordingFilter,
         page: Page,
     ) -> Result<Vec<RecordingRow>, StoreError> {
-        bounded(list::recordings(&self.pool, filter, page)).await
+        bounded(list::recordings(&self.readers, filter, page)).await
     }
 
     async fn tally(&self, recordings: &[RecordingId]) -> Result<Vec<Tally>, StoreError> {
-        bounded(list::tally(&self.pool, recordings)).await
+        bounded(list::tally(&self.readers, recordings)).await
     }
 
     async fn list_files(&self, filter: &FileFilter, page: Page) -> Result<Vec<FileRow>, StoreError> {
-        bounded(list::files(&self.pool, filter, page)).await
+        bounded(list::files(&self.readers, filter, page)).await
     }
 
     async fn count_files(&self, filter: &FileFilter) -> Result<u64, StoreError> {
-        bounded(list::count_files(&self.pool, filter)).await
+        bounded(list::count_files(&self.readers, filter)).await
     }
 
     async fn file(&self, id: FileId) -> Result<Option<FileRow>, StoreError> {
-        bounded(list::file(&self.pool, id)).await
+        bounded(list::file(&self.readers, id)).await
     }
 
     async fn list_jobs(&self, filter: &JobFilter, page: Page) -> Result<Vec<JobRow>, StoreError> {
-        bounded(list::jobs(&self.pool, filter, page)).await
+        bounded(list::jobs(&self.readers, filter, page)).await
     }
 
     async fn job(&self, id: JobId) -> Result<Option<JobRow>, StoreError> {
-        bounded(list::job(&self.pool, id)).await
+        bounded(list::job(&self.readers, id)).await
     }
 
     async fn list_events(&self, filter: &EventFilter, page: Page) -> Result<Vec<EventRow>, StoreError> {
-        bounded(list::events(&self.pool, filter, page)).await
+        bounded(list::events(&self.readers, filter, page)).await
     }
 
     async fn event(&self, id: EventId) -> Result<Option<(EventRow, Vec<u8>)>, StoreError> {
-        bounded(list::event(&self.pool, id)).await
+        bounded(list::event(&self.readers, id)).await
     }
 
     async fn flow(&self, window: Duration) -> Result<Flow, StoreError> {
-        bounded(list::flow(&self.pool, window)).await
+        bounded(list::flow(&self.readers, window)).await
     }
 
     async fn leftovers(&self, uploads: &[(String, String)]) -> Result<Vec<String>, StoreError> {
@@ -247,15 +267,19 @@ impl Store for PostgresStore {
     }
 
     async fn losses(&self) -> Result<Losses, StoreError> {
-        bounded(read::losses(&self.pool)).await
+        bounded(read::losses(&self.readers)).await
+    }
+
+    async fn twins(&self) -> Result<u64, StoreError> {
+        bounded(read::twins(&self.pool)).await
     }
 
     async fn depth(&self) -> Result<Vec<Depth>, StoreError> {
-        bounded(read::depth(&self.pool)).await
+        bounded(read::depth(&self.readers)).await
     }
 
     async fn examine(&self) -> Result<Vec<Finding>, StoreError> {
-        bounded(examine::examine(&self.pool)).await
+        bounded(examine::examine(&self.readers)).await
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
@@ -263,6 +287,7 @@ impl Store for PostgresStore {
     }
 
     async fn close(&self) {
+        self.readers.close().await;
         self.pool.close().await;
     }
 }

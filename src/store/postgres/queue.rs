@@ -9,6 +9,7 @@ use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::super::announcement::{clean, clean_json};
+use super::super::intake::PERSON;
 use super::super::rows::{JobRecord, claimed, millis};
 use super::super::settled::{Headway, LOST_TOO_OFTEN, Settled};
 use super::super::{StoreError, Swept};
@@ -329,12 +330,14 @@ FROM job WHERE files.id = job.subject AND files.state IN ('parked', 'dead', 'gon
 }
 
 /// Withdraws the transfer of a file that is not archived, also a running one, which loses its lease by that.
-pub(super) async fn skip(pool: &PgPool, file: FileId, reason: &str) -> Result<bool, StoreError> {
+/// `by` is who says so: a person, or rules, which say nothing of what others have decided.
+pub(super) async fn skip(pool: &PgPool, file: FileId, reason: &str, by: &str) -> Result<bool, StoreError> {
     let result = sqlx::query(
         "
 WITH held AS MATERIALIZED (
     SELECT job.id FROM jobs job JOIN files file ON file.id = job.subject
     WHERE job.kind = 'transfer' AND job.subject = $1 AND file.state IN ('pending', 'parked', 'dead')
+        AND ($3::text = $4 OR file.decided_by = $3)
     FOR UPDATE OF job, file
 ),
 job AS (
@@ -343,23 +346,26 @@ job AS (
     FROM held WHERE jobs.id = held.id
     RETURNING subject
 )
-UPDATE files SET state = 'skipped', reason = $2, updated_at = now()
+UPDATE files SET state = 'skipped', reason = $2, decided_by = $3, updated_at = now()
 FROM job WHERE files.id = job.subject AND files.state IN ('pending', 'parked', 'dead')",
     )
     .bind(file.0)
     .bind(clean(reason))
+    .bind(by)
+    .bind(PERSON)
     .execute(pool)
     .await?;
     Ok(result.rows_affected() == 1)
 }
 
-/// Wakes the transfer of a skipped file, and the file.
-pub(super) async fn unskip(pool: &PgPool, file: FileId) -> Result<bool, StoreError> {
+/// Wakes the transfer of a skipped file, and the file. `by`: see [`skip`].
+pub(super) async fn unskip(pool: &PgPool, file: FileId, by: &str) -> Result<bool, StoreError> {
     let result = sqlx::query(
         "
 WITH held AS MATERIALIZED (
     SELECT job.id FROM jobs job JOIN files file ON file.id = job.subject
     WHERE job.kind = 'transfer' AND job.subject = $1 AND job.state = 'cancelled' AND file.state = 'skipped'
+        AND ($2::text = $3 OR file.decided_by = $2)
     FOR UPDATE OF job, file
 ),
 job AS (
@@ -368,10 +374,12 @@ job AS (
     FROM held WHERE jobs.id = held.id
     RETURNING subject
 )
-UPDATE files SET state = 'pending', reason = NULL, updated_at = now()
+UPDATE files SET state = 'pending', reason = NULL, decided_by = $2, updated_at = now()
 FROM job WHERE files.id = job.subject AND files.state = 'skipped'",
     )
     .bind(file.0)
+    .bind(by)
+    .bind(PERSON)
     .execute(pool)
     .await?;
     Ok(result.rows_affected() == 1)

@@ -2,6 +2,7 @@
 
 use sqlx::PgPool;
 
+use super::super::intake::TWINS;
 use super::super::rows::{
     DepthRecord, FileRecord, LossesRecord, RecordingRecord, TransferRecord, file_columns, recording_columns,
 };
@@ -47,6 +48,12 @@ pub(super) async fn recording(
     .await?;
     let files = files.into_iter().map(FileRecord::read).collect::<Result<_, _>>()?;
     Ok(Some((recording.read()?, files)))
+}
+
+/// How many files are left out because another account has them.
+pub(super) async fn twins(pool: &PgPool) -> Result<u64, StoreError> {
+    let twins: i64 = sqlx::query_scalar(TWINS).fetch_one(pool).await?;
+    Ok(u64::try_from(twins).unwrap_or(0))
 }
 
 /// What is nearest to being lost.

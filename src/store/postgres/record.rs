@@ -7,13 +7,15 @@ use sqlx::PgPool;
 use sqlx::types::Json;
 use uuid::Uuid;
 
-use super::super::announcement::{NO_URL, NewFile, NewRecording, Rows, clean, keeps_until};
+use super::super::announcement::{NO_URL, NewFile, NewRecording, Rows, clean, keeps_until, outlives};
+use super::super::intake::{TWIN, known_elsewhere, warn_of_twins};
 use super::super::moment::Moment;
 use super::super::{Intake, Recorded, StoreError, error};
-use super::queue::or_want_again;
+use super::queue::{or_want_again, skip, unskip};
+use super::{compare, read};
 use crate::domain::event::{Event, EventContent};
-use crate::domain::ids::FileId;
-use crate::domain::recording::{RecordingKind, RecordingState, TextState};
+use crate::domain::ids::{FileId, RecordingId};
+use crate::domain::recording::{RecordingState, TextState};
 
 /// Times that a statement which lost a race is sent in all.
 const TRIES: u32 = 5;
@@ -26,55 +28,57 @@ pub(super) async fn record(pool: &PgPool, event: &Event, intake: &Intake) -> Res
             Ok(Recorded::default())
         }
         EventContent::Announcement(announcement) => {
-            let mut rows = Rows::new(event, announcement, intake);
-            if let Some(other) = rows.recording.other_kind()
-                && is_known_as(pool, &rows.recording, other).await?
-            {
-                rows.recording.identity.kind = other;
+            if !intake.has_rules() {
+                return Ok(record_rows(pool, event, &Rows::new(event, announcement, intake, None)).await?.0);
             }
-            record_rows(pool, event, &rows).await
+            let known = compare::find(pool, &announcement.recording.identity).await?;
+            let known = known.as_ref().map(|(recording, _)| recording);
+            let rows = Rows::new(event, announcement, intake, known);
+            let (mut recorded, recording) = record_rows(pool, event, &rows).await?;
+            recorded.woken += judge(pool, recording, intake).await?;
+            Ok(recorded)
         }
     }
 }
 
-/// Whether there is such a recording of another kind. One that is announced at this very moment is missed, and then
-/// there are two rows for it: what its files are is not touched by that.
-async fn is_known_as(
-    pool: &PgPool,
-    recording: &NewRecording,
-    kind: RecordingKind,
-) -> Result<bool, StoreError> {
-    let known = sqlx::query_scalar(
-        "SELECT EXISTS (SELECT 1 FROM recordings WHERE account_id = $1 AND kind = $2 AND instance_id = $3)",
-    )
-    .bind(&recording.identity.account_id)
-    .bind(kind.as_str())
-    .bind(&recording.identity.instance_id)
-    .fetch_one(pool)
-    .await?;
-    Ok(known)
+/// Has the rules judge everything that is known of the recording by now; returns how many files they take after all.
+/// Whoever records last sees what all have written. Where it is not reached, the event is not answered, and Zoom repeats
+/// it.
+async fn judge(pool: &PgPool, recording: RecordingId, intake: &Intake) -> Result<u64, StoreError> {
+    let Some((recording, files)) = read::recording(pool, recording).await? else { return Ok(0) };
+    let mut taken = 0;
+    for verdict in intake.verdicts(&recording, &files) {
+        match verdict.leaves_out {
+            Some(reason) => drop(skip(pool, verdict.file, &reason, intake.rules()).await?),
+            None => taken += u64::from(unskip(pool, verdict.file, intake.rules()).await?),
+        }
+    }
+    Ok(taken)
 }
 
 /// Three statements at most. The first makes everything durable. The second wakes transfers of known files; it needs
 /// a snapshot taken after the first one's locks, or it would miss a transfer that was parked (or a file that was
 /// announced, or is gone) a moment before. The third draws the consequences of what the event changed, and sees the
 /// recording as the first has left it. Where they are not reached, the event is not answered, and Zoom repeats it.
-async fn record_rows(pool: &PgPool, event: &Event, rows: &Rows) -> Result<Recorded, StoreError> {
-    let (all, mut new_files, mut try_number) = (rows.files.len(), BTreeSet::new(), 1);
+async fn record_rows(
+    pool: &PgPool,
+    event: &Event,
+    rows: &Rows,
+) -> Result<(Recorded, RecordingId), StoreError> {
+    let (mut new, mut try_number) = (NewFiles::default(), 1);
     loop {
-        match announce_and_wake(pool, event, rows, &mut new_files).await {
-            Ok((woken, endangered)) => {
-                let is_new = |file: &&NewFile| new_files.contains(&file.id.0);
-                let skipped =
-                    rows.files.iter().filter(is_new).filter(|file| file.skip.is_some()).count() as u64;
-                let new_files = new_files.len();
-                return Ok(Recorded {
-                    new_files: new_files as u64,
-                    known_files: all.saturating_sub(new_files) as u64,
+        match announce_and_wake(pool, event, rows, &mut new).await {
+            Ok((recording, woken, endangered)) => {
+                let recorded = Recorded {
+                    new_files: new.all.len() as u64,
+                    known_files: rows.files.len().saturating_sub(new.all.len()) as u64,
                     woken,
-                    skipped,
+                    skipped: new.skipped.len() as u64,
+                    twins: new.twins.len() as u64,
                     endangered,
-                });
+                };
+                warn_of_twins(&rows.recording.identity, recorded.twins);
+                return Ok((recorded, recording));
             }
             Err(error) if error::lost_a_race(&error) && try_number < TRIES => try_number += 1,
             Err(error) => return Err(error.into()),
@@ -82,17 +86,35 @@ async fn record_rows(pool: &PgPool, event: &Event, rows: &Rows) -> Result<Record
     }
 }
 
+/// What turned out to be new. A second try finds what the first one wrote: it was new all the same.
+#[derive(Default)]
+struct NewFiles {
+    all: BTreeSet<Uuid>,
+    skipped: BTreeSet<Uuid>,
+    twins: BTreeSet<Uuid>,
+}
+
+impl NewFiles {
+    fn note(&mut self, written: &[Written]) {
+        for row in written.iter().filter(|row| row.is_new == Some(true)) {
+            self.all.extend(row.id);
+            self.skipped.extend(row.id.filter(|_| row.is_skipped == Some(true)));
+            self.twins.extend(row.id.filter(|_| row.is_twin == Some(true)));
+        }
+    }
+}
+
+/// The recording, how many transfers were woken, and how many files are endangered.
 async fn announce_and_wake(
     pool: &PgPool,
     event: &Event,
     rows: &Rows,
-    new_files: &mut BTreeSet<Uuid>,
-) -> Result<(u64, u64), sqlx::Error> {
+    new: &mut NewFiles,
+) -> Result<(RecordingId, u64, u64), sqlx::Error> {
     let written = announce(pool, event, rows).await?;
     let (recording, is_bounded) =
         written.first().map(|row| (row.recording, row.is_bounded)).ok_or(sqlx::Error::RowNotFound)?;
-    // A second try finds what the first one wrote: it was new all the same.
-    new_files.extend(written.iter().filter(|row| row.is_new == Some(true)).filter_map(|row| row.id));
+    new.note(&written);
     let announced = |id: Uuid| rows.files.iter().find(|announced| announced.id.0 == id);
     let refreshed: Vec<(Uuid, &NewFile)> = written
         .iter()
@@ -108,7 +130,7 @@ async fn announce_and_wake(
     } else {
         0
     };
-    Ok((woken, endangered))
+    Ok((RecordingId(recording), woken, endangered))
 }
 
 async fn keep_raw(pool: &PgPool, event: &Event, reason: &str) -> Result<(), StoreError> {
@@ -137,6 +159,10 @@ struct Written {
     /// The id that it would have got, had it been new.
     announced_as: Option<Uuid>,
     is_new: Option<bool>,
+    /// Whether it is not taken.
+    is_skipped: Option<bool>,
+    /// Whether that is because another account has it.
+    is_twin: Option<bool>,
     /// Whether it was known until when it can be had.
     is_dated: Option<bool>,
 }
@@ -179,13 +205,16 @@ async fn announce(pool: &PgPool, event: &Event, rows: &Rows) -> Result<Vec<Writt
         .bind(rows.recording.renewable)
         .bind(rows.recording.auto_delete.is_some())
         .bind(rows.recording.auto_delete.flatten())
+        .bind(files.iter().map(|file| file.decided_by.as_str()).collect::<Vec<_>>())
+        .bind(TWIN)
         .fetch_all(pool)
         .await
 }
 
 /// Event, recording, files and the jobs of new files. An event that is recorded already stays as it is, unless it was
-/// kept raw; so the statement can be repeated. A gone file gets no URL here: it gets it when it is woken.
-const ANNOUNCE: &str = "
+/// kept raw; so the statement can be repeated. A gone file gets no URL here: it gets it when it is woken. One that is
+/// announced under two accounts at this very moment is taken twice.
+const ANNOUNCE: &str = concat!("
 WITH recording AS (
     INSERT INTO recordings AS known
         (id, account_id, kind, instance_id, topic, start_time, metadata, announced_at, topic_at, told_at,
@@ -193,7 +222,8 @@ WITH recording AS (
     VALUES ($6, $7, $8, $9, $10, $11, $12, $2, CASE WHEN $10 IS NOT NULL THEN $26 END, $26,
         $27, CASE WHEN $27 IS NOT NULL THEN $26 END, $28, CASE WHEN $28 IS NOT NULL THEN $26 END,
         $29, CASE WHEN $29 IS NOT NULL THEN $26 END, $35)
-    ON CONFLICT (account_id, kind, instance_id) DO UPDATE SET
+    ON CONFLICT (instance_id, account_id, (replace(kind, 'webinar', 'meeting'))) DO UPDATE SET
+        kind = CASE EXCLUDED.kind WHEN 'webinar' THEN EXCLUDED.kind ELSE known.kind END,
         topic = CASE WHEN known.topic_at > EXCLUDED.topic_at THEN known.topic
             ELSE COALESCE(EXCLUDED.topic, known.topic) END,
         topic_at = GREATEST(known.topic_at, EXCLUDED.topic_at),
@@ -221,35 +251,46 @@ event AS (
         recording_id = EXCLUDED.recording_id, unreadable = NULL, odd = EXCLUDED.odd
     WHERE events.unreadable IS NOT NULL
 ),
+twin AS (
+    SELECT DISTINCT ON (twin.collection, twin.name, twin.recording_type)
+        twin.collection, twin.name, twin.recording_type, ",
+    known_elsewhere!("other.account_id"),
+    " AS reason
+    FROM recordings other JOIN files twin ON twin.recording_id = other.id
+    WHERE other.instance_id = $9 AND other.account_id <> $7
+        AND replace(other.kind, 'webinar', 'meeting') = replace($8, 'webinar', 'meeting')
+        AND twin.state IN ('pending', 'archived')
+),
 announced AS (
-    SELECT *,
+    SELECT given.*, CASE WHEN skip IS NULL AND twin.reason IS NOT NULL THEN $37 ELSE decider END AS decided_by,
         CASE
-            WHEN skip IS NOT NULL THEN 'skipped'
+            WHEN COALESCE(skip, twin.reason) IS NOT NULL THEN 'skipped'
             WHEN download_url IS NULL AND content IS NULL THEN 'parked'
             ELSE 'pending'
         END AS state,
         CASE
-            WHEN skip IS NOT NULL THEN skip
+            WHEN COALESCE(skip, twin.reason) IS NOT NULL THEN COALESCE(skip, twin.reason)
             WHEN download_url IS NULL AND content IS NULL THEN $13
         END AS reason
     FROM unnest(
         $14::uuid[], $15::uuid[], $16::text[], $17::text[], $18::text[], $19::text[], $20::text[],
         $21::timestamptz[], $22::bigint[], $23::jsonb[], $24::text[], $25::text[], $30::bytea[], $31::text[],
-        $32::timestamptz[]
-    ) AS announced (
+        $32::timestamptz[], $36::text[]
+    ) AS given (
         id, job_id, collection, name, recording_type, file_type, extension,
         recording_start, announced_bytes, metadata, download_url, download_token, content, skip,
-        token_expires_at
+        token_expires_at, decider
     )
+    LEFT JOIN twin USING (collection, name, recording_type)
 ),
 file AS (
     INSERT INTO files AS known
         (id, recording_id, collection, name, recording_type, file_type, extension, recording_start,
          announced_bytes, metadata, download_url, download_token, token_expires_at, renewable, content, state,
-         reason, first_event_id, announced_at)
+         reason, decided_by, first_event_id, announced_at)
     SELECT a.id, recording.id, a.collection, a.name, a.recording_type, a.file_type, a.extension,
         a.recording_start, a.announced_bytes, a.metadata, a.download_url, a.download_token,
-        a.token_expires_at, $33, a.content, a.state, a.reason, $1, $2
+        a.token_expires_at, $33, a.content, a.state, a.reason, a.decided_by, $1, $2
     FROM recording CROSS JOIN announced a
     ORDER BY a.collection, a.name, a.recording_type
     ON CONFLICT (recording_id, collection, name, recording_type) DO UPDATE SET
@@ -258,11 +299,25 @@ file AS (
         recording_start = COALESCE(EXCLUDED.recording_start, known.recording_start),
         announced_bytes = COALESCE(EXCLUDED.announced_bytes, known.announced_bytes),
         metadata = known.metadata || EXCLUDED.metadata,
-        download_url = CASE WHEN known.state <> 'gone' THEN COALESCE(EXCLUDED.download_url, known.download_url) END,
-        download_token =
-            CASE WHEN known.state <> 'gone' THEN COALESCE(EXCLUDED.download_token, known.download_token) END,
+        download_url = CASE
+            WHEN known.state = 'gone' THEN NULL
+            WHEN ",
+    outlives!("EXCLUDED.token_expires_at"),
+    " THEN known.download_url
+            ELSE COALESCE(EXCLUDED.download_url, known.download_url)
+        END,
+        download_token = CASE
+            WHEN known.state = 'gone' THEN NULL
+            WHEN ",
+    outlives!("EXCLUDED.token_expires_at"),
+    " THEN known.download_token
+            ELSE COALESCE(EXCLUDED.download_token, known.download_token)
+        END,
         token_expires_at = CASE
             WHEN known.state = 'gone' THEN NULL
+            WHEN ",
+    outlives!("EXCLUDED.token_expires_at"),
+    " THEN known.token_expires_at
             WHEN EXCLUDED.download_token IS NULL THEN known.token_expires_at
             ELSE EXCLUDED.token_expires_at
         END,
@@ -270,7 +325,8 @@ file AS (
         content = COALESCE(EXCLUDED.content, known.content),
         updated_at = now()
     WHERE known.state <> 'archived'
-    RETURNING id, collection, name, recording_type, loses_at IS NOT NULL AS is_dated
+    RETURNING id, collection, name, recording_type, state = 'skipped' AS is_skipped,
+        decided_by = $37 AS is_twin, loses_at IS NOT NULL AS is_dated
 ),
 job AS (
     INSERT INTO jobs (id, kind, subject, account, state, run_at, waits_for, reason, finished_at)
@@ -283,10 +339,10 @@ job AS (
     FROM announced a JOIN file ON file.id = a.id
 )
 SELECT recording.id AS recording, COALESCE(is_bounded, false) AS is_bounded, written.* FROM recording LEFT JOIN (
-    SELECT file.id, a.id AS announced_as, file.id = a.id AS is_new, file.is_dated
+    SELECT file.id, a.id AS announced_as, file.id = a.id AS is_new, file.is_skipped, file.is_twin, file.is_dated
     FROM file JOIN announced a USING (collection, name, recording_type)
 ) written ON true
-";
+");
 
 /// What follows from what is known of the recording now: until when its files can be had. When it was this event that
 /// has it leave Zoom, what waits of it is due at once, and what is not archived is counted. What the manifest should

@@ -17,6 +17,7 @@ mod record;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -24,8 +25,10 @@ use chrono::{DateTime, Utc};
 use futures_util::future::BoxFuture;
 use serde_json::Value;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{ConnectOptions, Connection, SqliteConnection, SqlitePool};
+use sqlx::{ConnectOptions, Connection, Sqlite, SqliteConnection, SqlitePool, Transaction};
 
+use super::gather::Gather;
+use super::intake::PERSON;
 use super::migrations::{self, Migrated};
 use super::settled::Headway;
 use super::unbroken::unbroken;
@@ -60,6 +63,7 @@ use never;
 pub(super) struct SqliteStore {
     writer: SqlitePool,
     readers: SqlitePool,
+    gather: Gather,
     intake: Intake,
     description: String,
 }
@@ -78,7 +82,7 @@ impl SqliteStore {
             pool(config.max_connections.saturating_sub(1).max(1)).connect_with(reader_options(path, config));
         let readers = readers.await?;
         let version: String = sqlx::query_scalar("SELECT sqlite_version()").fetch_one(&readers).await?;
-        Ok(Self { writer, readers, intake, description: format!("sqlite {version}") })
+        Ok(Self { gather: Gather::new(1), writer, readers, intake, description: format!("sqlite {version}") })
     }
 
     /// Runs one verb as one transaction, to its end; it is on disk then.
@@ -107,14 +111,38 @@ impl SqliteStore {
         let writer = self.writer.clone();
         unbroken(async move {
             let mut connection = writer.acquire().await?;
-            sqlx::query(synchronous).execute(&mut *connection).await?;
-            let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+            let mut transaction = begin(&mut connection, synchronous).await?;
             let result = verb(&mut transaction).await?;
             transaction.commit().await?;
             Ok(result)
         })
         .await
     }
+}
+
+/// Begins a transaction, which must be run to its end.
+async fn begin<'c>(
+    connection: &'c mut SqliteConnection,
+    synchronous: &'static str,
+) -> Result<Transaction<'c, Sqlite>, StoreError> {
+    sqlx::query(synchronous).execute(&mut *connection).await?;
+    Ok(connection.begin_with("BEGIN IMMEDIATE").await?)
+}
+
+/// Records events in one transaction, which must be run to its end.
+async fn record_all(
+    writer: SqlitePool,
+    events: Arc<[Event]>,
+    intake: Intake,
+) -> Result<Vec<Recorded>, StoreError> {
+    let mut connection = writer.acquire().await?;
+    let mut transaction = begin(&mut connection, DURABLE).await?;
+    let mut recorded = Vec::with_capacity(events.len());
+    for event in events.iter() {
+        recorded.push(record::record(&mut transaction, event, &intake).await?);
+    }
+    transaction.commit().await?;
+    Ok(recorded)
 }
 
 /// The time at which a transaction writes.
@@ -176,9 +204,12 @@ impl Store for SqliteStore {
     }
 
     async fn record(&self, event: &Event) -> Result<Recorded, StoreError> {
-        let (event, intake) = (event.clone(), self.intake.clone());
-        self.write(|transaction| Box::pin(async move { record::record(transaction, &event, &intake).await }))
-            .await
+        let (gather, event) = (self.gather.clone(), event.clone());
+        let (writer, intake) = (self.writer.clone(), self.intake.clone());
+        unbroken(async move {
+            gather.record(event, |events| record_all(writer.clone(), events, intake.clone())).await
+        })
+        .await
     }
 
     async fn claim(
@@ -240,12 +271,15 @@ impl Store for SqliteStore {
 
     async fn skip(&self, file: FileId, reason: &str) -> Result<bool, StoreError> {
         let reason = reason.to_owned();
-        self.write(move |transaction| Box::pin(async move { queue::skip(transaction, file, &reason).await }))
-            .await
+        self.write(move |transaction| {
+            Box::pin(async move { queue::skip(transaction, file, &reason, PERSON).await })
+        })
+        .await
     }
 
     async fn unskip(&self, file: FileId) -> Result<bool, StoreError> {
-        self.write(move |transaction| Box::pin(async move { queue::unskip(transaction, file).await })).await
+        self.write(move |transaction| Box::pin(async move { queue::unskip(transaction, file, PERSON).await }))
+            .await
     }
 
     async fn retry_job(&self, job: JobId) -> Result<bool, StoreError> {
@@ -273,14 +307,16 @@ impl Store for SqliteStore {
     }
 
     async fn recording(&self, id: RecordingId) -> Result<Option<(RecordingRow, Vec<FileRow>)>, StoreError> {
-        read::recording(&self.readers, id).await
+        let mut reader = self.readers.acquire().await?;
+        read::recording(&mut reader, id).await
     }
 
     async fn find(
         &self,
         identity: &RecordingIdentity,
     ) -> Result<Option<(RecordingRow, Vec<FileRow>)>, StoreError> {
-        compare::find(&self.readers, identity).await
+        let mut reader = self.readers.acquire().await?;
+        compare::find(&mut reader, identity).await
     }
 
     async fn began_between(
@@ -366,6 +402,10 @@ impl Store for SqliteStore {
 
     async fn losses(&self) -> Result<Losses, StoreError> {
         read::losses(&self.readers).await
+    }
+
+    async fn twins(&self) -> Result<u64, StoreError> {
+        read::twins(&self.readers).await
     }
 
     async fn depth(&self) -> Result<Vec<Depth>, StoreError> {

@@ -9,6 +9,7 @@ use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::super::announcement::{clean, clean_json};
+use super::super::intake::PERSON;
 use super::super::rows::{JobRecord, claimed, millis};
 use super::super::settled::{Headway, LOST_TOO_OFTEN, Settled};
 use super::super::{StoreError, Swept};
@@ -374,15 +375,23 @@ pub(super) async fn retry(db: &mut SqliteConnection, file: FileId) -> Result<boo
 }
 
 /// Withdraws the transfer of a file that is not archived, also a running one, which loses its lease by that.
-pub(super) async fn skip(db: &mut SqliteConnection, file: FileId, reason: &str) -> Result<bool, StoreError> {
+/// `by` is who says so: a person, or rules, which say nothing of what others have decided.
+pub(super) async fn skip(
+    db: &mut SqliteConnection,
+    file: FileId,
+    reason: &str,
+    by: &str,
+) -> Result<bool, StoreError> {
     let now = now(db).await?;
     let skipped = sqlx::query(
-        "UPDATE files SET state = 'skipped', reason = $2, updated_at = $3
-         WHERE id = $1 AND state IN ('pending', 'parked', 'dead')",
+        "UPDATE files SET state = 'skipped', reason = $2, decided_by = $4, updated_at = $3
+         WHERE id = $1 AND state IN ('pending', 'parked', 'dead') AND ($4 = $5 OR decided_by = $4)",
     )
     .bind(file.0)
     .bind(clean(reason))
     .bind(now)
+    .bind(by)
+    .bind(PERSON)
     .execute(&mut *db)
     .await?;
     if skipped.rows_affected() == 0 {
@@ -436,27 +445,35 @@ pub(super) async fn cancel_job(
     Ok(result.rows_affected() == 1)
 }
 
-/// Wakes the transfer of a skipped file, and the file.
-pub(super) async fn unskip(db: &mut SqliteConnection, file: FileId) -> Result<bool, StoreError> {
+/// Wakes the transfer of a skipped file, and the file. `by`: see [`skip`].
+pub(super) async fn unskip(db: &mut SqliteConnection, file: FileId, by: &str) -> Result<bool, StoreError> {
     let now = now(db).await?;
     let woken = sqlx::query(
         "UPDATE jobs SET state = 'waiting', run_at = $2, attempts = 0, snoozes = 0, lost_leases = 0,
             reason = NULL, finished_at = NULL, updated_at = $2
          WHERE kind = 'transfer' AND subject = $1 AND state = 'cancelled'
-            AND EXISTS (SELECT 1 FROM files WHERE id = $1 AND state = 'skipped')",
+            AND EXISTS (
+                SELECT 1 FROM files
+                WHERE id = $1 AND state = 'skipped' AND ($3 = $4 OR decided_by = $3)
+            )",
     )
     .bind(file.0)
     .bind(now)
+    .bind(by)
+    .bind(PERSON)
     .execute(&mut *db)
     .await?;
     if woken.rows_affected() == 0 {
         return Ok(false);
     }
-    sqlx::query("UPDATE files SET state = 'pending', reason = NULL, updated_at = $2 WHERE id = $1")
-        .bind(file.0)
-        .bind(now)
-        .execute(&mut *db)
-        .await?;
+    sqlx::query(
+        "UPDATE files SET state = 'pending', reason = NULL, decided_by = $3, updated_at = $2 WHERE id = $1",
+    )
+    .bind(file.0)
+    .bind(now)
+    .bind(by)
+    .execute(&mut *db)
+    .await?;
     Ok(true)
 }
 

@@ -1,8 +1,9 @@
 //! Reading the record.
 
-use sqlx::SqlitePool;
 use sqlx::types::Json;
+use sqlx::{SqliteConnection, SqlitePool};
 
+use super::super::intake::TWINS;
 use super::super::rows::{
     DepthRecord, FileRecord, LossesRecord, RecordingRecord, TransferRecord, file_columns, recording_columns,
 };
@@ -36,11 +37,11 @@ pub(super) async fn transfer_work(
 
 /// A recording with all its files.
 pub(super) async fn recording(
-    pool: &SqlitePool,
+    db: &mut SqliteConnection,
     id: RecordingId,
 ) -> Result<Option<(RecordingRow, Vec<FileRow>)>, StoreError> {
     let recording: Option<RecordingRecord> =
-        sqlx::query_as(RECORDING).bind(id.0).fetch_optional(pool).await?;
+        sqlx::query_as(RECORDING).bind(id.0).fetch_optional(&mut *db).await?;
     let Some(recording) = recording else { return Ok(None) };
     let files: Vec<FileRecord> = sqlx::query_as(concat!(
         "SELECT ",
@@ -48,7 +49,7 @@ pub(super) async fn recording(
         " FROM files WHERE recording_id = $1 ORDER BY id"
     ))
     .bind(id.0)
-    .fetch_all(pool)
+    .fetch_all(db)
     .await?;
     let files = files.into_iter().map(FileRecord::read).collect::<Result<_, _>>()?;
     Ok(Some((recording.read()?, files)))
@@ -78,6 +79,12 @@ pub(super) async fn leftovers(
     .bind(Json(uploads))
     .fetch_all(pool)
     .await?)
+}
+
+/// How many files are left out because another account has them.
+pub(super) async fn twins(pool: &SqlitePool) -> Result<u64, StoreError> {
+    let twins: i64 = sqlx::query_scalar(TWINS).fetch_one(pool).await?;
+    Ok(u64::try_from(twins).unwrap_or(0))
 }
 
 /// What is nearest to being lost.

@@ -6,15 +6,16 @@ use sqlx::SqliteConnection;
 use sqlx::types::Json;
 use uuid::Uuid;
 
-use super::super::announcement::{NO_URL, NewFile, NewRecording, Rows, clean, keeps_until, merged};
+use super::super::announcement::{NO_URL, NewFile, NewRecording, Rows, clean, keeps_until, merged, outlives};
+use super::super::intake::{TWIN, known_elsewhere, warn_of_twins};
 use super::super::moment::Moment;
 use super::super::{Intake, Recorded, StoreError};
-use super::queue::enqueue;
-use super::{never, now};
+use super::queue::{enqueue, skip, unskip};
+use super::{compare, never, now, read};
 use crate::domain::event::{Event, EventContent};
 use crate::domain::ids::{FileId, RecordingId};
 use crate::domain::job::Task;
-use crate::domain::recording::{RecordingKind, RecordingState, TextState};
+use crate::domain::recording::{RecordingState, TextState};
 
 /// Makes an event durable.
 pub(super) async fn record(
@@ -28,29 +29,40 @@ pub(super) async fn record(
             Ok(Recorded::default())
         }
         EventContent::Announcement(announcement) => {
-            record_rows(db, event, Rows::new(event, announcement, intake)).await
+            let known = match intake.has_rules() {
+                true => compare::find(db, &announcement.recording.identity).await?,
+                false => None,
+            };
+            let known = known.as_ref().map(|(recording, _)| recording);
+            record_rows(db, event, Rows::new(event, announcement, intake, known), intake).await
         }
     }
 }
 
-async fn record_rows(db: &mut SqliteConnection, event: &Event, rows: Rows) -> Result<Recorded, StoreError> {
+async fn record_rows(
+    db: &mut SqliteConnection,
+    event: &Event,
+    rows: Rows,
+    intake: &Intake,
+) -> Result<Recorded, StoreError> {
     let now = now(db).await?;
-    let mut told = rows.recording;
-    if let Some(other) = told.other_kind()
-        && known_recording(db, &told, other).await?.is_some()
-    {
-        told.identity.kind = other;
-    }
+    let told = rows.recording;
     let recording = keep_recording(db, event, &told).await?;
     keep_event(db, event, Some(recording), None, &rows.odd).await?;
     let mut recorded = Recorded::default();
-    for file in rows.files {
+    for mut file in rows.files {
         match known_file(db, recording, &file).await? {
             Some(known) => {
                 recorded.known_files += 1;
                 recorded.woken += refresh(db, known, file, told.renewable, now).await?;
             }
             None => {
+                if file.skip.is_none()
+                    && let Some(reason) = taken_elsewhere(db, &told, &file).await?
+                {
+                    (file.skip, file.decided_by) = (Some(reason), TWIN.to_owned());
+                    recorded.twins += 1;
+                }
                 recorded.new_files += 1;
                 recorded.skipped += u64::from(file.skip.is_some());
                 add_file(db, event, recording, &file, told.renewable, now).await?;
@@ -58,8 +70,57 @@ async fn record_rows(db: &mut SqliteConnection, event: &Event, rows: Rows) -> Re
             }
         }
     }
+    warn_of_twins(&told.identity, recorded.twins);
+    if intake.has_rules() {
+        recorded.woken += judge(db, RecordingId(recording), intake).await?;
+    }
     recorded.endangered = follow(db, recording, &told, now).await?;
     Ok(recorded)
+}
+
+/// Has the rules judge everything that is known of the recording by now; returns how many files they take after all.
+async fn judge(
+    db: &mut SqliteConnection,
+    recording: RecordingId,
+    intake: &Intake,
+) -> Result<u64, StoreError> {
+    let Some((recording, files)) = read::recording(db, recording).await? else { return Ok(0) };
+    let mut taken = 0;
+    for verdict in intake.verdicts(&recording, &files) {
+        match verdict.leaves_out {
+            Some(reason) => drop(skip(db, verdict.file, &reason, intake.rules()).await?),
+            None => taken += u64::from(unskip(db, verdict.file, intake.rules()).await?),
+        }
+    }
+    Ok(taken)
+}
+
+/// Why a file is not taken that is known under another account, and taken there: a wrong account id in the settings must
+/// not have everything archived twice.
+async fn taken_elsewhere(
+    db: &mut SqliteConnection,
+    recording: &NewRecording,
+    file: &NewFile,
+) -> Result<Option<String>, StoreError> {
+    let reason = sqlx::query_scalar(concat!(
+        "SELECT ",
+        known_elsewhere!("other.account_id"),
+        " FROM recordings other JOIN files twin ON twin.recording_id = other.id
+         WHERE other.instance_id = $1 AND other.account_id <> $2
+            AND replace(other.kind, 'webinar', 'meeting') = replace($3, 'webinar', 'meeting')
+            AND twin.collection = $4 AND twin.name = $5 AND twin.recording_type = $6
+            AND twin.state IN ('pending', 'archived')
+         LIMIT 1"
+    ))
+    .bind(&recording.identity.instance_id)
+    .bind(&recording.identity.account_id)
+    .bind(recording.identity.kind.as_str())
+    .bind(&file.identity.collection)
+    .bind(&file.identity.name)
+    .bind(&file.identity.recording_type)
+    .fetch_optional(db)
+    .await?;
+    Ok(reason)
 }
 
 /// What follows from what is known of the recording now: until when its files can be had. When it was this event that
@@ -182,14 +243,15 @@ async fn keep_event(
 async fn known_recording(
     db: &mut SqliteConnection,
     recording: &NewRecording,
-    kind: RecordingKind,
 ) -> Result<Option<(Json<Map<String, Value>>, Option<Moment>)>, StoreError> {
     let known = sqlx::query_as(
-        "SELECT metadata, told_at FROM recordings WHERE account_id = $1 AND kind = $2 AND instance_id = $3",
+        "SELECT metadata, told_at FROM recordings
+         WHERE instance_id = $1 AND account_id = $2
+            AND replace(kind, 'webinar', 'meeting') = replace($3, 'webinar', 'meeting')",
     )
-    .bind(&recording.identity.account_id)
-    .bind(kind.as_str())
     .bind(&recording.identity.instance_id)
+    .bind(&recording.identity.account_id)
+    .bind(recording.identity.kind.as_str())
     .fetch_optional(db)
     .await?;
     Ok(known)
@@ -202,7 +264,7 @@ async fn keep_recording(
     recording: &NewRecording,
 ) -> Result<Uuid, StoreError> {
     let identity = &recording.identity;
-    let (known, told_at) = match known_recording(db, recording, identity.kind).await? {
+    let (known, told_at) = match known_recording(db, recording).await? {
         Some((known, told_at)) => (known.0, told_at),
         None => (Map::new(), None),
     };
@@ -216,7 +278,8 @@ async fn keep_recording(
              state, state_at, transcript, transcript_at, summary, summary_at, auto_delete_at)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, iif($5 IS NULL, NULL, $9), $9, $10, iif($10 IS NULL, NULL, $9),
             $11, iif($11 IS NULL, NULL, $9), $12, iif($12 IS NULL, NULL, $9), $14)
-         ON CONFLICT (account_id, kind, instance_id) DO UPDATE SET
+         ON CONFLICT (instance_id, account_id, replace(kind, 'webinar', 'meeting')) DO UPDATE SET
+            kind = iif(excluded.kind = 'webinar', excluded.kind, known.kind),
             topic = iif(known.topic_at > excluded.topic_at, known.topic, COALESCE(excluded.topic, known.topic)),
             topic_at = COALESCE(max(known.topic_at, excluded.topic_at), known.topic_at, excluded.topic_at),
             start_time = COALESCE(excluded.start_time, known.start_time),
@@ -295,8 +358,8 @@ async fn add_file(
         "INSERT INTO files
             (id, recording_id, collection, name, recording_type, file_type, extension, recording_start,
              announced_bytes, metadata, download_url, download_token, content, state, reason, first_event_id,
-             announced_at, updated_at, token_expires_at, renewable)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)",
+             announced_at, updated_at, token_expires_at, renewable, decided_by)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)",
     )
     .bind(file.id.0)
     .bind(recording)
@@ -324,6 +387,7 @@ async fn add_file(
     .bind(now)
     .bind(file.token_expires_at)
     .bind(renewable)
+    .bind(&file.decided_by)
     .execute(db)
     .await?;
     Ok(())
@@ -378,24 +442,30 @@ async fn refresh(
     }
     // A gone file takes a token only with a URL, which wakes it.
     let takes_access = !known.gone || file.download_url.is_some();
-    let has_url: bool = sqlx::query_scalar(
-        "UPDATE files SET
+    let has_url: bool = sqlx::query_scalar(concat!(
+        "UPDATE files AS known SET
             file_type = COALESCE(NULLIF($2, ''), file_type),
             extension = COALESCE(NULLIF($3, ''), extension),
             recording_start = COALESCE($4, recording_start),
             announced_bytes = COALESCE($5, announced_bytes),
             metadata = $6,
-            download_url = COALESCE($7, download_url),
-            download_token = COALESCE($8, download_token),
-            token_expires_at = iif($8 IS NULL, token_expires_at, $11),
+            download_url = iif(",
+        outlives!("$11"),
+        ", download_url, COALESCE($7, download_url)),
+            download_token = iif(",
+        outlives!("$11"),
+        ", download_token, COALESCE($8, download_token)),
+            token_expires_at = iif($8 IS NULL OR ",
+        outlives!("$11"),
+        ", token_expires_at, $11),
             renewable = $12,
             content = COALESCE($10, content),
             state = iif(state = 'gone' AND $7 IS NOT NULL, 'pending', state),
             reason = iif(state = 'gone' AND $7 IS NOT NULL, NULL, reason),
             updated_at = $9
          WHERE id = $1
-         RETURNING download_url IS NOT NULL",
-    )
+         RETURNING download_url IS NOT NULL"
+    ))
     .bind(known.id)
     .bind(&file.file_type)
     .bind(&file.extension)

@@ -9,6 +9,7 @@ use url::Url;
 
 use super::days::Days;
 use super::purpose::{self, Purpose};
+use super::trail::Trail;
 use super::{Api, ApiError, path};
 use crate::domain::event::{Event, EventContent};
 use crate::domain::ids::EventId;
@@ -105,8 +106,8 @@ pub struct Listing<'a> {
     part: Option<Within>,
     /// What comes after it.
     rest: Days,
-    /// Where the next page of this part is; empty for its first.
-    page_token: String,
+    /// Where in this part it is.
+    trail: Trail,
 }
 
 impl Api {
@@ -123,7 +124,7 @@ impl Api {
             }
             Within::Trash => (Some(Within::Trash), Days::new(Default::default(), Default::default())),
         };
-        Listing { api: self, of, part, rest, page_token: String::new() }
+        Listing { api: self, of, part, rest, trail: Trail::default() }
     }
 }
 
@@ -139,25 +140,19 @@ impl Listing<'_> {
         let mut answer = match self.ask_patiently(&self.url(part)?).await {
             Ok(answer) => answer,
             Err(error) => {
-                self.page_token.clear();
+                self.trail.begin_again();
                 return Err(error);
             }
         };
         let page = self.read(part, &mut answer)?;
         let next = answer.get("next_page_token").and_then(Value::as_str).unwrap_or_default();
-        if !next.is_empty() && next == self.page_token {
-            return Err(ApiError::refused("Zoom's list leads from one page to the same page again"));
-        }
-        if next.is_empty() {
+        if !self.trail.turn(next.to_owned())? {
             self.turn_to_the_next_part();
-        } else {
-            next.clone_into(&mut self.page_token);
         }
         Ok(Some(page))
     }
 
     fn turn_to_the_next_part(&mut self) {
-        self.page_token.clear();
         let (part, rest) = self.rest.split();
         self.part = Some(Within::Days(part)).filter(|_| !part.is_empty());
         self.rest = rest;
@@ -177,8 +172,8 @@ impl Listing<'_> {
                 }
             }
             query.append_pair("page_size", &self.api.page_size.to_string());
-            if !self.page_token.is_empty() {
-                query.append_pair("next_page_token", &self.page_token);
+            if let Some(token) = self.trail.token() {
+                query.append_pair("next_page_token", token);
             }
         }
         Ok(url)

@@ -27,6 +27,7 @@ mod oauth;
 mod path;
 mod purpose;
 mod refusal;
+mod trail;
 pub mod webhook_log;
 
 use std::time::Duration;

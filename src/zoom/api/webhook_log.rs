@@ -5,9 +5,10 @@ use serde_json::Value;
 use url::Url;
 
 use super::purpose;
+use super::trail::Trail;
 use super::{Api, ApiError, path};
-use crate::domain::recording::RecordingIdentity;
-use crate::zoom::payload::{self, Message};
+use crate::domain::recording::{RecordingIdentity, RecordingKind};
+use crate::zoom::payload::{self, Message, UNKNOWN_ACCOUNT};
 
 /// Longest span of one question (Video SDK API reference, "Get webhook logs": seven days).
 const LONGEST_DAYS: i64 = 7;
@@ -33,14 +34,14 @@ pub struct WebhookLog<'a> {
     api: &'a Api,
     from: DateTime<Utc>,
     until: DateTime<Utc>,
-    page_token: String,
+    trail: Trail,
 }
 
 impl Api {
     /// Reads what Zoom could not deliver from `from` on, up to `until`, in pages.
     #[must_use]
     pub fn failed_deliveries(&self, from: DateTime<Utc>, until: DateTime<Utc>) -> WebhookLog<'_> {
-        WebhookLog { api: self, from, until, page_token: String::new() }
+        WebhookLog { api: self, from, until, trail: Trail::default() }
     }
 }
 
@@ -59,15 +60,11 @@ impl WebhookLog<'_> {
             .get("webhook_logs")
             .and_then(Value::as_array)
             .ok_or_else(|| ApiError::refused("Zoom's API answered a log without `webhook_logs`"))?;
-        let page = entries.iter().filter_map(failed_delivery).collect();
-        let next = payload::text(answer.get("next_page_token")).unwrap_or_default();
-        if !next.is_empty() && next == self.page_token {
-            return Err(ApiError::refused("Zoom's log leads from one page to the same page again"));
-        }
-        if next.is_empty() {
+        let own = self.api.account_id(RecordingKind::VideoSdk);
+        let page = entries.iter().filter_map(|entry| failed_delivery(entry, own)).collect();
+        if !self.trail.turn(payload::text(answer.get("next_page_token")).unwrap_or_default())? {
             self.from = to;
         }
-        self.page_token = next;
         Ok(Some(page))
     }
 
@@ -81,35 +78,41 @@ impl WebhookLog<'_> {
                 .append_pair("to", &moment(to))
                 .append_pair("type", FAILED)
                 .append_pair("page_size", &self.api.page_size.to_string());
-            if !self.page_token.is_empty() {
-                query.append_pair("next_page_token", &self.page_token);
+            if let Some(token) = self.trail.token() {
+                query.append_pair("next_page_token", token);
             }
         }
         Ok(url)
     }
 }
 
-/// An entry of the log; nothing when it names no event. Its body is only looked at for the recording: it holds tokens.
-fn failed_delivery(entry: &Value) -> Option<FailedDelivery> {
+/// An entry of the log of the account `own`; nothing when it names no event. Its body is only looked at for the recording:
+/// it holds tokens.
+fn failed_delivery(entry: &Value, own: Option<&str>) -> Option<FailedDelivery> {
     let status = payload::text(entry.get("status")).and_then(|status| status.parse().ok());
     Some(FailedDelivery {
         event: payload::text(entry.get("event"))?,
         at: payload::time(entry.get("date_time")),
         status: status.filter(|status| *status >= 100),
-        recording: entry.get("request_body").and_then(recording),
+        recording: entry.get("request_body").and_then(|body| recording(body, own)),
     })
 }
 
-/// The body of an event comes as JSON, or as text that is JSON.
-fn recording(body: &Value) -> Option<RecordingIdentity> {
+/// The body of an event comes as JSON, or as text that is JSON. One that does not say whose it is is the account's whose log
+/// it is.
+fn recording(body: &Value, own: Option<&str>) -> Option<RecordingIdentity> {
     let message = match body {
         Value::String(text) => payload::read(text.as_bytes()),
         body => payload::read(body.to_string().as_bytes()),
     };
-    match message {
-        Message::Announcement { announcement, .. } => Some(announcement.recording.identity),
-        _ => None,
+    let Message::Announcement { announcement, .. } = message else { return None };
+    let mut recording = announcement.recording.identity;
+    if recording.account_id == UNKNOWN_ACCOUNT
+        && let Some(own) = own
+    {
+        own.clone_into(&mut recording.account_id);
     }
+    Some(recording)
 }
 
 #[cfg(test)]
@@ -125,13 +128,23 @@ mod tests {
         for body in [body.clone(), json!(body.to_string())] {
             let entry = json!({ "event": "session.recording_completed", "status": "503",
                 "date_time": "2026-01-02T03:04:05Z", "request_body": body });
-            let read = failed_delivery(&entry).unwrap();
+            let read = failed_delivery(&entry, Some("own")).unwrap();
             assert_eq!((read.status, read.at.is_some()), (Some(503), true));
-            assert_eq!(read.recording.as_ref().unwrap().instance_id, "s==");
+            let recording = read.recording.as_ref().unwrap();
+            assert_eq!((recording.instance_id.as_str(), recording.account_id.as_str()), ("s==", "acc"));
             assert!(!format!("{read:?}").contains("t0p-secret"));
         }
-        let read = failed_delivery(&json!({ "event": "session.started", "status": -1 })).unwrap();
+        let read = failed_delivery(&json!({ "event": "session.started", "status": -1 }), None).unwrap();
         assert_eq!((read.status, read.at, read.recording), (None, None, None));
-        assert!(failed_delivery(&json!({ "status": 500 })).is_none());
+        assert!(failed_delivery(&json!({ "status": 500 }), None).is_none());
+    }
+
+    #[test]
+    fn a_body_that_names_no_account_is_of_the_account_whose_log_it_is() {
+        let entry = json!({ "event": "session.recording_completed", "request_body": {
+            "event": "session.recording_completed", "payload": { "object": { "session_id": "s==" } } } });
+        for (own, account_id) in [(Some("own"), "own"), (None, UNKNOWN_ACCOUNT)] {
+            assert_eq!(failed_delivery(&entry, own).unwrap().recording.unwrap().account_id, account_id);
+        }
     }
 }

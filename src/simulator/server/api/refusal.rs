@@ -39,6 +39,12 @@ pub(super) async fn strike(fault: ApiFault, answer: impl FnOnce() -> Response) -
                 .into_response()
         }
         ApiFault::NullFile => without_first_file(answer()).await,
+        ApiFault::LeadsTo { token } => {
+            let none = json!([]);
+            let page =
+                json!({ "sessions": none, "meetings": none, "webhook_logs": none, "next_page_token": token });
+            json_response(StatusCode::OK, &page)
+        }
         ApiFault::About { instance_id } => {
             let about = json!({ "session_id": instance_id, "uuid": instance_id, "recording_files": [] });
             json_response(StatusCode::OK, &about)
