@@ -66,7 +66,6 @@ fn event(account: &str, instance: &str, types: &[&str]) -> Event {
                 start_time: Some(at(0)),
                 metadata: Map::new(),
             },
-            kind_is_open: false,
             happened_at: Some(at(90)),
             change: Change { state: Some(RecordingState::Completed), ..Change::default() },
             files: files.collect(),
