@@ -16,10 +16,13 @@ use tracing::{info, warn};
 
 use crate::archive::{self, ArchiveError, SharedArchive};
 use crate::clock::Clock;
+use crate::config::notify::Target;
 use crate::config::secrets::ZoomAccount;
 use crate::config::{Config, Secrets};
 use crate::domain::account::AccountNames;
+use crate::domain::job::Queue;
 use crate::domain::key::{KeyTemplate, TemplateError};
+use crate::domain::notice::Subscriptions;
 use crate::http::api::{self, Desk, Shelf};
 use crate::http::private::{self, PrivateDoor};
 use crate::http::public::{self, Health};
@@ -29,7 +32,8 @@ use crate::jobs::Jobs;
 use crate::jobs::buffers::Buffers;
 use crate::jobs::throttle::Throttle;
 use crate::jobs::turns::Turns;
-use crate::scheduler::{janitor, reconciler};
+use crate::notify::Notifier;
+use crate::scheduler::{janitor, loss_watch, reconciler};
 use crate::store::{self, Intake, SharedStore, StoreError};
 use crate::worker::{Board, Pool, sweeper};
 use crate::zoom::accounts::Accounts;
@@ -108,6 +112,9 @@ pub enum StartError {
     /// The way to Zoom's API.
     #[error(transparent)]
     Api(#[from] ApiSetupError),
+    /// The way to the receivers of notifications.
+    #[error("cannot set up the requests to notify.targets: {0}")]
+    Notifier(#[source] reqwest::Error),
     /// The template.
     #[error("archive.key_template: {0}")]
     Template(#[from] TemplateError),
@@ -125,6 +132,7 @@ pub struct App {
     /// For the APIs of these accounts: access tokens and limits are kept once.
     clients: Accounts,
     names: AccountNames,
+    targets: Vec<Target>,
     admin_token: Option<SecretString>,
 }
 
@@ -155,12 +163,8 @@ impl App {
     /// See [`StartError`].
     pub async fn open(config: Config, secrets: Secrets) -> Result<Self, StartError> {
         let clients = Accounts::new(&config.zoom, secrets.zoom_accounts(), Clock::System)?;
-        let store = open_store(
-            &config,
-            &secrets.database_url,
-            intake(&config, secrets.account_names(), clients.clone()),
-        )
-        .await?;
+        let intake = intake(&config, &secrets, clients.clone());
+        let store = open_store(&config, &secrets.database_url, intake).await?;
         let archive = archive::open(&secrets.archive_url, &config.archive).await?;
         Ok(Self {
             config,
@@ -169,6 +173,7 @@ impl App {
             accounts: secrets.zoom_accounts(),
             clients,
             names: secrets.account_names(),
+            targets: secrets.targets,
             admin_token: secrets.admin_token,
         })
     }
@@ -207,8 +212,9 @@ impl App {
         };
         if roles.contains(&Role::Worker) {
             tokio::spawn(look_at(Arc::clone(&self.archive)));
-            let pool = self.pool(accounts.clone(), board, Arc::clone(&wake), stop.clone())?;
-            service.tasks.spawn(pool.work());
+            for pool in self.pools(accounts.clone(), board, Arc::clone(&wake), stop.clone())? {
+                service.tasks.spawn(pool.work());
+            }
         }
         if roles.contains(&Role::Scheduler) {
             let sweep = sweeper::sweep(
@@ -224,6 +230,10 @@ impl App {
                 self.config.transfer.leftover_age(),
                 stop.clone(),
             ));
+            if !self.targets.is_empty() {
+                let lead = self.config.notify.loss_lead();
+                service.tasks.spawn(loss_watch::run(Arc::clone(&self.store), lead, stop.clone()));
+            }
             if let Some(period) = self.config.reconcile.interval().filter(|_| self.can_ask_zoom()) {
                 let (store, wake) = (Arc::clone(&self.store), Arc::clone(&wake));
                 service.tasks.spawn(reconciler::run(store, period, wake, stop.clone()));
@@ -270,13 +280,14 @@ impl App {
         credentials.any(|credentials| credentials.video_sdk.is_some() || credentials.oauth.is_some())
     }
 
-    fn pool(
+    /// The workers that carry, and, where somebody wants to be told, those that tell.
+    fn pools(
         &self,
         accounts: Accounts,
         board: Arc<Board>,
         wake: Arc<Notify>,
         stop: CancellationToken,
-    ) -> Result<Pool, StartError> {
+    ) -> Result<Vec<Pool>, StartError> {
         let transfer = self.config.transfer.clone();
         let jobs = Jobs {
             store: Arc::clone(&self.store),
@@ -290,21 +301,42 @@ impl App {
             throttle: Throttle::new(transfer.max_bytes_per_sec),
             turns: Turns::default(),
             reconcile: self.config.reconcile.clone(),
+            notifier: Notifier::new(&self.config.notify, self.targets.clone(), Clock::System)
+                .map_err(StartError::Notifier)?,
             after_archive: self.config.after_archive.clone(),
             clock: Clock::System,
             config: transfer.clone(),
         };
-        Ok(Pool {
+        let runner = jobs.runner();
+        let carrying = Pool {
             store: Arc::clone(&self.store),
-            runner: jobs.runner(),
+            queue: Queue::Work,
+            runner: Arc::clone(&runner),
             config: self.config.worker.clone(),
             stall: transfer.stall(),
             board,
             wake,
-            stop,
+            stop: stop.clone(),
             names: self.names.clone(),
             owner: owner(),
-        })
+        };
+        if self.targets.is_empty() {
+            return Ok(vec![carrying]);
+        }
+        let named = self.targets.iter().map(|target| (target.name.clone(), target.name.clone()));
+        let telling = Pool {
+            store: Arc::clone(&self.store),
+            queue: Queue::Notices,
+            runner,
+            config: self.config.notify.worker(&self.config.worker),
+            stall: transfer.stall(),
+            board: Arc::default(),
+            wake: Arc::default(),
+            stop,
+            names: AccountNames::new(named, true),
+            owner: owner(),
+        };
+        Ok(vec![carrying, telling])
     }
 }
 
@@ -340,9 +372,12 @@ impl Service {
     }
 }
 
-/// What is decided about files when they are announced.
-pub(crate) fn intake(config: &Config, names: AccountNames, accounts: Accounts) -> Intake {
+/// What is decided about files when they are announced, and who is told of what becomes of them.
+pub(crate) fn intake(config: &Config, secrets: &Secrets, accounts: Accounts) -> Intake {
+    let names = secrets.account_names();
+    let subscriptions = secrets.targets.iter().map(|target| target.subscription(&names)).collect();
     Intake::new(config.filters.filter(names), move |recording| accounts.know(recording))
+        .telling(Subscriptions::new(subscriptions))
 }
 
 async fn open_store(config: &Config, url: &SecretString, intake: Intake) -> Result<SharedStore, StoreError> {

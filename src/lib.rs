@@ -3,7 +3,8 @@
 //! The map of the house (the picture is in `docs/architecture.md`). Data flows one way: Zoom → [`http`] →
 //! [`store`] → [`worker`] → [`jobs`], which carry files from [`zoom`] to [`archive`].
 //!
-//! - [`cli`]: one file per command; [`app`]: puts the rooms together; [`lifecycle`], [`telemetry`], [`clock`]
+//! - [`cli`]: one file per command; [`app`]: puts the rooms together; [`lifecycle`], [`telemetry`], [`clock`];
+//!   `outgoing`: what all HTTP that goes out has in common
 //! - [`config`]: settings, from file and environment
 //! - [`domain`]: the words of the trade, pure
 //! - [`http`]: the public door and the private door
@@ -11,6 +12,7 @@
 //! - [`store`]: the record, in Postgres or SQLite: events, recordings, files, jobs
 //! - [`worker`]: the queue's workers; they know leases, not the work
 //! - [`jobs`]: the work itself, the only room where Zoom meets the archive
+//! - [`notify`]: signed requests to receivers outside, and what they say
 //! - [`reconcile`]: what Zoom has against what we have
 //! - [`scheduler`]: what is put right by period
 //! - [`archive`]: the storage that the user owns, S3 or a directory
@@ -25,6 +27,8 @@ pub mod domain;
 pub mod http;
 pub mod jobs;
 pub mod lifecycle;
+pub mod notify;
+mod outgoing;
 pub mod reconcile;
 pub mod scheduler;
 pub mod simulator;

@@ -68,6 +68,10 @@ fn describe() {
         "Files found at Zoom that no event had brought"
     );
     describe_counter!("zoom_archiver_removed_at_zoom_total", "Recordings or files removed at Zoom, by how");
+    describe_counter!(
+        "zoom_archiver_notifications_total",
+        "Notifications by receiver, event and what became of the attempt"
+    );
     describe_gauge!("zoom_archiver_failed_deliveries", "Failed deliveries in Zoom's own log, by account");
     describe_gauge!("zoom_archiver_jobs", "Jobs in the database by kind and state");
     describe_gauge!("zoom_archiver_oldest_due_seconds", "For how long the oldest due job has waited");

@@ -208,7 +208,7 @@ impl Stage {
         running
             .filter_map(|running| match running.task {
                 Task::Transfer(file) => Some((file, running.bytes)),
-                Task::Manifest(_) | Task::Remove(_) | Task::Reconcile => None,
+                Task::Manifest(_) | Task::Remove(_) | Task::Reconcile | Task::Notify(_) => None,
             })
             .collect()
     }

@@ -29,7 +29,7 @@ impl Reach {
         let (config, secrets) = common.load()?;
         telemetry::init_log(config.log.format, LogTarget::Stderr, Some(log));
         let accounts = Accounts::new(&config.zoom, secrets.zoom_accounts(), Clock::System)?;
-        let intake = app::intake(&config, secrets.account_names(), accounts.clone());
+        let intake = app::intake(&config, &secrets, accounts.clone());
         let store = store::open_with(&secrets.database_url, &config.store, intake).await?;
         Ok(Self { config, secrets, store, accounts })
     }

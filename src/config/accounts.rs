@@ -5,32 +5,16 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use secrecy::{ExposeSecret, SecretString};
-use serde::de::Error;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 
-use super::Problems;
+use super::hidden::{self, Hidden};
 use super::load::ConfigError;
 use super::secrets::{OAuthCredentials, VideoSdkCredentials, ZoomAccount, ZoomCredentials, list_of};
+use super::{MAX_LABEL_BYTES, Problems, is_label};
 use crate::domain::account::DEFAULT_ACCOUNT;
 
 /// The key that problems are told under.
 const KEY: &str = "zoom.accounts";
-/// Longest name: it labels metrics and stands in keys.
-const MAX_NAME_BYTES: usize = 40;
-
-/// A text that is in no output.
-#[derive(Debug, Clone)]
-pub struct Hidden(SecretString);
-
-impl<'de> Deserialize<'de> for Hidden {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        match toml::Value::deserialize(deserializer)? {
-            toml::Value::String(text) => Ok(Self(text.into())),
-            // Its value is not repeated.
-            _ => Err(D::Error::custom("a secret must be a text")),
-        }
-    }
-}
 
 /// One account. See `config/default.toml`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -97,10 +81,9 @@ impl AccountConfig {
 
     fn check(&self, problems: &mut Problems) {
         let mut tell = |message: String| problems.add(KEY, format!("`{}`: {message}", self.name));
-        let is_name = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'_');
-        if self.name.is_empty() || self.name.len() > MAX_NAME_BYTES || !self.name.bytes().all(is_name) {
+        if !is_label(&self.name) {
             tell(format!(
-                "name must be 1 to {MAX_NAME_BYTES} small letters, digits, `-` and `_`: it stands in keys and metrics"
+                "name must be 1 to {MAX_LABEL_BYTES} small letters, digits, `-` and `_`: it stands in keys and metrics"
             ));
         }
         if self.name == DEFAULT_ACCOUNT {
@@ -161,19 +144,7 @@ impl AccountConfig {
     }
 
     fn secret(&self, (name, text, file): Given<'_>) -> Result<Option<SecretString>, ConfigError> {
-        let key = || format!("{KEY}: `{}`: {name}", self.name);
-        let text = match (text, file) {
-            (Some(Hidden(text)), _) => text.expose_secret().trim().to_owned(),
-            (None, Some(path)) => std::fs::read_to_string(path)
-                .map_err(|error| ConfigError::SecretFile(format!("{}_file", key()), path.clone(), error))?
-                .trim()
-                .to_owned(),
-            (None, None) => return Ok(None),
-        };
-        if text.is_empty() {
-            return Err(ConfigError::Value(format!("{} is empty", key())));
-        }
-        Ok(Some(text.into()))
+        hidden::read(&format!("{KEY}: `{}`: {name}", self.name), text.as_ref(), file.as_ref())
     }
 }
 

@@ -16,8 +16,8 @@ const PREFIX: &str = "ZOOM_ARCHIVER_";
 /// Variables with that prefix that are no keys: read by the command line.
 const NOT_KEYS: &[&str] = &["ZOOM_ARCHIVER_DATA_DIR", "ZOOM_ARCHIVER_CONFIG"];
 
-/// The key that holds secrets.
-const ACCOUNTS: &str = "zoom.accounts";
+/// The keys that hold secrets: lists of sections, each with the word for one of them.
+const HOLD_SECRETS: [(&str, &str); 2] = [("zoom.accounts", "accounts"), ("notify.targets", "targets")];
 
 /// The environment as it was when the program started.
 pub type Environment = BTreeMap<String, String>;
@@ -157,7 +157,8 @@ fn merge(base: &mut Table, over: Table, path: &str, origin: &str) -> Result<(), 
             (Some(Value::Table(inner)), Value::Table(value)) => merge(inner, value, &key, origin)?,
             (Some(known), value) if known.same_type(&value) => *known = value,
             (Some(known), value) => {
-                let found = if key == ACCOUNTS { describe(&value).to_owned() } else { shown(&value) };
+                let holds_secrets = HOLD_SECRETS.iter().any(|(holder, _)| key == *holder);
+                let found = if holds_secrets { describe(&value).to_owned() } else { shown(&value) };
                 return Err(ConfigError::WrongType {
                     origin: origin.to_owned(),
                     key,
@@ -174,8 +175,8 @@ fn merge(base: &mut Table, over: Table, path: &str, origin: &str) -> Result<(), 
 /// Sets the key that a variable names: `SECTION__KEY`, read by the type of its default.
 fn set_from_text(table: &mut Table, variable: &str, name: &str, text: &str) -> Result<(), ConfigError> {
     let path = name.to_lowercase().replace("__", ".");
-    if path == ACCOUNTS {
-        let words = format!("{variable}: accounts are named in a file of settings, each as [[{ACCOUNTS}]]");
+    if let Some((key, all)) = HOLD_SECRETS.iter().find(|(key, _)| path == *key) {
+        let words = format!("{variable}: {all} are named in a file of settings, each as [[{key}]]");
         return Err(ConfigError::Value(words));
     }
     let mut parts: Vec<&str> = path.split('.').collect();
@@ -222,15 +223,13 @@ fn in_words(error: &toml::de::Error, text: &str) -> String {
     }
 }
 
-/// What is wrong with a value. Within the accounts it is not repeated: it may be a secret.
+/// What is wrong with a value. Where it may be a secret it is not repeated.
 fn without_values(error: &toml::de::Error) -> String {
     let told = error.to_string();
-    if !told.contains("accounts") {
-        return told;
-    }
+    let Some((key, _)) = HOLD_SECRETS.iter().find(|(_, all)| told.contains(all)) else { return told };
     let message = error.message();
     let words = if message.starts_with("invalid type") { "each must be a section" } else { message };
-    format!("{ACCOUNTS}: {words}; write each as [[{ACCOUNTS}]]")
+    format!("{key}: {words}; write each as [[{key}]]")
 }
 
 /// A value of the wrong kind; a list or a section is not repeated: it may hold secrets.

@@ -10,9 +10,11 @@ pub mod accounts;
 pub mod after_archive;
 pub mod archive;
 pub mod filters;
+mod hidden;
 pub mod http;
 pub mod load;
 pub mod log;
+pub mod notify;
 pub mod reconcile;
 pub mod secrets;
 pub mod store;
@@ -47,6 +49,8 @@ pub struct Config {
     pub after_archive: after_archive::AfterArchiveConfig,
     /// What is looked for that no event brought.
     pub reconcile: reconcile::ReconcileConfig,
+    /// Who is told of what.
+    pub notify: notify::NotifyConfig,
     /// What is logged and how.
     pub log: log::LogConfig,
 }
@@ -65,6 +69,7 @@ impl Config {
         self.transfer.check(&mut problems);
         self.reconcile.check(&mut problems);
         self.after_archive.check(&mut problems);
+        self.notify.check(&mut problems);
         problems.0
     }
 }
@@ -102,6 +107,15 @@ impl Problems {
             self.add(key, format!("is {value}, must be at most {most}"));
         }
     }
+}
+
+/// Longest name of an account or a receiver, in bytes: it labels metrics.
+const MAX_LABEL_BYTES: usize = 40;
+
+/// Whether a name can label metrics and stand in keys and commands.
+fn is_label(name: &str) -> bool {
+    let is_plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'_');
+    !name.is_empty() && name.len() <= MAX_LABEL_BYTES && name.bytes().all(is_plain)
 }
 
 /// Notes a problem when one of `words` is no file type of Zoom's.

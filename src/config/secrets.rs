@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::load::{ConfigError, Environment};
+use super::notify::{NotifyConfig, Target};
 use super::zoom::ZoomConfig;
 use crate::domain::account::{AccountNames, DEFAULT_ACCOUNT};
 
@@ -42,6 +43,8 @@ pub struct Secrets {
     pub sdk: Option<SdkCredentials>,
     /// Accounts beside the one that the above is for.
     pub accounts: Vec<ZoomAccount>,
+    /// Who is told of what happens.
+    pub targets: Vec<Target>,
     /// Bearer token of the private door.
     pub admin_token: Option<SecretString>,
     /// Where the defaults of the two addresses lie.
@@ -187,6 +190,7 @@ impl Secrets {
             sdk: complete(environment, SDK)?
                 .map(|[sdk_key, sdk_secret]| SdkCredentials { sdk_key, sdk_secret: sdk_secret.into() }),
             accounts: Vec::new(),
+            targets: Vec::new(),
             admin_token: value(environment, ADMIN_TOKEN)?.map(SecretString::from),
             data_dir: data_dir.to_owned(),
         })
@@ -206,6 +210,17 @@ impl Secrets {
                 return Err(ConfigError::AccountTwice { name: account.name, variable });
             }
             self.accounts.push(account);
+        }
+        Ok(self)
+    }
+
+    /// Adds the receivers that the settings name, and reads their addresses and secrets.
+    ///
+    /// # Errors
+    /// When a file of a secret cannot be read, or a secret or an address is none.
+    pub fn with_targets(mut self, config: &NotifyConfig) -> Result<Self, ConfigError> {
+        for target in &config.targets {
+            self.targets.push(target.read()?);
         }
         Ok(self)
     }

@@ -1,7 +1,9 @@
 //! What a person calls the Zoom accounts that are archived.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+
+use serde::Serialize;
 
 /// Name of the account whose secrets are in the environment.
 pub const DEFAULT_ACCOUNT: &str = "default";
@@ -45,6 +47,38 @@ impl AccountNames {
     }
 }
 
+impl AccountNames {
+    /// The accounts that these words, names or ids, stand for; all when there are none.
+    #[must_use]
+    pub fn choose(&self, words: &[String]) -> AccountChoice {
+        let is_named = |word: &str| words.iter().any(|it| it == word);
+        let of_the_nameless = if self.is_closed { OTHER } else { DEFAULT_ACCOUNT };
+        let takes_listed = !(words.is_empty() || is_named(of_the_nameless));
+        let is_chosen = |(id, name): &(&String, &String)| words.is_empty() || is_named(id) || is_named(name);
+        let listed = self.by_id.iter().filter(|named| is_chosen(named) == takes_listed);
+        let mut listed: BTreeSet<String> = listed.map(|(id, _)| id.clone()).collect();
+        if takes_listed {
+            listed.extend(words.iter().cloned());
+        }
+        AccountChoice { listed, takes_listed }
+    }
+}
+
+/// Some of all accounts, told by their ids: those that are listed, or all others.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct AccountChoice {
+    listed: BTreeSet<String>,
+    takes_listed: bool,
+}
+
+impl AccountChoice {
+    /// Whether an account is one of them.
+    #[must_use]
+    pub fn takes(&self, account_id: &str) -> bool {
+        self.listed.contains(account_id) == self.takes_listed
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -60,5 +94,20 @@ mod tests {
         assert_eq!((names.label("a3"), names.in_keys("a3")), (DEFAULT_ACCOUNT, "a3"));
         let closed = AccountNames::new([pair("emea", "a1")], true);
         assert_eq!((closed.label("a1"), closed.label("a3"), closed.in_keys("a3")), ("emea", OTHER, "a3"));
+    }
+
+    #[test]
+    fn accounts_are_chosen_by_name_or_id_and_the_nameless_by_the_word_for_them() {
+        let pair = |name: &str, id: &str| (name.to_owned(), id.to_owned());
+        let names = AccountNames::new([pair("emea", "a1"), pair("apac", "a2")], false);
+        let taken = |words: &[&str]| {
+            let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+            ["a1", "a2", "a3"].map(|id| names.choose(&words).takes(id))
+        };
+        assert_eq!(taken(&[]), [true, true, true]);
+        assert_eq!(taken(&["emea"]), [true, false, false]);
+        assert_eq!(taken(&["a2", "a3"]), [false, true, true]);
+        assert_eq!(taken(&[DEFAULT_ACCOUNT]), [false, false, true]);
+        assert_eq!(taken(&[DEFAULT_ACCOUNT, "emea"]), [true, false, true]);
     }
 }

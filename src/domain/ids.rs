@@ -55,3 +55,7 @@ id!(
     /// One job of the queue.
     JobId
 );
+id!(
+    /// One notice to one receiver; [derived](super::notice::notice_id) from what it tells.
+    NoticeId
+);

@@ -12,7 +12,8 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::file::ArchivedFile;
-use super::ids::{FileId, JobId, RecordingId};
+use super::ids::{FileId, JobId, NoticeId, RecordingId};
+use super::notice::News;
 use super::recording::UnknownWord;
 
 /// What a job is about. There is one job per kind and subject, ever: it is woken, not doubled.
@@ -26,6 +27,8 @@ pub enum Task {
     Remove(RecordingId),
     /// Look for what no event brought. There is one such job, which comes again by period.
     Reconcile,
+    /// Send one notice to one receiver.
+    Notify(NoticeId),
 }
 
 impl Task {
@@ -37,6 +40,7 @@ impl Task {
             Self::Manifest(_) => "manifest",
             Self::Remove(_) => "remove",
             Self::Reconcile => "reconcile",
+            Self::Notify(_) => "notify",
         }
     }
 
@@ -44,9 +48,10 @@ impl Task {
     #[must_use]
     pub fn subject(self) -> Uuid {
         match self {
-            Self::Transfer(FileId(id)) | Self::Manifest(RecordingId(id)) | Self::Remove(RecordingId(id)) => {
-                id
-            }
+            Self::Transfer(FileId(id))
+            | Self::Manifest(RecordingId(id))
+            | Self::Remove(RecordingId(id))
+            | Self::Notify(NoticeId(id)) => id,
             Self::Reconcile => Uuid::nil(),
         }
     }
@@ -61,9 +66,19 @@ impl Task {
             "manifest" => Ok(Self::Manifest(RecordingId(subject))),
             "remove" => Ok(Self::Remove(RecordingId(subject))),
             "reconcile" => Ok(Self::Reconcile),
+            "notify" => Ok(Self::Notify(NoticeId(subject))),
             _ => Err(UnknownWord::new("job kind", kind)),
         }
     }
+}
+
+/// Which jobs a claim is about. Each queue has slots of its own, so that neither takes from the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Queue {
+    /// All but the notices.
+    Work,
+    /// The notices: what runs here waits for receivers that are nobody's but the user's.
+    Notices,
 }
 
 /// Where a job stands.
@@ -136,7 +151,8 @@ pub struct Job {
     pub lease: Lease,
     /// What is to be done.
     pub task: Task,
-    /// The Zoom account that a transfer asks for its file; `None` for jobs that ask nothing of Zoom.
+    /// Whose turn it is when the job runs: the Zoom account that a transfer asks for its file, the receiver of a
+    /// notice; `None` for jobs that ask nothing of either.
     pub account: Option<String>,
     /// Failed attempts that counted, since it last made headway.
     pub attempts: u32,
@@ -226,8 +242,9 @@ pub enum Outcome {
         reason: String,
         /// The earliest sensible time, where the other side named one (`Retry-After`).
         after: Option<Duration>,
-        /// Whether it turned away not this file but the whole Zoom account (429): then the worker begins no other
-        /// transfer of that account until then, or for a rest of its own where no time was named.
+        /// Whether it turned away not this file but the whole Zoom account (429), or not this notice but all for the
+        /// same receiver: then the worker begins no other of them until then, or for a rest of its own where no time
+        /// was named.
         whole_account: bool,
     },
     /// The archive or the database is away, which is not the job's fault: put back, costs no attempt. The worker
@@ -282,6 +299,8 @@ pub struct Completion {
     /// Jobs that follow from it, each with how long it rests first. One that waits already keeps its time; one
     /// that runs is wanted again; one that has ended or is parked waits again.
     pub next: Vec<(Task, Duration)>,
+    /// What receivers are told, unless the job was wanted again meanwhile.
+    pub news: Option<News>,
 }
 
 /// How a run of a job is written down, in one transaction.

@@ -9,6 +9,7 @@
 //! - [`fact`]: plain facts about a file, for an object's metadata
 //! - [`key`]: where in the archive a file lies
 //! - [`loss`]: until when a file can be had
+//! - [`notice`]: what is told to receivers outside, and who wants to hear of what
 //! - [`media`]: file types, extensions, media types
 //! - [`origin`]: which origins recordings may be fetched from
 //! - [`part`]: how a file is cut into parts
@@ -30,6 +31,7 @@ pub mod job;
 pub mod key;
 pub mod loss;
 pub mod media;
+pub mod notice;
 pub mod origin;
 pub mod part;
 pub mod probe;

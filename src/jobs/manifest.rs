@@ -1,17 +1,18 @@
 //! Writes the manifest of one recording: the JSON beside its objects that says what they are and proves it.
-//! Rewritten whenever a file joins the archive, and when the recording is renamed or leaves Zoom; from all manifests the database can be built again.
+//! Rewritten whenever a file joins the archive or is left out, and when the recording is renamed or leaves Zoom; from all manifests the database can be built again.
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::Jobs;
 use crate::archive::NewObject;
 use crate::domain::file::{FileRow, FileState, RecordingRow};
 use crate::domain::ids::RecordingId;
-use crate::domain::job::Outcome;
+use crate::domain::job::{Completion, Outcome};
 use crate::domain::key::MANIFEST_NAME;
+use crate::domain::notice::{News, NoticeKind};
 use crate::domain::recording::{RecordingIdentity, RecordingState, TextState};
 use crate::worker::JobContext;
 
@@ -25,18 +26,19 @@ pub async fn run(jobs: &Jobs, recording: RecordingId, context: &JobContext) -> O
         // Whoever holds the job now may have written a newer one.
         () = context.stopped() => Outcome::Stopped,
         written = write(jobs, recording, context) => match written {
-            Ok(()) => Outcome::Done(Box::default()),
+            Ok(news) => Outcome::Done(Box::new(Completion { news, ..Completion::default() })),
             Err(outcome) => outcome,
         },
     }
 }
 
-async fn write(jobs: &Jobs, id: RecordingId, context: &JobContext) -> Result<(), Outcome> {
+/// Writes it; returns what there is to tell then.
+async fn write(jobs: &Jobs, id: RecordingId, context: &JobContext) -> Result<Option<News>, Outcome> {
     let Some((recording, files)) = jobs.store.recording(id).await? else {
         return Err(Outcome::Dead { reason: "the recording is not known any more".to_owned() });
     };
     // Without a folder nothing of it is in the archive yet.
-    let Some(folder) = &recording.folder else { return Ok(()) };
+    let Some(folder) = &recording.folder else { return Ok(None) };
     let object = NewObject {
         key: format!("{folder}/{MANIFEST_NAME}"),
         content_type: "application/json".to_owned(),
@@ -47,7 +49,28 @@ async fn write(jobs: &Jobs, id: RecordingId, context: &JobContext) -> Result<(),
     context.confirm_lease().await?;
     jobs.archive.replace(&object, Bytes::from(body)).await?;
     tracing::debug!(object.key = object.key, "manifest written");
-    Ok(())
+    Ok(completeness(&object.key, &files))
+}
+
+/// That the recording is archived, once nothing more is to come of what was announced. It is news again when more files
+/// of it are archived than before; what is done to the manifest otherwise is none.
+fn completeness(manifest: &str, files: &[FileRow]) -> Option<News> {
+    let count = |state| files.iter().filter(|file| file.state == state).count();
+    let [archived, skipped, gone] = [FileState::Archived, FileState::Skipped, FileState::Gone].map(count);
+    if archived == 0 || archived + skipped + gone < files.len() {
+        return None;
+    }
+    let bytes: u64 = files.iter().filter_map(|file| file.archived.as_ref()).map(|file| file.bytes).sum();
+    let detail = json!({
+        "manifest": manifest,
+        "files": { "archived": archived, "skipped": skipped, "gone": gone },
+        "bytes": bytes,
+    });
+    Some(News {
+        kind: NoticeKind::RecordingArchived,
+        occasion: i64::try_from(archived).ok(),
+        detail: detail.as_object().cloned().unwrap_or_default(),
+    })
 }
 
 /// The manifest as it lies in the archive.

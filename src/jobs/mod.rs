@@ -4,6 +4,7 @@
 //! - [`manifest`]: writes the manifest of one recording
 //! - [`remove`]: removes one recording at Zoom, after it was archived
 //! - [`reconcile`]: looks for what no event brought
+//! - [`notify`]: sends one notice to one receiver
 //! - [`buffers`]: the memory that all transfers share
 //! - [`throttle`]: the ceiling on what they bring together
 //! - [`turns`]: one question to Zoom's API per recording at a time
@@ -12,6 +13,7 @@
 
 pub mod buffers;
 pub mod manifest;
+pub mod notify;
 pub mod reconcile;
 pub mod remove;
 pub mod throttle;
@@ -30,6 +32,7 @@ use crate::config::transfer::TransferConfig;
 use crate::domain::account::AccountNames;
 use crate::domain::job::{Outcome, Task, WaitsFor};
 use crate::domain::key::KeyTemplate;
+use crate::notify::{Notifier, SendError};
 use crate::reconcile::ReconcileError;
 use crate::store::{SharedStore, StoreError};
 use crate::worker::Runner;
@@ -65,6 +68,8 @@ pub struct Jobs {
     pub turns: Turns,
     /// What is looked for by period.
     pub reconcile: ReconcileConfig,
+    /// Who is told, and how.
+    pub notifier: Notifier,
     /// What becomes of recordings at Zoom.
     pub after_archive: AfterArchiveConfig,
     /// The time, for what expires.
@@ -84,6 +89,7 @@ impl Jobs {
                     Task::Manifest(recording) => manifest::run(&jobs, recording, &context).await,
                     Task::Remove(recording) => remove::run(&jobs, recording, &context).await,
                     Task::Reconcile => reconcile::run(&jobs, &context).await,
+                    Task::Notify(notice) => notify::run(&jobs, notice, &context).await,
                 }
             }
             .boxed()
@@ -137,6 +143,26 @@ impl From<ReconcileError> for Outcome {
             ReconcileError::Api(error) => error.into(),
             ReconcileError::Store(error) => error.into(),
             ReconcileError::Archive(error) => error.into(),
+        }
+    }
+}
+
+impl From<SendError> for Outcome {
+    fn from(error: SendError) -> Self {
+        let reason = error.to_string();
+        match error {
+            SendError::Unwanted => Self::Dead { reason },
+            SendError::Redirects(_) => Self::retry(reason),
+            SendError::Refused { retry_after, .. } => {
+                Self::Retry { reason, after: retry_after, whole_account: false }
+            }
+            // What holds for one notice holds for all to the same receiver.
+            SendError::Busy { retry_after, .. } => {
+                Self::Retry { reason, after: retry_after, whole_account: true }
+            }
+            SendError::Unreachable(_) | SendError::TimedOut(_) => {
+                Self::Retry { reason, after: None, whole_account: true }
+            }
         }
     }
 }

@@ -2,8 +2,10 @@
 //!
 //! - [`janitor`]: gives up unfinished uploads that no transfer goes on with
 //! - [`reconciler`]: has Zoom asked for what no event brought
+//! - [`loss_watch`]: has it told which files will soon be lost
 //!
 //! (The sweeper, which returns expired leases, lives with the leases in `worker`.)
 
 pub mod janitor;
+pub mod loss_watch;
 pub mod reconciler;

@@ -1,5 +1,5 @@
-//! What is decided about files where announcements are recorded, from whichever side they come: the one place for
-//! events and for answers of the API.
+//! What is decided where the record is written: which files are taken, from whichever side they come (the one place for
+//! events and for answers of the API), and who is told of what becomes of them.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,6 +9,7 @@ use tracing::warn;
 use crate::domain::file::{FileRow, FileState, RecordingRow};
 use crate::domain::filter::{Candidate, Filter};
 use crate::domain::ids::FileId;
+use crate::domain::notice::Subscriptions;
 use crate::domain::recording::{AnnouncedFile, AnnouncedRecording, RecordingIdentity};
 
 /// Says of a recording whether a token for it can be renewed.
@@ -71,16 +72,17 @@ pub(super) struct Verdict {
     pub(super) leaves_out: Option<String>,
 }
 
-/// What a store does with announcements beside keeping them.
+/// What a store does with announcements and settlements beside keeping them.
 #[derive(Clone)]
 pub struct Intake {
     filter: Arc<Filter>,
     rules: Arc<str>,
     renews: Arc<Renews>,
+    subscriptions: Arc<Subscriptions>,
 }
 
 impl Intake {
-    /// Takes everything, and counts on every token's being renewed.
+    /// Takes everything, counts on every token's being renewed, and tells nobody.
     #[must_use]
     pub fn everything() -> Self {
         Self::new(Filter::default(), |_| true)
@@ -90,7 +92,22 @@ impl Intake {
     /// another token: where there are none, the end of a token is the end of the file.
     #[must_use]
     pub fn new(filter: Filter, renews: impl Fn(&RecordingIdentity) -> bool + Send + Sync + 'static) -> Self {
-        Self { rules: filter.fingerprint().into(), filter: Arc::new(filter), renews: Arc::new(renews) }
+        Self {
+            rules: filter.fingerprint().into(),
+            filter: Arc::new(filter),
+            renews: Arc::new(renews),
+            subscriptions: Arc::default(),
+        }
+    }
+
+    /// The same, with receivers to be told.
+    #[must_use]
+    pub fn telling(self, subscriptions: Subscriptions) -> Self {
+        Self { subscriptions: Arc::new(subscriptions), ..self }
+    }
+
+    pub(super) fn subscriptions(&self) -> &Subscriptions {
+        &self.subscriptions
     }
 
     /// Whether a file is taken that nobody has announced before.

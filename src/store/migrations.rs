@@ -18,7 +18,7 @@ pub struct Migrated {
 pub(super) const VERSION: i64 = NAMES.len() as i64;
 
 /// The steps; the first is number 1.
-const NAMES: [&str; 7] = ["record", "queue", "account", "state", "loss", "identity", "lists"];
+const NAMES: [&str; 8] = ["record", "queue", "account", "state", "loss", "identity", "notices", "lists"];
 
 pub(super) const POSTGRES: [&str; NAMES.len()] = [
     include_str!("../../migrations/postgres/0001_record.sql"),
@@ -27,7 +27,8 @@ pub(super) const POSTGRES: [&str; NAMES.len()] = [
     include_str!("../../migrations/postgres/0004_state.sql"),
     include_str!("../../migrations/postgres/0005_loss.sql"),
     include_str!("../../migrations/postgres/0006_identity.sql"),
-    include_str!("../../migrations/postgres/0007_lists.sql"),
+    include_str!("../../migrations/postgres/0007_notices.sql"),
+    include_str!("../../migrations/postgres/0008_lists.sql"),
 ];
 
 pub(super) const SQLITE: [&str; NAMES.len()] = [
@@ -37,7 +38,8 @@ pub(super) const SQLITE: [&str; NAMES.len()] = [
     include_str!("../../migrations/sqlite/0004_state.sql"),
     include_str!("../../migrations/sqlite/0005_loss.sql"),
     include_str!("../../migrations/sqlite/0006_identity.sql"),
-    include_str!("../../migrations/sqlite/0007_lists.sql"),
+    include_str!("../../migrations/sqlite/0007_notices.sql"),
+    include_str!("../../migrations/sqlite/0008_lists.sql"),
 ];
 
 /// Takes the steps that are missing. Holds sqlx's advisory lock meanwhile where the database has such locks

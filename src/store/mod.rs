@@ -31,8 +31,9 @@ use crate::config::store::StoreConfig;
 use crate::domain::event::{Event, EventRow};
 use crate::domain::file::{FileRow, FileState, RecordingRow};
 use crate::domain::finding::Finding;
-use crate::domain::ids::{EventId, FileId, JobId, RecordingId};
+use crate::domain::ids::{EventId, FileId, JobId, NoticeId, RecordingId};
 use crate::domain::job::{Job, JobRow, JobState, Lease, Settlement, Task};
+use crate::domain::notice::Notice;
 use crate::domain::recording::RecordingIdentity;
 use url::DatabaseUrl;
 
@@ -119,6 +120,22 @@ pub struct TransferWork {
     /// The file itself, where an event has brought it along.
     pub content: Option<Bytes>,
 }
+
+/// All that is told by a notice.
+#[derive(Debug, Clone)]
+pub struct NoticeWork {
+    /// The notice.
+    pub notice: Notice,
+    /// Its receiver, by the name that the settings give it.
+    pub target: String,
+    /// The recording that it is about.
+    pub recording: RecordingRow,
+    /// And the file, where it is about one.
+    pub file: Option<FileRow>,
+}
+
+/// Files that are told of at a time.
+const LOSSES_AT_ONCE: i64 = 500;
 
 /// A file that waits with a token that ends soon.
 #[derive(Debug, Clone)]
@@ -221,6 +238,16 @@ pub trait Store: Send + Sync + 'static {
         full: &[String],
     ) -> Result<Vec<Job>, StoreError>;
 
+    /// The same for notices, each of which has its turn by its receiver: those to receivers in `full` stay where they
+    /// are. [`claim`](Self::claim) brings none.
+    async fn claim_notices(
+        &self,
+        owner: &str,
+        limit: u32,
+        lease: Duration,
+        full: &[String],
+    ) -> Result<Vec<Job>, StoreError>;
+
     /// Extends a lease to `lease` from now.
     ///
     /// # Errors
@@ -247,12 +274,16 @@ pub trait Store: Send + Sync + 'static {
     /// again instead of being done or parked for a token, and its file is not gone; but a transfer that archived
     /// its file is done. A file whose transfer is parked or dead is parked or dead itself, with the reason.
     ///
+    /// Who wants to hear of it has a notice waiting with the same commit: of what the completion tells, and of a file
+    /// that is gone, dead, or parked for a person. The same news of the same occasion is told once.
+    ///
     /// # Errors
     /// [`StoreError::LeaseLost`] when the lease is no longer ours; then nothing is written.
     async fn settle(&self, lease: &Lease, settlement: Settlement) -> Result<(), StoreError>;
 
     /// Returns jobs whose lease has expired to `waiting`, with their checkpoint; a job that has lost
-    /// `max_lost_leases` of them in a row is parked for a person: it may be what kills its workers.
+    /// `max_lost_leases` of them in a row is parked for a person: it may be what kills its workers; who wants to hear of
+    /// that is told.
     async fn sweep(&self, max_lost_leases: u32) -> Result<Swept, StoreError>;
 
     /// Wakes the transfer of a file that is parked, dead or gone, as a person decides: it waits again, due now,
@@ -371,6 +402,14 @@ pub trait Store: Send + Sync + 'static {
     /// Takes the checkpoints of up to `limit` transfers that have been dead or cancelled for that long: what they
     /// began is given up, and a retry starts over.
     async fn abandon(&self, older_than: Duration, limit: u32) -> Result<Vec<Value>, StoreError>;
+
+    /// Tells who wants to hear of it of files that are neither archived nor gone nor skipped and that cannot be had any
+    /// more after `lead` from now; each once, unless that moment moves. Of how many, 500 at most: call it until there are
+    /// none.
+    async fn tell_losses(&self, lead: Duration) -> Result<u64, StoreError>;
+
+    /// Everything that a notice tells; `None` when there is none such, or its recording is not known any more.
+    async fn notice_work(&self, id: NoticeId) -> Result<Option<NoticeWork>, StoreError>;
 
     /// What is nearest to being lost.
     async fn losses(&self) -> Result<Losses, StoreError>;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use secrecy::SecretString;
+use serde::Deserialize;
 use serde_json::{Map, Value};
 use sqlx::FromRow;
 use sqlx::types::Json;
@@ -15,8 +16,9 @@ use super::moment::Moment;
 use super::{Depth, EndingToken, Flow, Losses, StoreError, Tally, TransferWork};
 use crate::domain::event::EventRow;
 use crate::domain::file::{ArchivedFile, FileRow, RecordingRow, Sha256Digest};
-use crate::domain::ids::{EventId, FileId, JobId, RecordingId};
+use crate::domain::ids::{EventId, FileId, JobId, NoticeId, RecordingId};
 use crate::domain::job::{Job, JobRow, Lease, Task};
+use crate::domain::notice::Notice;
 use crate::domain::recording::{FileIdentity, RecordingIdentity, UnknownWord};
 
 /// The columns of a [`RecordingRecord`].
@@ -227,6 +229,33 @@ impl EndingTokenRecord {
                 instance_id: self.instance_id,
             },
         })
+    }
+}
+
+/// A notice that waits to be sent.
+#[derive(FromRow)]
+pub(super) struct NoticeRecord {
+    account: String,
+    notice: Json<NoticeColumn>,
+}
+
+/// What stands in the column `notice`.
+#[derive(Deserialize)]
+struct NoticeColumn {
+    kind: String,
+    subject: Uuid,
+    /// Unix milliseconds.
+    at: i64,
+    detail: Map<String, Value>,
+}
+
+impl NoticeRecord {
+    /// Its receiver, and the notice.
+    pub(super) fn read(self, id: NoticeId) -> Result<(String, Notice), StoreError> {
+        let NoticeColumn { kind, subject, at, detail } = self.notice.0;
+        let happened_at =
+            DateTime::from_timestamp_millis(at).ok_or_else(|| unreadable("a notice of no time"))?;
+        Ok((self.account, Notice { id, kind: kind.parse()?, subject, happened_at, detail }))
     }
 }
 

@@ -8,6 +8,7 @@ use super::rows::millis;
 use crate::domain::file::ArchivedFile;
 use crate::domain::ids::FileId;
 use crate::domain::job::{Cost, JobState, Settlement, Task, WaitsFor};
+use crate::domain::notice::{News, NoticeKind};
 
 /// Why the sweeper parks a job.
 pub(super) const LOST_TOO_OFTEN: &str =
@@ -47,6 +48,8 @@ pub(super) struct Settled {
     pub(super) archived: Option<(FileId, ArchivedFile)>,
     /// The jobs that follow, each once, in one order for all writers, with their rest in milliseconds.
     pub(super) next: Vec<(Task, i64)>,
+    /// What receivers are told of the job's subject, unless the job goes again.
+    pub(super) news: Option<News>,
 }
 
 impl Settled {
@@ -58,12 +61,14 @@ impl Settled {
                 finishes: true,
                 archived: completion.archived,
                 next: each_once(completion.next),
+                news: completion.news,
                 ..Self::plain(JobState::Done)
             },
             Settlement::Gone { reason, next } => Self {
                 // A file that was announced anew while Zoom was asked is not gone.
                 goes_again: true,
                 finishes: true,
+                news: Some(News::with_reason(NoticeKind::FileGone, &clean(&reason))),
                 gone: Some(clean(&reason)),
                 next: each_once(next),
                 ..Self::plain(JobState::Done)
@@ -79,12 +84,18 @@ impl Settled {
                 // The token that it would wait for came while it ran.
                 goes_again: waits_for == WaitsFor::Token,
                 waits_for: Some(waits_for),
+                // A token may come by itself; that it does not in time is told as a loss that is near.
+                news: (waits_for == WaitsFor::Person)
+                    .then(|| News::with_reason(NoticeKind::FileParked, &clean(&reason))),
                 reason: Some(clean(&reason)),
                 ..Self::plain(JobState::Parked)
             },
-            Settlement::Dead { reason } => {
-                Self { attempts: 1, reason: Some(clean(&reason)), ..Self::plain(JobState::Dead) }
-            }
+            Settlement::Dead { reason } => Self {
+                attempts: 1,
+                news: Some(News::with_reason(NoticeKind::FileDead, &clean(&reason))),
+                reason: Some(clean(&reason)),
+                ..Self::plain(JobState::Dead)
+            },
         }
     }
 
@@ -101,6 +112,7 @@ impl Settled {
             gone: None,
             archived: None,
             next: Vec::new(),
+            news: None,
         }
     }
 }
@@ -124,7 +136,7 @@ mod tests {
     fn a_job_that_follows_twice_follows_once_at_the_earlier_time() {
         let task = Task::Manifest(RecordingId::new());
         let next = vec![(task, Duration::from_secs(5)), (task, Duration::from_secs(1))];
-        let settled = Settled::new(Settlement::Done(Box::new(Completion { archived: None, next })));
+        let settled = Settled::new(Settlement::Done(Box::new(Completion { next, ..Completion::default() })));
         assert_eq!(settled.next, [(task, 1000)]);
     }
 

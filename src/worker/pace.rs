@@ -24,6 +24,7 @@ const LONGEST_REST: Duration = Duration::from_secs(120);
 /// The pace, shared by the pool that claims and the runs that end.
 #[derive(Debug)]
 pub(super) struct Pacer {
+    shows_care: bool,
     pace: Mutex<Pace>,
     moved: Notify,
 }
@@ -49,9 +50,11 @@ pub(super) struct Order {
 }
 
 impl Pacer {
-    pub(super) fn new(config: &WorkerConfig) -> Arc<Self> {
-        show_care(false);
-        Arc::new(Self { pace: Mutex::new(Pace::new(config)), moved: Notify::new() })
+    /// `shows_care`: whether the metrics tell of its care; one pace of a process does that.
+    pub(super) fn new(config: &WorkerConfig, shows_care: bool) -> Arc<Self> {
+        let pacer = Self { shows_care, pace: Mutex::new(Pace::new(config)), moved: Notify::new() };
+        pacer.show_care(false);
+        Arc::new(pacer)
     }
 
     /// What may be done now.
@@ -73,10 +76,12 @@ impl Pacer {
     fn lock(&self) -> MutexGuard<'_, Pace> {
         self.pace.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
 
-fn show_care(careful: bool) {
-    metrics::gauge!("zoom_archiver_worker_careful").set(if careful { 1.0 } else { 0.0 });
+    fn show_care(&self, careful: bool) {
+        if self.shows_care {
+            metrics::gauge!("zoom_archiver_worker_careful").set(if careful { 1.0 } else { 0.0 });
+        }
+    }
 }
 
 /// The seat of a running job.
@@ -116,7 +121,7 @@ impl Witness {
         pace.outage(self.wave, Instant::now());
         if !was_careful {
             warn!("something is away: one job at a time, until it is back");
-            show_care(true);
+            self.pacer.show_care(true);
         }
     }
 
@@ -132,7 +137,7 @@ impl Witness {
         pace.success(self.wave);
         if was_careful && pace.care.is_none() {
             info!("it is back: all slots are open again");
-            show_care(false);
+            self.pacer.show_care(false);
         }
         drop(pace);
         self.pacer.moved.notify_one();

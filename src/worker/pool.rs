@@ -1,4 +1,4 @@
-//! Claims jobs and runs several of them at once. A signal inside the process wakes it; polling is the truth.
+//! Claims jobs of one queue and runs several of them at once. A signal inside the process wakes it; polling is the truth.
 
 use std::future::pending;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use super::pace::{Order, Pacer, Step};
 use super::{Board, Runner, run};
 use crate::config::worker::WorkerConfig;
 use crate::domain::account::AccountNames;
-use crate::domain::job::Job;
+use crate::domain::job::{Job, Queue};
 use crate::store::{SharedStore, StoreError};
 
 /// Longest rest between looks into the queue while the database is away.
@@ -24,6 +24,8 @@ const MAX_OUTAGE_REST: Duration = Duration::from_secs(15);
 pub struct Pool {
     /// Where jobs come from and outcomes go.
     pub store: SharedStore,
+    /// Which jobs they take.
+    pub queue: Queue,
     /// What does the work.
     pub runner: Runner,
     /// Bounds and times.
@@ -46,10 +48,15 @@ impl Pool {
     /// Works until told to stop, then waits for the running jobs to be put back.
     pub async fn work(self) {
         let pool = Arc::new(self);
-        let pacer = Pacer::new(&pool.config);
+        let pacer = Pacer::new(&pool.config, pool.queue == Queue::Work);
         let tracker = TaskTracker::new();
         let mut outage = 0_u32;
-        info!(worker.owner = pool.owner, worker.concurrency = pool.config.concurrency, "worker started");
+        info!(
+            worker.owner = pool.owner,
+            worker.queue = ?pool.queue,
+            worker.concurrency = pool.config.concurrency,
+            "worker started"
+        );
         while !pool.stop.is_cancelled() {
             let order = match pacer.step() {
                 Step::Claim(order) => order,
@@ -100,7 +107,11 @@ impl Pool {
     }
 
     async fn claim(&self, order: &Order) -> Result<Vec<Job>, StoreError> {
-        self.store.claim(&self.owner, order.limit, self.config.lease(), &order.full).await
+        let (store, lease) = (&self.store, self.config.lease());
+        match self.queue {
+            Queue::Work => store.claim(&self.owner, order.limit, lease, &order.full).await,
+            Queue::Notices => store.claim_notices(&self.owner, order.limit, lease, &order.full).await,
+        }
     }
 
     async fn until_stop(&self, event: impl Future<Output = ()>) {

@@ -207,9 +207,9 @@ async fn run_in_span(pool: Arc<Pool>, mut job: Job, claimed: Instant, witness: W
             if let Some(account) = &job.account {
                 let rest = Backoff::new(&pool.config).rest(1, *after);
                 info!(
-                    zoom.account_id = account,
+                    account,
                     rest_ms = millis(rest),
-                    "Zoom asks the whole account to wait"
+                    "no more is begun of this account, or for this receiver, for a while"
                 );
                 headway.witness.saw_account_turned_away(account, rest);
             }

@@ -25,12 +25,12 @@ use tokio::time::Instant;
 use url::Url;
 
 use super::address::is_public;
-use super::client::{Clients, causes, connection_words, header_text, retry_after};
 use crate::clock::Clock;
 use crate::config::transfer::TransferConfig;
 use crate::config::zoom::ZoomConfig;
 use crate::domain::media::looks_like_html;
 use crate::domain::origin::{AllowedOrigin, OriginError, is_zoom};
+use crate::outgoing::{Clients, causes, connection_words, header_text, retry_after};
 
 /// Redirects followed for one download.
 const MAX_REDIRECTS: usize = 5;
@@ -190,7 +190,8 @@ impl Downloader {
             .map(|entry| AllowedOrigin::parse(entry))
             .collect::<Result<_, _>>()?;
         let resolver = Arc::new(PublicResolver::new(&allowed));
-        let clients = Clients::new(config, |builder| builder.dns_resolver(Arc::clone(&resolver)))?;
+        let clients =
+            Clients::new(config.connect_timeout(), |builder| builder.dns_resolver(Arc::clone(&resolver)))?;
         let patience = Patience { stall: transfer.stall(), floor: transfer.min_bytes_per_sec };
         Ok(Self { clients, allowed, patience, clock })
     }

@@ -11,13 +11,11 @@
 //! - [`download`]: fetching a file, from allowed hosts only
 //! - [`token`]: when a download token expires
 //! - [`address`]: which network addresses may be fetched from
-//! - `client`: the way to Zoom, for both of them
 
 pub mod accounts;
 pub mod address;
 pub mod api;
 pub mod auto_start;
-mod client;
 pub mod download;
 pub mod events;
 mod jwt;

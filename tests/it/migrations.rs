@@ -2,12 +2,9 @@
 
 use std::time::Duration;
 
-use crate::support::database::{Database, config, on_each_database};
+use crate::support::database::{Database, NEWEST, config, on_each_database};
 use zoom_archiver::domain::file::FileState;
 use zoom_archiver::store::{self, Migrated, StoreError};
-
-/// The version of the schema that this program has.
-const NEWEST: i64 = 7;
 
 /// A literal of 16 bytes that end in `n`, as either database writes an id.
 fn id(database: &Database, n: u8) -> String {

@@ -22,7 +22,7 @@ use zoom_archiver::domain::recording::{
 };
 use zoom_archiver::store::{self, Intake, Losses, Recorded, SharedStore, StoreError, Swept, TransferWork};
 
-use crate::support::database::{Database, config, on_each_database};
+use crate::support::database::{Database, NEWEST, config, on_each_database};
 use crate::support::service::{PATIENCE, eventually};
 
 const LEASE: Duration = Duration::from_secs(600);
@@ -156,7 +156,7 @@ fn dead() -> Settlement {
 }
 
 fn done(next: Vec<(Task, Duration)>) -> Settlement {
-    Settlement::Done(Box::new(Completion { archived: None, next }))
+    Settlement::Done(Box::new(Completion { next, ..Completion::default() }))
 }
 
 fn gone(next: Vec<(Task, Duration)>) -> Settlement {
@@ -178,13 +178,15 @@ fn archived_as(key: &str) -> ArchivedFile {
 
 fn archive(file: FileId, next: Vec<(Task, Duration)>) -> Settlement {
     let archived = Some((file, archived_as(&format!("folder/{file}.mp4"))));
-    Settlement::Done(Box::new(Completion { archived, next }))
+    Settlement::Done(Box::new(Completion { archived, next, news: None }))
 }
 
 fn transferred(job: &Job) -> FileId {
     match job.task {
         Task::Transfer(file) => file,
-        Task::Manifest(_) | Task::Remove(_) | Task::Reconcile => panic!("is no transfer: {job:?}"),
+        Task::Manifest(_) | Task::Remove(_) | Task::Reconcile | Task::Notify(_) => {
+            panic!("is no transfer: {job:?}")
+        }
     }
 }
 
@@ -1922,16 +1924,17 @@ async fn it_says_which_database_it_is(database: Database) {
 
 async fn another_schema_is_refused_by_number(database: Database) {
     let unopened = store::open(database.url(), &config()).await.err().expect("there is no schema");
-    assert!(matches!(unopened, StoreError::Schema { found: 0, needed: 6 }), "{unopened:?}");
+    assert!(matches!(unopened, StoreError::Schema { found: 0, needed: NEWEST }), "{unopened:?}");
     database.migrate_to(1).await;
     let unopened = store::open(database.url(), &config()).await.err().expect("the schema is too old");
-    assert!(matches!(unopened, StoreError::Schema { found: 1, needed: 6 }), "{unopened:?}");
+    assert!(matches!(unopened, StoreError::Schema { found: 1, needed: NEWEST }), "{unopened:?}");
 
     let store = database.store().await;
     store.ping().await.expect("the schema is this version's");
-    database.execute("UPDATE _sqlx_migrations SET version = 7 WHERE version = 5").await.unwrap();
+    let future = format!("UPDATE _sqlx_migrations SET version = 77 WHERE version = {NEWEST}");
+    database.execute(&future).await.unwrap();
     let outdated = store.ping().await.unwrap_err();
-    assert!(matches!(outdated, StoreError::Schema { found: 7, needed: 6 }), "{outdated:?}");
+    assert!(matches!(outdated, StoreError::Schema { found: 77, needed: NEWEST }), "{outdated:?}");
 }
 
 async fn a_closed_store_is_unavailable(database: Database) {

@@ -14,7 +14,7 @@ use zoom_archiver::config::worker::WorkerConfig;
 use zoom_archiver::config::{Config, load};
 use zoom_archiver::domain::account::AccountNames;
 use zoom_archiver::domain::file::{FileRow, FileState};
-use zoom_archiver::domain::job::{Job, JobState, Outcome, Task, WaitsFor};
+use zoom_archiver::domain::job::{Job, JobState, Outcome, Queue, Task, WaitsFor};
 use zoom_archiver::store::{self, SharedStore};
 use zoom_archiver::worker::{Board, JobContext, Pool, Runner};
 
@@ -49,6 +49,7 @@ impl Bench {
         let stop = CancellationToken::new();
         let pool = Pool {
             names: AccountNames::default(),
+            queue: Queue::Work,
             store: Arc::clone(&self.store),
             runner,
             config: self.config.clone(),
@@ -173,7 +174,9 @@ async fn a_file_that_zoom_has_no_more_is_gone_and_what_follows_is_done_too() {
                 reason: "404, and the API agrees".to_owned(),
                 next: vec![(Task::Manifest(recording), Duration::ZERO)],
             },
-            Task::Manifest(_) | Task::Remove(_) | Task::Reconcile => Outcome::Done(Box::default()),
+            Task::Manifest(_) | Task::Remove(_) | Task::Reconcile | Task::Notify(_) => {
+                Outcome::Done(Box::default())
+            }
         }
     });
     bench.until(JobState::Done, 2).await;

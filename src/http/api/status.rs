@@ -25,11 +25,12 @@ const WINDOW: Duration = Duration::from_secs(600);
 )]
 pub(super) async fn show(State(desk): State<Arc<Desk>>) -> Result<Json<Status>, Problem> {
     let store = &desk.store;
-    let numbers = async { tokio::try_join!(store.depth(), store.losses(), store.flow(WINDOW)) };
+    let numbers =
+        async { tokio::try_join!(store.depth(), store.losses(), store.twins(), store.flow(WINDOW)) };
     let (numbers, trouble) = tokio::join!(numbers, trouble(&desk.archive));
-    let (depths, losses, flow) = numbers?;
+    let (depths, losses, twins, flow) = numbers?;
     let archive = (desk.archive.place.clone(), trouble);
-    Ok(Json(Status::new(store.describe(), archive, &depths, losses, (flow, WINDOW.as_secs()))))
+    Ok(Json(Status::new(store.describe(), archive, &depths, (losses, twins), (flow, WINDOW.as_secs()))))
 }
 
 /// Why the archive does not answer, if so.

@@ -393,7 +393,7 @@ pub struct RetryFiles {
 }
 
 /// A state from which a file can be tried again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
 pub enum Retriable {
     /// Waits for something named.
@@ -504,6 +504,8 @@ pub struct Status {
     pub nearest_loss_secs: Option<u64>,
     /// Files that are past that moment.
     pub overdue: u64,
+    /// Files that are left out because they are known under another account, too.
+    pub twins: u64,
     /// How fast files have been archived of late.
     pub rate: Rate,
     /// What is still to come.
@@ -544,7 +546,7 @@ impl Status {
         database: &str,
         archive: (String, Option<String>),
         depths: &[Depth],
-        losses: Losses,
+        (losses, twins): (Losses, u64),
         (flow, window_secs): (Flow, u64),
     ) -> Self {
         let (mut transfers, mut others) = (JobCounts::default(), Vec::<KindCounts>::new());
@@ -572,6 +574,7 @@ impl Status {
             oldest_waiting_secs: due.max().map(|due| due.as_secs()),
             nearest_loss_secs: losses.nearest.map(|nearest| nearest.as_secs()),
             overdue: losses.overdue,
+            twins,
             rate: Rate { window_secs, files: flow.files, bytes: flow.bytes, bytes_per_sec },
             left: Left {
                 files: flow.files_left,

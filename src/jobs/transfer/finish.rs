@@ -124,5 +124,9 @@ pub(super) fn done(jobs: &Jobs, work: &TransferWork, archived: Option<ArchivedFi
     if jobs.after_archive.is_for(account, account_id) {
         next.push((Task::Remove(recording), jobs.after_archive.wait()));
     }
-    Outcome::Done(Box::new(Completion { archived: archived.map(|archived| (work.file.id, archived)), next }))
+    Outcome::Done(Box::new(Completion {
+        archived: archived.map(|archived| (work.file.id, archived)),
+        next,
+        news: None,
+    }))
 }

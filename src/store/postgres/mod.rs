@@ -1,13 +1,13 @@
 //! The record in PostgreSQL.
 //!
 //! Every verb is a single statement, which commits or does not, whatever becomes of its caller: `begin()` of
-//! sqlx 0.9 is not safe to drop half-way. [`record`] alone may need two, and is run to its end.
+//! sqlx 0.9 is not safe to drop half-way. [`record`] alone may need several, and is run to its end.
 //!
 //! Statements see one snapshot, rows that they lock are the newest: so what is decided on a row's state is
 //! decided on a locked row. An UPDATE begins with the row of the snapshot all the same, and goes over to the
 //! newest one only after the CHECKs and its own WHERE have passed on that: so it sets every column that a CHECK
-//! binds to the new state, and its WHERE names every state that the snapshot may show. Locks are taken in one order: recording, job, file, following jobs; several of a
-//! kind in the order of their identity.
+//! binds to the new state, and its WHERE names every state that the snapshot may show. Locks are taken in one order:
+//! recording, job, file, following jobs, what was told; several of a kind in the order of their identity.
 
 mod compare;
 mod examine;
@@ -15,8 +15,10 @@ mod list;
 mod queue;
 mod read;
 mod record;
+mod tell;
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -25,20 +27,21 @@ use serde_json::Value;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{Connection, Executor, PgConnection, PgPool};
 
+use super::gather::Gather;
 use super::intake::PERSON;
 use super::migrations::{self, Migrated};
 use super::settled::Headway;
 use super::unbroken::unbroken;
 use super::{
-    Depth, EndingToken, EventFilter, FileFilter, Flow, Intake, JobFilter, Losses, Page, Recorded,
+    Depth, EndingToken, EventFilter, FileFilter, Flow, Intake, JobFilter, Losses, NoticeWork, Page, Recorded,
     RecordingFilter, Store, StoreError, Swept, Tally, TransferWork,
 };
 use crate::config::store::StoreConfig;
 use crate::domain::event::{Event, EventRow};
 use crate::domain::file::{FileRow, RecordingRow};
 use crate::domain::finding::Finding;
-use crate::domain::ids::{EventId, FileId, JobId, RecordingId};
-use crate::domain::job::{Job, JobRow, Lease, Settlement, Task};
+use crate::domain::ids::{EventId, FileId, JobId, NoticeId, RecordingId};
+use crate::domain::job::{Job, JobRow, Lease, Queue, Settlement, Task};
 use crate::domain::recording::RecordingIdentity;
 
 /// Longest time for one verb. A healthy database needs milliseconds; behind a dead network a statement would
@@ -48,6 +51,9 @@ const VERB_TIMEOUT: Duration = Duration::from_secs(30);
 /// Of all connections, one in so many is for the lists that people ask for.
 const READERS_SHARE: u32 = 4;
 
+/// Connections that record events at once. More of them let fewer events share a statement, and a commit.
+const RECORDERS: usize = 4;
+
 /// The record in PostgreSQL.
 pub(super) struct PostgresStore {
     /// For the statements that are sent over and over, each always in the same way.
@@ -55,6 +61,7 @@ pub(super) struct PostgresStore {
     /// For lists, whose best plan depends on what is asked for; and so that whoever asks for them keeps nobody from
     /// recording an event.
     readers: PgPool,
+    gather: Gather,
     intake: Intake,
     description: String,
 }
@@ -81,7 +88,13 @@ impl PostgresStore {
         let version: String = sqlx::query_scalar("SHOW server_version").fetch_one(&pool).await?;
         // Packagers append their own name: `15.18 (Debian 15.18-0+deb12u1)`.
         let number = version.split_whitespace().next().unwrap_or_default();
-        Ok(Self { description: format!("postgres {number}"), intake, pool, readers })
+        Ok(Self {
+            description: format!("postgres {number}"),
+            gather: Gather::new(RECORDERS),
+            intake,
+            pool,
+            readers,
+        })
     }
 }
 
@@ -118,8 +131,13 @@ impl Store for PostgresStore {
     }
 
     async fn record(&self, event: &Event) -> Result<Recorded, StoreError> {
-        let (pool, event, intake) = (self.pool.clone(), event.clone(), self.intake.clone());
-        unbroken(bounded(async move { record::record(&pool, &event, &intake).await })).await
+        let (gather, event) = (self.gather.clone(), event.clone());
+        let (pool, intake) = (self.pool.clone(), self.intake.clone());
+        let write = move |events: Arc<[Event]>| {
+            let (pool, intake) = (pool.clone(), intake.clone());
+            bounded(async move { record::record(&pool, &events, &intake).await })
+        };
+        unbroken(async move { gather.record(event, write).await }).await
     }
 
     async fn claim(
@@ -129,7 +147,17 @@ impl Store for PostgresStore {
         lease: Duration,
         full: &[String],
     ) -> Result<Vec<Job>, StoreError> {
-        bounded(queue::claim(&self.pool, owner, limit, lease, full)).await
+        bounded(queue::claim(&self.pool, Queue::Work, owner, limit, lease, full)).await
+    }
+
+    async fn claim_notices(
+        &self,
+        owner: &str,
+        limit: u32,
+        lease: Duration,
+        full: &[String],
+    ) -> Result<Vec<Job>, StoreError> {
+        bounded(queue::claim(&self.pool, Queue::Notices, owner, limit, lease, full)).await
     }
 
     async fn extend(&self, lease: &Lease, length: Duration) -> Result<(), StoreError> {
@@ -145,11 +173,11 @@ impl Store for PostgresStore {
     }
 
     async fn settle(&self, lease: &Lease, settlement: Settlement) -> Result<(), StoreError> {
-        bounded(queue::settle(&self.pool, lease, settlement)).await
+        bounded(queue::settle(&self.pool, lease, settlement, self.intake.subscriptions())).await
     }
 
     async fn sweep(&self, max_lost_leases: u32) -> Result<Swept, StoreError> {
-        bounded(queue::sweep(&self.pool, max_lost_leases)).await
+        bounded(queue::sweep(&self.pool, max_lost_leases, self.intake.subscriptions())).await
     }
 
     async fn retry(&self, file: FileId) -> Result<bool, StoreError> {
@@ -264,6 +292,14 @@ impl Store for PostgresStore {
 
     async fn abandon(&self, older_than: Duration, limit: u32) -> Result<Vec<Value>, StoreError> {
         bounded(queue::abandon(&self.pool, older_than, limit)).await
+    }
+
+    async fn tell_losses(&self, lead: Duration) -> Result<u64, StoreError> {
+        bounded(tell::tell_losses(&self.pool, self.intake.subscriptions(), lead)).await
+    }
+
+    async fn notice_work(&self, id: NoticeId) -> Result<Option<NoticeWork>, StoreError> {
+        bounded(tell::notice_work(&self.pool, id)).await
     }
 
     async fn losses(&self) -> Result<Losses, StoreError> {

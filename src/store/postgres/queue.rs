@@ -13,8 +13,10 @@ use super::super::intake::PERSON;
 use super::super::rows::{JobRecord, claimed, millis};
 use super::super::settled::{Headway, LOST_TOO_OFTEN, Settled};
 use super::super::{StoreError, Swept};
+use super::tell::tell;
 use crate::domain::ids::{FileId, JobId};
-use crate::domain::job::{Job, Lease, Settlement};
+use crate::domain::job::{Job, Lease, Queue, Settlement};
+use crate::domain::notice::{News, NoticeKind, Subscriptions};
 
 /// Candidates that a claim looks at beyond what it wants: room for claimers at the same moment, whose rows it skips.
 const ROOM: u32 = 8;
@@ -22,12 +24,17 @@ const ROOM: u32 = 8;
 /// Claims due jobs.
 pub(super) async fn claim(
     pool: &PgPool,
+    queue: Queue,
     owner: &str,
     limit: u32,
     lease: Duration,
     full: &[String],
 ) -> Result<Vec<Job>, StoreError> {
-    let jobs: Vec<JobRecord> = sqlx::query_as(CLAIM)
+    let claim = match queue {
+        Queue::Work => CLAIM,
+        Queue::Notices => CLAIM_NOTICES,
+    };
+    let jobs: Vec<JobRecord> = sqlx::query_as(claim)
         .bind(i64::from(limit))
         .bind(owner)
         .bind(millis(lease))
@@ -46,16 +53,27 @@ pub(super) async fn claim(
 /// locking the candidates one by one, in their order, until there are enough.
 ///
 /// Claimers at the same moment do not see each other's jobs run, so shares are kept in the long run, not to the job.
-const CLAIM: &str = "
+///
+/// Every look at what waits is within the index of one of the two queues, which `$of_queue` names.
+macro_rules! claim {
+    ($of_queue:literal) => {
+        concat!(
+            "
 WITH RECURSIVE party AS (
-    (SELECT account FROM jobs WHERE state = 'waiting' AND account IS NOT NULL ORDER BY account LIMIT 1)
+    (SELECT account FROM jobs WHERE state = 'waiting' AND ",
+            $of_queue,
+            " AND account IS NOT NULL ORDER BY account LIMIT 1)
     UNION ALL
     SELECT next.account FROM party CROSS JOIN LATERAL (
-        SELECT account FROM jobs WHERE state = 'waiting' AND account > party.account ORDER BY account LIMIT 1
+        SELECT account FROM jobs WHERE state = 'waiting' AND ",
+            $of_queue,
+            " AND account > party.account ORDER BY account LIMIT 1
     ) next
 ),
 busy AS MATERIALIZED (
-    SELECT account, count(*) AS jobs FROM jobs WHERE state = 'running' GROUP BY account
+    SELECT account, count(*) AS jobs FROM jobs WHERE state = 'running' AND ",
+            $of_queue,
+            " GROUP BY account
 ),
 head AS (
     SELECT party.account, COALESCE(busy.jobs, 0) AS running, first.loses_at, first.run_at, first.id
@@ -63,7 +81,9 @@ head AS (
         LEFT JOIN busy ON busy.account = party.account
         CROSS JOIN LATERAL (
             SELECT id, loses_at, run_at FROM jobs
-            WHERE state = 'waiting' AND account = party.account AND run_at <= now()
+            WHERE state = 'waiting' AND ",
+            $of_queue,
+            " AND account = party.account AND run_at <= now()
             ORDER BY account, loses_at, run_at, id LIMIT 1
         ) first
     WHERE party.account <> ALL($4)
@@ -76,7 +96,9 @@ candidate AS MATERIALIZED (
         loses_at, run_at, id
     FROM open CROSS JOIN LATERAL (
         SELECT id, loses_at, run_at FROM jobs
-        WHERE state = 'waiting' AND account = open.account AND run_at <= now()
+        WHERE state = 'waiting' AND ",
+            $of_queue,
+            " AND account = open.account AND run_at <= now()
         ORDER BY account, loses_at, run_at, id LIMIT $5
     ) next
     UNION ALL
@@ -85,7 +107,9 @@ candidate AS MATERIALIZED (
         loses_at, run_at, id
     FROM (
         SELECT id, loses_at, run_at FROM jobs
-        WHERE state = 'waiting' AND account IS NULL AND run_at <= now()
+        WHERE state = 'waiting' AND ",
+            $of_queue,
+            " AND account IS NULL AND run_at <= now()
         ORDER BY account, loses_at, run_at, id LIMIT $5
     ) next
     ORDER BY turn, loses_at, run_at, id LIMIT $5
@@ -100,7 +124,13 @@ due AS MATERIALIZED (
 UPDATE jobs SET state = 'running', lease_owner = $2, lease_token = lease_token + 1,
     lease_expires_at = now() + $3 * interval '1 millisecond', updated_at = now()
 FROM due WHERE jobs.id = due.id
-RETURNING jobs.id, kind, subject, account, loses_at, run_at, attempts, snoozes, lease_token, checkpoint";
+RETURNING jobs.id, kind, subject, account, loses_at, run_at, attempts, snoozes, lease_token, checkpoint"
+        )
+    };
+}
+
+const CLAIM: &str = claim!("kind <> 'notify'");
+const CLAIM_NOTICES: &str = claim!("kind = 'notify'");
 
 /// Extends a lease. Writes no column that is in an index.
 pub(super) async fn extend(pool: &PgPool, lease: &Lease, length: Duration) -> Result<(), StoreError> {
@@ -143,11 +173,18 @@ fn held(lease: &Lease, result: &PgQueryResult) -> Result<(), StoreError> {
 }
 
 /// Ends a run.
-pub(super) async fn settle(pool: &PgPool, lease: &Lease, settlement: Settlement) -> Result<(), StoreError> {
+pub(super) async fn settle(
+    pool: &PgPool,
+    lease: &Lease,
+    settlement: Settlement,
+    subscriptions: &Subscriptions,
+) -> Result<(), StoreError> {
     let settled = Settled::new(settlement);
     let (archived_id, archived) = settled.archived.unzip();
     let checksum = archived.as_ref().and_then(|file| file.store_checksum.as_ref()).map(ToString::to_string);
-    let jobs: i64 = sqlx::query_scalar(SETTLE)
+    let news = settled.news.map(|news| (subscriptions.to(news.kind), news));
+    let news = news.filter(|(targets, _)| !targets.is_empty());
+    let settle = sqlx::query_scalar(if news.is_some() { SETTLE_AND_TELL } else { SETTLE })
         .bind(lease.job.0)
         .bind(lease.token)
         .bind(settled.goes_again)
@@ -171,9 +208,17 @@ pub(super) async fn settle(pool: &PgPool, lease: &Lease, settlement: Settlement)
         .bind(settled.next.iter().map(|(task, _)| task.kind()).collect::<Vec<_>>())
         .bind(settled.next.iter().map(|(task, _)| task.subject()).collect::<Vec<_>>())
         .bind(settled.next.iter().map(|(_, rest_ms)| *rest_ms).collect::<Vec<_>>())
-        .bind(&settled.gone)
-        .fetch_one(pool)
-        .await?;
+        .bind(&settled.gone);
+    let settle = match news {
+        None => settle,
+        Some((targets, news)) => settle
+            .bind(news.kind.as_str())
+            .bind(if news.kind.is_about_recording() { "manifest" } else { "transfer" })
+            .bind(news.occasion)
+            .bind(Json(news.detail))
+            .bind(Json(targets)),
+    };
+    let jobs: i64 = settle.fetch_one(pool).await?;
     if jobs == 1 { Ok(()) } else { Err(StoreError::LeaseLost(lease.job)) }
 }
 
@@ -203,8 +248,10 @@ pub(super) use or_want_again;
 ///
 /// The commit is not waited for to reach the disk: what a crash of the server takes away of it, the last moments, is
 /// done again when the lease expires, and finds its object. It also lets go at once of what siblings wait for.
-const SETTLE: &str = concat!(
-    "
+macro_rules! settle {
+    () => {
+        concat!(
+            "
 WITH held AS MATERIALIZED (
     SELECT id, wanted_again AND $3 AS again, CASE WHEN wanted_again AND $3 THEN 'waiting' ELSE $4 END AS state,
         set_config('synchronous_commit', 'off', true)
@@ -227,7 +274,7 @@ job AS (
         finished_at = CASE WHEN held.state IN ('done', 'dead') THEN now() END,
         updated_at = now()
     FROM held WHERE jobs.id = held.id
-    RETURNING jobs.kind, jobs.subject, jobs.state
+    RETURNING jobs.kind, jobs.subject, jobs.account, jobs.state, held.again
 ),
 file AS (
     UPDATE files SET
@@ -259,16 +306,36 @@ next AS (
         AS next (id, kind, subject, rest_ms)
     WHERE (next.kind, next.subject) <> (job.kind, job.subject)
     ORDER BY next.kind, next.subject",
-    or_want_again!(),
-    "
-)
-SELECT count(*) FROM job
-"
+            or_want_again!(),
+            "
+)"
+        )
+    };
+}
+
+const SETTLE: &str = concat!(settle!(), "SELECT count(*) FROM job");
+
+/// The same, where there are receivers who want to hear of it. The occasion is the lease where there is no other.
+const SETTLE_AND_TELL: &str = concat!(
+    settle!(),
+    ",
+news AS (
+    SELECT $25::text AS kind, job.subject, COALESCE($27::bigint, $2) AS occasion, $28::jsonb AS detail, $29::jsonb AS targets,
+        COALESCE(job.account, (SELECT account_id FROM recordings WHERE recordings.id = job.subject)) AS account
+    FROM job WHERE job.kind = $26 AND NOT job.again
+)",
+    tell!(),
+    "SELECT count(*) FROM job"
 );
 
 /// Returns jobs whose lease has expired.
-pub(super) async fn sweep(pool: &PgPool, max_lost_leases: u32) -> Result<Swept, StoreError> {
-    let (returned, parked): (i64, i64) = sqlx::query_as(
+pub(super) async fn sweep(
+    pool: &PgPool,
+    max_lost_leases: u32,
+    subscriptions: &Subscriptions,
+) -> Result<Swept, StoreError> {
+    let news = News::with_reason(NoticeKind::FileParked, LOST_TOO_OFTEN);
+    let (returned, parked): (i64, i64) = sqlx::query_as(concat!(
         "
 WITH expired AS MATERIALIZED (
     SELECT id, lost_leases + 1 >= $1 AS parks FROM jobs
@@ -288,17 +355,26 @@ job AS (
         reason = CASE WHEN parks THEN $2 ELSE reason END,
         updated_at = now()
     FROM expired WHERE jobs.id = expired.id
-    RETURNING jobs.kind, jobs.subject, expired.parks
+    RETURNING jobs.kind, jobs.subject, jobs.account, jobs.lease_token, expired.parks
 ),
 file AS (
     UPDATE files SET state = 'parked', reason = $2, updated_at = now()
     FROM job WHERE job.parks AND job.kind = 'transfer' AND files.id = job.subject
         AND files.state NOT IN ('archived', 'skipped', 'gone')
-)
-SELECT count(*) FILTER (WHERE NOT parks), count(*) FILTER (WHERE parks) FROM job",
-    )
+),
+news AS (
+    SELECT $3::text AS kind, job.subject, job.account, job.lease_token AS occasion, $4::jsonb AS detail,
+        $5::jsonb AS targets
+    FROM job WHERE job.parks AND job.kind = 'transfer' AND $5::jsonb <> '[]'
+)",
+        tell!(),
+        "SELECT count(*) FILTER (WHERE NOT parks), count(*) FILTER (WHERE parks) FROM job"
+    ))
     .bind(i64::from(max_lost_leases))
     .bind(LOST_TOO_OFTEN)
+    .bind(news.kind.as_str())
+    .bind(Json(news.detail))
+    .bind(Json(subscriptions.to(news.kind)))
     .fetch_one(pool)
     .await?;
     Ok(Swept { returned: u64::try_from(returned).unwrap_or(0), parked: u64::try_from(parked).unwrap_or(0) })
@@ -332,7 +408,7 @@ FROM job WHERE files.id = job.subject AND files.state IN ('parked', 'dead', 'gon
 /// Withdraws the transfer of a file that is not archived, also a running one, which loses its lease by that.
 /// `by` is who says so: a person, or rules, which say nothing of what others have decided.
 pub(super) async fn skip(pool: &PgPool, file: FileId, reason: &str, by: &str) -> Result<bool, StoreError> {
-    let result = sqlx::query(
+    let result = sqlx::query(concat!(
         "
 WITH held AS MATERIALIZED (
     SELECT job.id FROM jobs job JOIN files file ON file.id = job.subject
@@ -345,14 +421,23 @@ job AS (
         waits_for = NULL, reason = $2, finished_at = now(), updated_at = now()
     FROM held WHERE jobs.id = held.id
     RETURNING subject
+),
+manifest AS (
+    INSERT INTO jobs AS known (id, kind, subject, state, run_at)
+    SELECT $5, 'manifest', recordings.id, 'waiting', now()
+    FROM job JOIN files ON files.id = job.subject JOIN recordings ON recordings.id = files.recording_id
+    WHERE recordings.folder IS NOT NULL",
+        or_want_again!(),
+        "
 )
 UPDATE files SET state = 'skipped', reason = $2, decided_by = $3, updated_at = now()
-FROM job WHERE files.id = job.subject AND files.state IN ('pending', 'parked', 'dead')",
-    )
+FROM job WHERE files.id = job.subject AND files.state IN ('pending', 'parked', 'dead')"
+    ))
     .bind(file.0)
     .bind(clean(reason))
     .bind(by)
     .bind(PERSON)
+    .bind(Uuid::now_v7())
     .execute(pool)
     .await?;
     Ok(result.rows_affected() == 1)

@@ -30,14 +30,22 @@ pub(super) async fn transfer_work(pool: &PgPool, file: FileId) -> Result<Option<
     work.read(recording).map(Some)
 }
 
+/// A recording.
+pub(super) async fn recording_row(
+    pool: &PgPool,
+    id: RecordingId,
+) -> Result<Option<RecordingRow>, StoreError> {
+    let recording: Option<RecordingRecord> =
+        sqlx::query_as(RECORDING).bind(id.0).fetch_optional(pool).await?;
+    recording.map(RecordingRecord::read).transpose()
+}
+
 /// A recording with all its files.
 pub(super) async fn recording(
     pool: &PgPool,
     id: RecordingId,
 ) -> Result<Option<(RecordingRow, Vec<FileRow>)>, StoreError> {
-    let recording: Option<RecordingRecord> =
-        sqlx::query_as(RECORDING).bind(id.0).fetch_optional(pool).await?;
-    let Some(recording) = recording else { return Ok(None) };
+    let Some(recording) = recording_row(pool, id).await? else { return Ok(None) };
     let files: Vec<FileRecord> = sqlx::query_as(concat!(
         "SELECT ",
         file_columns!(),
@@ -47,7 +55,7 @@ pub(super) async fn recording(
     .fetch_all(pool)
     .await?;
     let files = files.into_iter().map(FileRecord::read).collect::<Result<_, _>>()?;
-    Ok(Some((recording.read()?, files)))
+    Ok(Some((recording, files)))
 }
 
 /// How many files are left out because another account has them.

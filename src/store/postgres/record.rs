@@ -1,6 +1,6 @@
 //! Making an event durable, and choosing the place of a file.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::PgPool;
@@ -20,25 +20,67 @@ use crate::domain::recording::{RecordingState, TextState};
 /// Times that a statement which lost a race is sent in all.
 const TRIES: u32 = 5;
 
-/// Makes an event durable.
-pub(super) async fn record(pool: &PgPool, event: &Event, intake: &Intake) -> Result<Recorded, StoreError> {
-    match &event.content {
-        EventContent::Unreadable { reason } => {
-            keep_raw(pool, event, reason).await?;
-            Ok(Recorded::default())
-        }
-        EventContent::Announcement(announcement) => {
-            if !intake.has_rules() {
-                return Ok(record_rows(pool, event, &Rows::new(event, announcement, intake, None)).await?.0);
+/// Makes events durable, in the order of their coming.
+pub(super) async fn record(
+    pool: &PgPool,
+    events: &[Event],
+    intake: &Intake,
+) -> Result<Vec<Recorded>, StoreError> {
+    let mut recorded = vec![Recorded::default(); events.len()];
+    for group in groups(events) {
+        let mut told = Vec::with_capacity(group.len());
+        for &place in &group {
+            let event = &events[place];
+            match &event.content {
+                EventContent::Unreadable { reason } => keep_raw(pool, event, reason).await?,
+                EventContent::Announcement(announcement) => {
+                    let known = match intake.has_rules() {
+                        true => compare::find(pool, &announcement.recording.identity).await?,
+                        false => None,
+                    };
+                    let known = known.as_ref().map(|(recording, _)| recording);
+                    told.push((place, Told { event, rows: Rows::new(event, announcement, intake, known) }));
+                }
             }
-            let known = compare::find(pool, &announcement.recording.identity).await?;
-            let known = known.as_ref().map(|(recording, _)| recording);
-            let rows = Rows::new(event, announcement, intake, known);
-            let (mut recorded, recording) = record_rows(pool, event, &rows).await?;
-            recorded.woken += judge(pool, recording, intake).await?;
-            Ok(recorded)
+        }
+        let (places, told): (Vec<usize>, Vec<Told<'_>>) = told.into_iter().unzip();
+        let written = if told.is_empty() { Vec::new() } else { record_rows(pool, &told).await? };
+        for (place, (mut outcome, recording)) in places.into_iter().zip(written) {
+            if intake.has_rules() {
+                outcome.woken += judge(pool, recording, intake).await?;
+            }
+            recorded[place] = outcome;
         }
     }
+    Ok(recorded)
+}
+
+/// Which events can be written by one statement: none of the same session or meeting, of whichever account, as a row can
+/// be written once only, and what is taken under one account is left out under another.
+fn groups(events: &[Event]) -> Vec<Vec<usize>> {
+    let mut turns: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut groups: Vec<Vec<usize>> = Vec::new();
+    for (place, event) in events.iter().enumerate() {
+        let turn = match &event.content {
+            EventContent::Unreadable { .. } => 0,
+            EventContent::Announcement(announcement) => {
+                let turn = turns.entry(&announcement.recording.identity.instance_id).or_default();
+                *turn += 1;
+                *turn - 1
+            }
+        };
+        if groups.len() <= turn {
+            groups.push(Vec::new());
+        }
+        groups[turn].push(place);
+    }
+    groups
+}
+
+/// An event, and the rows that it makes.
+struct Told<'e> {
+    event: &'e Event,
+    rows: Rows,
 }
 
 /// Has the rules judge everything that is known of the recording by now; returns how many files they take after all.
@@ -56,29 +98,19 @@ async fn judge(pool: &PgPool, recording: RecordingId, intake: &Intake) -> Result
     Ok(taken)
 }
 
-/// Three statements at most. The first makes everything durable. The second wakes transfers of known files; it needs
-/// a snapshot taken after the first one's locks, or it would miss a transfer that was parked (or a file that was
-/// announced, or is gone) a moment before. The third draws the consequences of what the event changed, and sees the
-/// recording as the first has left it. Where they are not reached, the event is not answered, and Zoom repeats it.
-async fn record_rows(
-    pool: &PgPool,
-    event: &Event,
-    rows: &Rows,
-) -> Result<(Recorded, RecordingId), StoreError> {
+/// The first statement makes everything durable. The second wakes transfers of known files; it needs a snapshot taken
+/// after the first one's locks, or it would miss a transfer that was parked (or a file that was announced, or is gone) a
+/// moment before. Others draw the consequences of what an event changed, and see the recording as the first has left it.
+/// Where they are not reached, the events are not answered, and Zoom repeats them.
+async fn record_rows(pool: &PgPool, told: &[Told<'_>]) -> Result<Vec<(Recorded, RecordingId)>, StoreError> {
     let (mut new, mut try_number) = (NewFiles::default(), 1);
     loop {
-        match announce_and_wake(pool, event, rows, &mut new).await {
-            Ok((recording, woken, endangered)) => {
-                let recorded = Recorded {
-                    new_files: new.all.len() as u64,
-                    known_files: rows.files.len().saturating_sub(new.all.len()) as u64,
-                    woken,
-                    skipped: new.skipped.len() as u64,
-                    twins: new.twins.len() as u64,
-                    endangered,
-                };
-                warn_of_twins(&rows.recording.identity, recorded.twins);
-                return Ok((recorded, recording));
+        match announce_and_wake(pool, told, &mut new).await {
+            Ok(recorded) => {
+                for (Told { rows, .. }, (recorded, _)) in told.iter().zip(&recorded) {
+                    warn_of_twins(&rows.recording.identity, recorded.twins);
+                }
+                return Ok(recorded);
             }
             Err(error) if error::lost_a_race(&error) && try_number < TRIES => try_number += 1,
             Err(error) => return Err(error.into()),
@@ -104,33 +136,52 @@ impl NewFiles {
     }
 }
 
-/// The recording, how many transfers were woken, and how many files are endangered.
 async fn announce_and_wake(
     pool: &PgPool,
-    event: &Event,
-    rows: &Rows,
+    told: &[Told<'_>],
     new: &mut NewFiles,
-) -> Result<(RecordingId, u64, u64), sqlx::Error> {
-    let written = announce(pool, event, rows).await?;
-    let (recording, is_bounded) =
-        written.first().map(|row| (row.recording, row.is_bounded)).ok_or(sqlx::Error::RowNotFound)?;
+) -> Result<Vec<(Recorded, RecordingId)>, sqlx::Error> {
+    let written = announce(pool, told).await?;
     new.note(&written);
-    let announced = |id: Uuid| rows.files.iter().find(|announced| announced.id.0 == id);
-    let refreshed: Vec<(Uuid, &NewFile)> = written
+    let woken = wake(pool, &refreshed(told, &written)).await?;
+    let mut outcomes = Vec::with_capacity(told.len());
+    for (Told { rows, .. }, number) in told.iter().zip(1..) {
+        let written: Vec<&Written> = written.iter().filter(|row| row.number == number).collect();
+        let recording = written.first().ok_or(sqlx::Error::RowNotFound)?;
+        let by_token = !rows.recording.renewable && !rows.files.is_empty();
+        let is_dated = written.iter().any(|row| row.is_dated == Some(true));
+        let endangered = if recording.is_bounded || is_dated || by_token || rows.recording.has_consequences()
+        {
+            follow(pool, recording.recording, &rows.recording).await?
+        } else {
+            0
+        };
+        let count =
+            |ids: &BTreeSet<Uuid>| rows.files.iter().filter(|file| ids.contains(&file.id.0)).count() as u64;
+        let is_woken = |row: &&&Written| row.id.is_some_and(|id| woken.contains(&id));
+        let recorded = Recorded {
+            new_files: count(&new.all),
+            known_files: rows.files.len() as u64 - count(&new.all),
+            woken: written.iter().filter(is_woken).count() as u64,
+            skipped: count(&new.skipped),
+            twins: count(&new.twins),
+            endangered,
+        };
+        outcomes.push((recorded, RecordingId(recording.recording)));
+    }
+    Ok(outcomes)
+}
+
+/// Known files for which something came that a parked transfer may wait for, and what came.
+fn refreshed<'t>(told: &'t [Told<'_>], written: &[Written]) -> Vec<(Uuid, &'t NewFile)> {
+    let announced: BTreeMap<Uuid, &NewFile> =
+        told.iter().flat_map(|told| &told.rows.files).map(|file| (file.id.0, file)).collect();
+    written
         .iter()
         .filter(|row| row.is_new == Some(false))
-        .filter_map(|row| Some((row.id?, announced(row.announced_as?)?)))
+        .filter_map(|row| Some((row.id?, *announced.get(&row.announced_as?)?)))
         .filter(|(_, announced)| announced.brings_access())
-        .collect();
-    let woken = if refreshed.is_empty() { 0 } else { wake(pool, &refreshed).await? };
-    let by_token = !rows.recording.renewable && !rows.files.is_empty();
-    let is_dated = written.iter().any(|row| row.is_dated == Some(true));
-    let endangered = if is_bounded || is_dated || by_token || rows.recording.has_consequences() {
-        follow(pool, recording, &rows.recording).await?
-    } else {
-        0
-    };
-    Ok((RecordingId(recording), woken, endangered))
+        .collect()
 }
 
 async fn keep_raw(pool: &PgPool, event: &Event, reason: &str) -> Result<(), StoreError> {
@@ -152,6 +203,8 @@ async fn keep_raw(pool: &PgPool, event: &Event, reason: &str) -> Result<(), Stor
 /// written, and where there are none stands the recording alone.
 #[derive(sqlx::FromRow)]
 struct Written {
+    /// Of the event, from 1.
+    number: i64,
     recording: Uuid,
     /// Whether Zoom keeps it for some time only, as far as is known.
     is_bounded: bool,
@@ -167,61 +220,85 @@ struct Written {
     is_dated: Option<bool>,
 }
 
-async fn announce(pool: &PgPool, event: &Event, rows: &Rows) -> Result<Vec<Written>, sqlx::Error> {
-    let files = &rows.files;
+async fn announce(pool: &PgPool, told: &[Told<'_>]) -> Result<Vec<Written>, sqlx::Error> {
+    fn each<'t, T>(told: &'t [Told<'_>], column: impl Fn(&'t Told<'_>) -> T) -> Vec<T> {
+        told.iter().map(column).collect()
+    }
+    let each_recording = || told.iter().map(|told| &told.rows.recording);
+    let files: Vec<(i64, &NewFile)> = told
+        .iter()
+        .zip(1..)
+        .flat_map(|(told, number)| told.rows.files.iter().map(move |file| (number, file)))
+        .collect();
+    let each_file = || files.iter().map(|(_, file)| *file);
     sqlx::query_as(ANNOUNCE)
-        .bind(event.id.0)
-        .bind(Moment(event.received_at))
-        .bind(clean(&event.name))
-        .bind(&event.body)
-        .bind(Json(&rows.odd))
-        .bind(rows.recording.id.0)
-        .bind(&rows.recording.identity.account_id)
-        .bind(rows.recording.identity.kind.as_str())
-        .bind(&rows.recording.identity.instance_id)
-        .bind(&rows.recording.topic)
-        .bind(rows.recording.start_time)
-        .bind(Json(&rows.recording.metadata))
+        .bind(each(told, |told| told.event.id.0))
+        .bind(each(told, |told| Moment(told.event.received_at)))
+        .bind(each(told, |told| clean(&told.event.name)))
+        .bind(each(told, |told| told.event.body.as_slice()))
+        .bind(each(told, |told| Json(&told.rows.odd)))
+        .bind(each_recording().map(|it| it.id.0).collect::<Vec<_>>())
+        .bind(each_recording().map(|it| it.identity.account_id.as_str()).collect::<Vec<_>>())
+        .bind(each_recording().map(|it| it.identity.kind.as_str()).collect::<Vec<_>>())
+        .bind(each_recording().map(|it| it.identity.instance_id.as_str()).collect::<Vec<_>>())
+        .bind(each_recording().map(|it| it.topic.as_deref()).collect::<Vec<_>>())
+        .bind(each_recording().map(|it| it.start_time).collect::<Vec<_>>())
+        .bind(each_recording().map(|it| Json(&it.metadata)).collect::<Vec<_>>())
+        .bind(each_recording().map(|it| it.happened_at).collect::<Vec<_>>())
+        .bind(each_recording().map(|it| it.change.state.map(RecordingState::as_str)).collect::<Vec<_>>())
+        .bind(each_recording().map(|it| it.change.transcript.map(TextState::as_str)).collect::<Vec<_>>())
+        .bind(each_recording().map(|it| it.change.summary.map(TextState::as_str)).collect::<Vec<_>>())
+        .bind(each_recording().map(|it| it.renewable).collect::<Vec<_>>())
+        .bind(each_recording().map(|it| it.auto_delete.is_some()).collect::<Vec<_>>())
+        .bind(each_recording().map(|it| it.auto_delete.flatten()).collect::<Vec<_>>())
+        .bind(files.iter().map(|(number, _)| *number).collect::<Vec<_>>())
+        .bind(each_file().map(|file| file.id.0).collect::<Vec<_>>())
+        .bind(each_file().map(|file| file.job.0).collect::<Vec<_>>())
+        .bind(each_file().map(|file| file.identity.collection.as_str()).collect::<Vec<_>>())
+        .bind(each_file().map(|file| file.identity.name.as_str()).collect::<Vec<_>>())
+        .bind(each_file().map(|file| file.identity.recording_type.as_str()).collect::<Vec<_>>())
+        .bind(each_file().map(|file| file.file_type.as_str()).collect::<Vec<_>>())
+        .bind(each_file().map(|file| file.extension.as_str()).collect::<Vec<_>>())
+        .bind(each_file().map(|file| file.recording_start).collect::<Vec<_>>())
+        .bind(each_file().map(|file| file.announced_bytes).collect::<Vec<_>>())
+        .bind(each_file().map(|file| Json(&file.metadata)).collect::<Vec<_>>())
+        .bind(exposed(each_file().map(|file| file.download_url.as_ref())))
+        .bind(exposed(each_file().map(|file| file.download_token.as_ref())))
+        .bind(each_file().map(|file| file.token_expires_at).collect::<Vec<_>>())
+        .bind(each_file().map(|file| file.content.as_deref()).collect::<Vec<_>>())
+        .bind(each_file().map(|file| file.skip.as_deref()).collect::<Vec<_>>())
+        .bind(each_file().map(|file| file.decided_by.as_str()).collect::<Vec<_>>())
         .bind(NO_URL)
-        .bind(files.iter().map(|file| file.id.0).collect::<Vec<_>>())
-        .bind(files.iter().map(|file| file.job.0).collect::<Vec<_>>())
-        .bind(files.iter().map(|file| file.identity.collection.as_str()).collect::<Vec<_>>())
-        .bind(files.iter().map(|file| file.identity.name.as_str()).collect::<Vec<_>>())
-        .bind(files.iter().map(|file| file.identity.recording_type.as_str()).collect::<Vec<_>>())
-        .bind(files.iter().map(|file| file.file_type.as_str()).collect::<Vec<_>>())
-        .bind(files.iter().map(|file| file.extension.as_str()).collect::<Vec<_>>())
-        .bind(files.iter().map(|file| file.recording_start).collect::<Vec<_>>())
-        .bind(files.iter().map(|file| file.announced_bytes).collect::<Vec<_>>())
-        .bind(files.iter().map(|file| Json(&file.metadata)).collect::<Vec<_>>())
-        .bind(exposed(files.iter().map(|file| file.download_url.as_ref())))
-        .bind(exposed(files.iter().map(|file| file.download_token.as_ref())))
-        .bind(rows.recording.happened_at)
-        .bind(rows.recording.change.state.map(RecordingState::as_str))
-        .bind(rows.recording.change.transcript.map(TextState::as_str))
-        .bind(rows.recording.change.summary.map(TextState::as_str))
-        .bind(files.iter().map(|file| file.content.as_deref()).collect::<Vec<_>>())
-        .bind(files.iter().map(|file| file.skip.as_deref()).collect::<Vec<_>>())
-        .bind(files.iter().map(|file| file.token_expires_at).collect::<Vec<_>>())
-        .bind(rows.recording.renewable)
-        .bind(rows.recording.auto_delete.is_some())
-        .bind(rows.recording.auto_delete.flatten())
-        .bind(files.iter().map(|file| file.decided_by.as_str()).collect::<Vec<_>>())
         .bind(TWIN)
         .fetch_all(pool)
         .await
 }
 
-/// Event, recording, files and the jobs of new files. An event that is recorded already stays as it is, unless it was
+/// Events, recordings, files and the jobs of new files. An event that is recorded already stays as it is, unless it was
 /// kept raw; so the statement can be repeated. A gone file gets no URL here: it gets it when it is woken. One that is
 /// announced under two accounts at this very moment is taken twice.
 const ANNOUNCE: &str = concat!("
-WITH recording AS (
+WITH told AS MATERIALIZED (
+    SELECT * FROM unnest(
+        $1::uuid[], $2::timestamptz[], $3::text[], $4::bytea[], $5::jsonb[], $6::uuid[], $7::text[], $8::text[],
+        $9::text[], $10::text[], $11::timestamptz[], $12::jsonb[], $13::timestamptz[], $14::text[], $15::text[],
+        $16::text[], $17::boolean[], $18::boolean[], $19::timestamptz[]
+    ) WITH ORDINALITY AS told (
+        event_id, received_at, event_name, body, odd, recording_id, account_id, kind,
+        instance_id, topic, start_time, metadata, happened_at, state, transcript,
+        summary, renewable, says_auto_delete, auto_delete_at, number
+    )
+),
+recording AS (
     INSERT INTO recordings AS known
         (id, account_id, kind, instance_id, topic, start_time, metadata, announced_at, topic_at, told_at,
          state, state_at, transcript, transcript_at, summary, summary_at, auto_delete_at)
-    VALUES ($6, $7, $8, $9, $10, $11, $12, $2, CASE WHEN $10 IS NOT NULL THEN $26 END, $26,
-        $27, CASE WHEN $27 IS NOT NULL THEN $26 END, $28, CASE WHEN $28 IS NOT NULL THEN $26 END,
-        $29, CASE WHEN $29 IS NOT NULL THEN $26 END, $35)
+    SELECT recording_id, account_id, kind, instance_id, topic, start_time, metadata, received_at,
+        CASE WHEN topic IS NOT NULL THEN happened_at END, happened_at,
+        state, CASE WHEN state IS NOT NULL THEN happened_at END,
+        transcript, CASE WHEN transcript IS NOT NULL THEN happened_at END,
+        summary, CASE WHEN summary IS NOT NULL THEN happened_at END, auto_delete_at
+    FROM told ORDER BY instance_id
     ON CONFLICT (instance_id, account_id, (replace(kind, 'webinar', 'meeting'))) DO UPDATE SET
         kind = CASE EXCLUDED.kind WHEN 'webinar' THEN EXCLUDED.kind ELSE known.kind END,
         topic = CASE WHEN known.topic_at > EXCLUDED.topic_at THEN known.topic
@@ -240,29 +317,34 @@ WITH recording AS (
         summary = CASE WHEN known.summary_at > EXCLUDED.summary_at THEN known.summary
             ELSE COALESCE(EXCLUDED.summary, known.summary) END,
         summary_at = GREATEST(known.summary_at, EXCLUDED.summary_at),
-        auto_delete_at = CASE WHEN NOT $34 OR known.told_at > EXCLUDED.told_at THEN known.auto_delete_at
-            ELSE EXCLUDED.auto_delete_at END
-    RETURNING id, state IN ('trashed', 'deleted') OR auto_delete_at IS NOT NULL AS is_bounded
+        auto_delete_at = CASE
+            WHEN known.told_at > EXCLUDED.told_at THEN known.auto_delete_at
+            WHEN (SELECT says_auto_delete FROM told WHERE told.instance_id = EXCLUDED.instance_id)
+                THEN EXCLUDED.auto_delete_at
+            ELSE known.auto_delete_at
+        END
+    RETURNING id, instance_id, state IN ('trashed', 'deleted') OR auto_delete_at IS NOT NULL AS is_bounded
 ),
 event AS (
     INSERT INTO events (id, received_at, name, body, recording_id, odd)
-    SELECT $1, $2, $3, $4, recording.id, $5 FROM recording
+    SELECT event_id, received_at, event_name, body, recording.id, odd FROM told JOIN recording USING (instance_id)
     ON CONFLICT (id) DO UPDATE SET name = EXCLUDED.name, body = EXCLUDED.body,
         recording_id = EXCLUDED.recording_id, unreadable = NULL, odd = EXCLUDED.odd
     WHERE events.unreadable IS NOT NULL
 ),
 twin AS (
-    SELECT DISTINCT ON (twin.collection, twin.name, twin.recording_type)
-        twin.collection, twin.name, twin.recording_type, ",
+    SELECT DISTINCT ON (told.number, twin.collection, twin.name, twin.recording_type)
+        told.number, twin.collection, twin.name, twin.recording_type, ",
     known_elsewhere!("other.account_id"),
     " AS reason
-    FROM recordings other JOIN files twin ON twin.recording_id = other.id
-    WHERE other.instance_id = $9 AND other.account_id <> $7
-        AND replace(other.kind, 'webinar', 'meeting') = replace($8, 'webinar', 'meeting')
-        AND twin.state IN ('pending', 'archived')
+    FROM told
+        JOIN recordings other ON other.instance_id = told.instance_id AND other.account_id <> told.account_id
+            AND replace(other.kind, 'webinar', 'meeting') = replace(told.kind, 'webinar', 'meeting')
+        JOIN files twin ON twin.recording_id = other.id
+    WHERE twin.state IN ('pending', 'archived')
 ),
-announced AS (
-    SELECT given.*, CASE WHEN skip IS NULL AND twin.reason IS NOT NULL THEN $37 ELSE decider END AS decided_by,
+announced AS MATERIALIZED (
+    SELECT given.*, CASE WHEN skip IS NULL AND twin.reason IS NOT NULL THEN $38 ELSE decider END AS decided_by,
         CASE
             WHEN COALESCE(skip, twin.reason) IS NOT NULL THEN 'skipped'
             WHEN download_url IS NULL AND content IS NULL THEN 'parked'
@@ -270,18 +352,18 @@ announced AS (
         END AS state,
         CASE
             WHEN COALESCE(skip, twin.reason) IS NOT NULL THEN COALESCE(skip, twin.reason)
-            WHEN download_url IS NULL AND content IS NULL THEN $13
+            WHEN download_url IS NULL AND content IS NULL THEN $37
         END AS reason
     FROM unnest(
-        $14::uuid[], $15::uuid[], $16::text[], $17::text[], $18::text[], $19::text[], $20::text[],
-        $21::timestamptz[], $22::bigint[], $23::jsonb[], $24::text[], $25::text[], $30::bytea[], $31::text[],
-        $32::timestamptz[], $36::text[]
+        $20::bigint[], $21::uuid[], $22::uuid[], $23::text[], $24::text[], $25::text[], $26::text[], $27::text[],
+        $28::timestamptz[], $29::bigint[], $30::jsonb[], $31::text[], $32::text[], $33::timestamptz[],
+        $34::bytea[], $35::text[], $36::text[]
     ) AS given (
-        id, job_id, collection, name, recording_type, file_type, extension,
-        recording_start, announced_bytes, metadata, download_url, download_token, content, skip,
-        token_expires_at, decider
+        number, id, job_id, collection, name, recording_type, file_type, extension,
+        recording_start, announced_bytes, metadata, download_url, download_token, token_expires_at,
+        content, skip, decider
     )
-    LEFT JOIN twin USING (collection, name, recording_type)
+    LEFT JOIN twin USING (number, collection, name, recording_type)
 ),
 file AS (
     INSERT INTO files AS known
@@ -290,9 +372,10 @@ file AS (
          reason, decided_by, first_event_id, announced_at)
     SELECT a.id, recording.id, a.collection, a.name, a.recording_type, a.file_type, a.extension,
         a.recording_start, a.announced_bytes, a.metadata, a.download_url, a.download_token,
-        a.token_expires_at, $33, a.content, a.state, a.reason, a.decided_by, $1, $2
-    FROM recording CROSS JOIN announced a
-    ORDER BY a.collection, a.name, a.recording_type
+        a.token_expires_at, told.renewable, a.content, a.state, a.reason, a.decided_by, told.event_id,
+        told.received_at
+    FROM announced a JOIN told USING (number) JOIN recording USING (instance_id)
+    ORDER BY instance_id, a.collection, a.name, a.recording_type
     ON CONFLICT (recording_id, collection, name, recording_type) DO UPDATE SET
         file_type = COALESCE(NULLIF(EXCLUDED.file_type, ''), known.file_type),
         extension = COALESCE(NULLIF(EXCLUDED.extension, ''), known.extension),
@@ -325,23 +408,24 @@ file AS (
         content = COALESCE(EXCLUDED.content, known.content),
         updated_at = now()
     WHERE known.state <> 'archived'
-    RETURNING id, collection, name, recording_type, state = 'skipped' AS is_skipped,
-        decided_by = $37 AS is_twin, loses_at IS NOT NULL AS is_dated
+    RETURNING id, recording_id, collection, name, recording_type, state = 'skipped' AS is_skipped,
+        decided_by = $38 AS is_twin, loses_at IS NOT NULL AS is_dated
 ),
 job AS (
     INSERT INTO jobs (id, kind, subject, account, state, run_at, waits_for, reason, finished_at)
-    SELECT a.job_id, 'transfer', a.id, $7,
+    SELECT a.job_id, 'transfer', a.id, told.account_id,
         CASE a.state WHEN 'pending' THEN 'waiting' WHEN 'skipped' THEN 'cancelled' ELSE 'parked' END,
         now(),
         CASE a.state WHEN 'parked' THEN 'token' END,
         a.reason,
         CASE a.state WHEN 'skipped' THEN now() END
-    FROM announced a JOIN file ON file.id = a.id
+    FROM announced a JOIN told USING (number) JOIN file ON file.id = a.id
 )
-SELECT recording.id AS recording, COALESCE(is_bounded, false) AS is_bounded, written.* FROM recording LEFT JOIN (
-    SELECT file.id, a.id AS announced_as, file.id = a.id AS is_new, file.is_skipped, file.is_twin, file.is_dated
-    FROM file JOIN announced a USING (collection, name, recording_type)
-) written ON true
+SELECT told.number, recording.id AS recording, COALESCE(is_bounded, false) AS is_bounded,
+    written.id, announced.id AS announced_as, written.id = announced.id AS is_new, is_skipped, is_twin, is_dated
+FROM told JOIN recording USING (instance_id)
+    LEFT JOIN (file written JOIN announced USING (collection, name, recording_type))
+        ON written.recording_id = recording.id AND announced.number = told.number
 ");
 
 /// What follows from what is known of the recording now: until when its files can be had. When it was this event that
@@ -408,8 +492,12 @@ SELECT count(*) FROM held WHERE leaves AND state IN ('pending', 'parked', 'dead'
 /// ones. A transfer may be parking, or finding its file gone, at this very moment: its row then still runs, and
 /// its file is still pending, in our snapshot. What was announced is brought along once more: a file that has
 /// just gone has forgotten it.
-async fn wake(pool: &PgPool, files: &[(Uuid, &NewFile)]) -> Result<u64, sqlx::Error> {
-    let woken: i64 = sqlx::query_scalar(
+/// Returns the files whose transfers were woken.
+async fn wake(pool: &PgPool, files: &[(Uuid, &NewFile)]) -> Result<BTreeSet<Uuid>, sqlx::Error> {
+    if files.is_empty() {
+        return Ok(BTreeSet::new());
+    }
+    let woken: Vec<Uuid> = sqlx::query_scalar(
         "
 WITH fresh AS (
     SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::timestamptz[])
@@ -452,15 +540,15 @@ file AS (
         updated_at = now()
     FROM woken WHERE files.id = woken.subject AND files.state IN ('pending', 'parked', 'gone')
 )
-SELECT count(*) FROM woken",
+SELECT subject FROM woken",
     )
     .bind(files.iter().map(|(id, _)| *id).collect::<Vec<_>>())
     .bind(exposed(files.iter().map(|(_, file)| file.download_url.as_ref())))
     .bind(exposed(files.iter().map(|(_, file)| file.download_token.as_ref())))
     .bind(files.iter().map(|(_, file)| file.token_expires_at).collect::<Vec<_>>())
-    .fetch_one(pool)
+    .fetch_all(pool)
     .await?;
-    Ok(u64::try_from(woken).unwrap_or(0))
+    Ok(woken.into_iter().collect())
 }
 
 /// A column of secrets, as it is bound.

@@ -14,6 +14,7 @@ mod list;
 mod queue;
 mod read;
 mod record;
+mod tell;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -33,15 +34,15 @@ use super::migrations::{self, Migrated};
 use super::settled::Headway;
 use super::unbroken::unbroken;
 use super::{
-    Depth, EndingToken, EventFilter, FileFilter, Flow, Intake, JobFilter, Losses, Page, Recorded,
+    Depth, EndingToken, EventFilter, FileFilter, Flow, Intake, JobFilter, Losses, NoticeWork, Page, Recorded,
     RecordingFilter, Store, StoreError, Swept, Tally, TransferWork,
 };
 use crate::config::store::StoreConfig;
 use crate::domain::event::{Event, EventRow};
 use crate::domain::file::{FileRow, RecordingRow};
 use crate::domain::finding::Finding;
-use crate::domain::ids::{EventId, FileId, JobId, RecordingId};
-use crate::domain::job::{Job, JobRow, Lease, Settlement, Task};
+use crate::domain::ids::{EventId, FileId, JobId, NoticeId, RecordingId};
+use crate::domain::job::{Job, JobRow, Lease, Queue, Settlement, Task};
 use crate::domain::recording::RecordingIdentity;
 
 /// The database's clock, in Unix milliseconds. Several processes on one file share one machine, and so its clock.
@@ -101,6 +102,21 @@ impl SqliteStore {
         F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<T, StoreError>> + Send + 'static,
     {
         self.commit(REPEATABLE, verb).await
+    }
+
+    async fn claim_from(
+        &self,
+        queue: Queue,
+        owner: &str,
+        limit: u32,
+        lease: Duration,
+        full: &[String],
+    ) -> Result<Vec<Job>, StoreError> {
+        let (owner, full) = (owner.to_owned(), full.to_vec());
+        self.write_repeatable(move |transaction| {
+            Box::pin(async move { queue::claim(transaction, queue, &owner, limit, lease, &full).await })
+        })
+        .await
     }
 
     async fn commit<T, F>(&self, synchronous: &'static str, verb: F) -> Result<T, StoreError>
@@ -219,11 +235,17 @@ impl Store for SqliteStore {
         lease: Duration,
         full: &[String],
     ) -> Result<Vec<Job>, StoreError> {
-        let (owner, full) = (owner.to_owned(), full.to_vec());
-        self.write_repeatable(move |transaction| {
-            Box::pin(async move { queue::claim(transaction, &owner, limit, lease, &full).await })
-        })
-        .await
+        self.claim_from(Queue::Work, owner, limit, lease, full).await
+    }
+
+    async fn claim_notices(
+        &self,
+        owner: &str,
+        limit: u32,
+        lease: Duration,
+        full: &[String],
+    ) -> Result<Vec<Job>, StoreError> {
+        self.claim_from(Queue::Notices, owner, limit, lease, full).await
     }
 
     async fn extend(&self, lease: &Lease, length: Duration) -> Result<(), StoreError> {
@@ -251,16 +273,19 @@ impl Store for SqliteStore {
     }
 
     async fn settle(&self, lease: &Lease, settlement: Settlement) -> Result<(), StoreError> {
-        let lease = lease.clone();
+        let (lease, intake) = (lease.clone(), self.intake.clone());
         self.write_repeatable(move |transaction| {
-            Box::pin(async move { queue::settle(transaction, &lease, settlement).await })
+            Box::pin(
+                async move { queue::settle(transaction, &lease, settlement, intake.subscriptions()).await },
+            )
         })
         .await
     }
 
     async fn sweep(&self, max_lost_leases: u32) -> Result<Swept, StoreError> {
+        let intake = self.intake.clone();
         self.write_repeatable(move |transaction| {
-            Box::pin(async move { queue::sweep(transaction, max_lost_leases).await })
+            Box::pin(async move { queue::sweep(transaction, max_lost_leases, intake.subscriptions()).await })
         })
         .await
     }
@@ -398,6 +423,19 @@ impl Store for SqliteStore {
             Box::pin(async move { queue::abandon(transaction, older_than, limit).await })
         })
         .await
+    }
+
+    async fn tell_losses(&self, lead: Duration) -> Result<u64, StoreError> {
+        let intake = self.intake.clone();
+        self.write_repeatable(move |transaction| {
+            Box::pin(async move { tell::tell_losses(transaction, intake.subscriptions(), lead).await })
+        })
+        .await
+    }
+
+    async fn notice_work(&self, id: NoticeId) -> Result<Option<NoticeWork>, StoreError> {
+        let mut reader = self.readers.acquire().await?;
+        tell::notice_work(&mut reader, id).await
     }
 
     async fn losses(&self) -> Result<Losses, StoreError> {

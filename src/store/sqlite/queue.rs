@@ -14,13 +14,16 @@ use super::super::rows::{JobRecord, claimed, millis};
 use super::super::settled::{Headway, LOST_TOO_OFTEN, Settled};
 use super::super::{StoreError, Swept};
 use super::now;
+use super::tell::{Telling, tell};
 use crate::domain::file::ArchivedFile;
-use crate::domain::ids::{FileId, JobId};
-use crate::domain::job::{Job, JobState, Lease, Settlement, Task};
+use crate::domain::ids::{FileId, JobId, RecordingId};
+use crate::domain::job::{Job, JobState, Lease, Queue, Settlement, Task};
+use crate::domain::notice::{News, NoticeKind, Subscriptions};
 
 /// Claims due jobs, one after the other: each changes whose turn is next.
 pub(super) async fn claim(
     db: &mut SqliteConnection,
+    queue: Queue,
     owner: &str,
     limit: u32,
     lease: Duration,
@@ -29,7 +32,11 @@ pub(super) async fn claim(
     let now = now(db).await?;
     let mut jobs: Vec<JobRecord> = Vec::new();
     while jobs.len() < limit as usize {
-        let claim = sqlx::query_as(CLAIM_ONE).bind(owner).bind(now).bind(millis(lease)).bind(Json(full));
+        let claim = match queue {
+            Queue::Work => CLAIM_ONE,
+            Queue::Notices => CLAIM_ONE_NOTICE,
+        };
+        let claim = sqlx::query_as(claim).bind(owner).bind(now).bind(millis(lease)).bind(Json(full));
         match claim.fetch_optional(&mut *db).await? {
             Some(job) => jobs.push(job),
             None => break,
@@ -40,35 +47,55 @@ pub(super) async fn claim(
 
 /// Never walks through what waits for an account that is not to have its turn, however much that is: jumps from
 /// account to account in the index, looks at the first due job of each, and takes the one of the account of which least
-/// runs; among equals the one that is lost first.
-const CLAIM_ONE: &str = "
+/// runs; among equals the one that is lost first. Every look at what waits is within the index of one of the two queues,
+/// which `$of_queue` names.
+macro_rules! claim_one {
+    ($of_queue:literal) => {
+        concat!(
+            "
 UPDATE jobs SET state = 'running', lease_owner = $1, lease_token = lease_token + 1,
     lease_expires_at = $2 + $3, updated_at = $2
 WHERE id = (
     WITH RECURSIVE open (account) AS (
-        SELECT min(account) FROM jobs WHERE state = 'waiting'
+        SELECT min(account) FROM jobs WHERE state = 'waiting' AND ",
+            $of_queue,
+            "
         UNION ALL
-        SELECT (SELECT min(next.account) FROM jobs next
-                WHERE next.state = 'waiting' AND next.account > open.account)
+        SELECT (SELECT min(account) FROM jobs
+                WHERE state = 'waiting' AND ",
+            $of_queue,
+            " AND account > open.account)
         FROM open WHERE open.account IS NOT NULL
     ),
     head (account, id) AS (
-        SELECT account, (SELECT first.id FROM jobs first
-                WHERE first.state = 'waiting' AND first.account = open.account AND first.run_at <= $2
-                ORDER BY first.loses_at, first.run_at, first.id LIMIT 1)
+        SELECT account, (SELECT id FROM jobs
+                WHERE state = 'waiting' AND ",
+            $of_queue,
+            " AND account = open.account AND run_at <= $2
+                ORDER BY loses_at, run_at, id LIMIT 1)
         FROM open WHERE open.account NOT IN (SELECT value FROM json_each($4))
         UNION ALL
         SELECT NULL, id FROM (
-            SELECT id FROM jobs WHERE state = 'waiting' AND account IS NULL AND run_at <= $2
+            SELECT id FROM jobs WHERE state = 'waiting' AND ",
+            $of_queue,
+            " AND account IS NULL AND run_at <= $2
             ORDER BY loses_at, run_at, id LIMIT 1
         )
     )
     SELECT head.id FROM head JOIN jobs due ON due.id = head.id
-    ORDER BY (SELECT count(*) FROM jobs busy WHERE busy.state = 'running' AND busy.account IS head.account),
+    ORDER BY (SELECT count(*) FROM jobs WHERE state = 'running' AND ",
+            $of_queue,
+            " AND account IS head.account),
         due.loses_at, due.run_at, due.id
     LIMIT 1
 )
-RETURNING id, kind, subject, account, loses_at, run_at, attempts, snoozes, lease_token, checkpoint";
+RETURNING id, kind, subject, account, loses_at, run_at, attempts, snoozes, lease_token, checkpoint"
+        )
+    };
+}
+
+const CLAIM_ONE: &str = claim_one!("kind <> 'notify'");
+const CLAIM_ONE_NOTICE: &str = claim_one!("kind = 'notify'");
 
 /// Extends a lease.
 pub(super) async fn extend(
@@ -122,6 +149,7 @@ pub(super) async fn settle(
     db: &mut SqliteConnection,
     lease: &Lease,
     settlement: Settlement,
+    subscriptions: &Subscriptions,
 ) -> Result<(), StoreError> {
     let now = now(db).await?;
     let settled = Settled::new(settlement);
@@ -136,7 +164,7 @@ pub(super) async fn settle(
     let again = wanted_again && settled.goes_again;
     let state = if again { JobState::Waiting } else { settled.state };
 
-    let (kind, subject) = settle_job(db, lease.job, &settled, again, state, now).await?;
+    let (kind, subject, account) = settle_job(db, lease.job, &settled, again, state, now).await?;
     let task = Task::from_row(&kind, subject)?;
     if let Task::Transfer(file) = task {
         settle_file(db, file, state, settled.reason.as_deref(), now).await?;
@@ -146,6 +174,9 @@ pub(super) async fn settle(
     }
     if let Some((id, file)) = &settled.archived {
         archive_file(db, *id, file, now).await?;
+    }
+    if let Some(news) = settled.news.filter(|_| !again) {
+        announce(db, subscriptions, task, account, lease, &news, now).await?;
     }
     for (next, rest_ms) in settled.next.into_iter().filter(|(next, _)| *next != task) {
         enqueue(db, next, rest_ms, now).await?;
@@ -160,7 +191,7 @@ async fn settle_job(
     again: bool,
     state: JobState,
     now: i64,
-) -> Result<(String, Uuid), StoreError> {
+) -> Result<(String, Uuid, Option<String>), StoreError> {
     let parked = state == JobState::Parked;
     let job = sqlx::query_as(
         "UPDATE jobs SET
@@ -178,7 +209,7 @@ async fn settle_job(
             finished_at = iif($2 IN ('done', 'dead'), $3, NULL),
             updated_at = $3
          WHERE id = $1
-         RETURNING kind, subject",
+         RETURNING kind, subject, account",
     )
     .bind(job.0)
     .bind(state.as_str())
@@ -193,6 +224,37 @@ async fn settle_job(
     .fetch_one(db)
     .await?;
     Ok(job)
+}
+
+/// Tells who wants to hear of it what a settlement says of a transfer's file, or of a manifest's recording.
+async fn announce(
+    db: &mut SqliteConnection,
+    subscriptions: &Subscriptions,
+    task: Task,
+    account: Option<String>,
+    lease: &Lease,
+    news: &News,
+    now: i64,
+) -> Result<(), StoreError> {
+    let account = match (task, news.kind.is_about_recording()) {
+        (Task::Transfer(_), false) => account.unwrap_or_default(),
+        (Task::Manifest(recording), true) => {
+            sqlx::query_scalar("SELECT account_id FROM recordings WHERE id = $1")
+                .bind(recording.0)
+                .fetch_one(&mut *db)
+                .await?
+        }
+        _ => return Ok(()),
+    };
+    let news = Telling {
+        kind: news.kind,
+        subject: task.subject(),
+        account: &account,
+        occasion: news.occasion.unwrap_or(lease.token),
+        detail: &news.detail,
+    };
+    tell(db, subscriptions, &news, now).await?;
+    Ok(())
 }
 
 /// Moves the file along with its transfer.
@@ -303,13 +365,20 @@ pub(super) async fn enqueue(
 /// A job whose lease has expired, after its return.
 #[derive(sqlx::FromRow)]
 struct Returned {
+    id: Uuid,
     kind: String,
     subject: Uuid,
+    account: Option<String>,
+    lease_token: i64,
     parked: bool,
 }
 
 /// Returns jobs whose lease has expired.
-pub(super) async fn sweep(db: &mut SqliteConnection, max_lost_leases: u32) -> Result<Swept, StoreError> {
+pub(super) async fn sweep(
+    db: &mut SqliteConnection,
+    max_lost_leases: u32,
+    subscriptions: &Subscriptions,
+) -> Result<Swept, StoreError> {
     let now = now(db).await?;
     // The right side of every assignment sees the row as it was.
     let jobs: Vec<Returned> = sqlx::query_as(
@@ -324,7 +393,7 @@ pub(super) async fn sweep(db: &mut SqliteConnection, max_lost_leases: u32) -> Re
             reason = iif(lost_leases + 1 >= $1, $3, reason),
             updated_at = $2
          WHERE state = 'running' AND lease_expires_at <= $2
-         RETURNING kind, subject, state = 'parked' AS parked",
+         RETURNING id, kind, subject, account, lease_token, state = 'parked' AS parked",
     )
     .bind(i64::from(max_lost_leases))
     .bind(now)
@@ -338,8 +407,12 @@ pub(super) async fn sweep(db: &mut SqliteConnection, max_lost_leases: u32) -> Re
             continue;
         }
         swept.parked += 1;
-        if let Task::Transfer(file) = Task::from_row(&job.kind, job.subject)? {
+        let task = Task::from_row(&job.kind, job.subject)?;
+        if let Task::Transfer(file) = task {
             settle_file(db, file, JobState::Parked, Some(LOST_TOO_OFTEN), now).await?;
+            let news = News::with_reason(NoticeKind::FileParked, LOST_TOO_OFTEN);
+            let lease = Lease { job: JobId(job.id), token: job.lease_token };
+            announce(db, subscriptions, task, job.account, &lease, &news, now).await?;
         }
     }
     Ok(swept)
@@ -396,6 +469,16 @@ pub(super) async fn skip(
     .await?;
     if skipped.rows_affected() == 0 {
         return Ok(false);
+    }
+    let placed: Option<Uuid> = sqlx::query_scalar(
+        "SELECT recordings.id FROM recordings JOIN files ON files.recording_id = recordings.id
+         WHERE files.id = $1 AND recordings.folder IS NOT NULL",
+    )
+    .bind(file.0)
+    .fetch_optional(&mut *db)
+    .await?;
+    if let Some(recording) = placed {
+        enqueue(db, Task::Manifest(RecordingId(recording)), 0, now).await?;
     }
     sqlx::query(
         "UPDATE jobs SET state = 'cancelled', wanted_again = false, lease_owner = NULL, lease_expires_at = NULL,

@@ -35,14 +35,21 @@ pub(super) async fn transfer_work(
     work.read(recording).map(Some)
 }
 
+/// A recording.
+pub(super) async fn recording_row(
+    db: &mut SqliteConnection,
+    id: RecordingId,
+) -> Result<Option<RecordingRow>, StoreError> {
+    let recording: Option<RecordingRecord> = sqlx::query_as(RECORDING).bind(id.0).fetch_optional(db).await?;
+    recording.map(RecordingRecord::read).transpose()
+}
+
 /// A recording with all its files.
 pub(super) async fn recording(
     db: &mut SqliteConnection,
     id: RecordingId,
 ) -> Result<Option<(RecordingRow, Vec<FileRow>)>, StoreError> {
-    let recording: Option<RecordingRecord> =
-        sqlx::query_as(RECORDING).bind(id.0).fetch_optional(&mut *db).await?;
-    let Some(recording) = recording else { return Ok(None) };
+    let Some(recording) = recording_row(db, id).await? else { return Ok(None) };
     let files: Vec<FileRecord> = sqlx::query_as(concat!(
         "SELECT ",
         file_columns!(),
@@ -52,7 +59,7 @@ pub(super) async fn recording(
     .fetch_all(db)
     .await?;
     let files = files.into_iter().map(FileRecord::read).collect::<Result<_, _>>()?;
-    Ok(Some((recording.read()?, files)))
+    Ok(Some((recording, files)))
 }
 
 /// Uploads of ours that no transfer goes on with. Where a checkpoint names its upload: `jobs/transfer/checkpoint.rs`.

@@ -12,7 +12,7 @@ use super::ApiError;
 use super::purpose::Purpose;
 use super::refusal::Refusal;
 use crate::clock::Clock;
-use crate::zoom::client::{Clients, connection_words};
+use crate::outgoing::{Clients, connection_words};
 
 /// Longest answer that is read, in bytes. A recording with a thousand participant files has about 800 000.
 const MAX_ANSWER_BYTES: usize = 8 * 1024 * 1024;

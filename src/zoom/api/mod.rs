@@ -43,7 +43,6 @@ use self::jwt::Signer;
 use self::limits::Limits;
 use self::oauth::AccessTokens;
 use self::purpose::Purpose;
-use super::client::Clients;
 use super::payload;
 use crate::clock::Clock;
 use crate::config::secrets::ZoomCredentials;
@@ -51,6 +50,7 @@ use crate::config::zoom::ZoomConfig;
 use crate::domain::event::{Event, EventContent};
 use crate::domain::ids::EventId;
 use crate::domain::recording::{RecordingIdentity, RecordingKind};
+use crate::outgoing::Clients;
 
 /// Zoom's two APIs, told apart by their credentials.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,7 +110,7 @@ impl Api {
         clock: Clock,
     ) -> Result<Self, ApiSetupError> {
         Ok(Self {
-            clients: Clients::new(config, |builder| builder)?,
+            clients: Clients::new(config.connect_timeout(), |builder| builder)?,
             base: config.api_base_url.clone(),
             video_sdk: credentials.video_sdk.map(Signer::new),
             meetings: credentials.oauth.map(|oauth| AccessTokens::new(oauth, &config.oauth_base_url)),

@@ -15,7 +15,7 @@ use super::call::{self, Answer};
 use super::{ApiError, path};
 use crate::clock::Clock;
 use crate::config::secrets::OAuthCredentials;
-use crate::zoom::client::Clients;
+use crate::outgoing::Clients;
 
 /// A token counts as expired so long before it is, or a tenth of its life where that is shorter.
 const MARGIN: Duration = Duration::from_secs(60);
@@ -134,7 +134,7 @@ mod tests {
     async fn a_token_is_kept_until_a_minute_before_it_expires() {
         let zoom = FakeZoom::start(Options::default()).await.unwrap();
         let config = load::load(None, &Environment::new()).unwrap();
-        let clients = Clients::new(&config.zoom, |builder| builder).unwrap();
+        let clients = Clients::new(config.zoom.connect_timeout(), |builder| builder).unwrap();
         let credentials = OAuthCredentials {
             account_id: credentials::ACCOUNT_ID.to_owned(),
             client_id: credentials::CLIENT_ID.into(),

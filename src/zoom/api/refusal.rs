@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::purpose::Purpose;
 use super::{ApiError, Product};
-use crate::zoom::client::retry_after;
+use crate::outgoing::retry_after;
 
 /// "There is no recording for this meeting", and "Meeting does not exist": with 404, both say that it is not there.
 const CODES_NOT_THERE: [i64; 2] = [3301, 3001];

@@ -8,6 +8,7 @@ pub(crate) mod fault_proxy;
 pub(crate) mod place;
 pub(crate) mod postgres;
 pub(crate) mod private;
+pub(crate) mod receiver;
 pub(crate) mod s3;
 pub(crate) mod scene;
 pub(crate) mod service;

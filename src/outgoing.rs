@@ -1,5 +1,5 @@
-//! The way to Zoom: what downloads and questions to the API have in common. No redirect is followed by itself, no
-//! `Referer` is sent (it would carry the query), and no proxy stands before this machine itself.
+//! What all HTTP that goes out has in common: to Zoom, and to the receivers of notifications. No redirect is followed by
+//! itself, no `Referer` is sent (it would carry the query), and no proxy stands before this machine itself.
 
 use std::time::Duration;
 
@@ -10,15 +10,14 @@ use reqwest::redirect::Policy;
 use reqwest::{Client, ClientBuilder};
 use url::Url;
 
-use crate::config::zoom::ZoomConfig;
 use crate::domain::origin::is_loopback;
 
-/// Longest rest that Zoom may ask for: its daily limits end with the day.
+/// Longest rest that the other side may ask for: Zoom's daily limits end with the day.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(24 * 3600);
 
 /// Two clients, of which [`for_url`](Self::for_url) chooses.
 #[derive(Debug, Clone)]
-pub(super) struct Clients {
+pub(crate) struct Clients {
     /// Through the environment's proxy, where there is one.
     proxied: Client,
     /// For this machine itself, which no proxy leads to.
@@ -26,35 +25,35 @@ pub(super) struct Clients {
 }
 
 impl Clients {
-    /// Clients as `config` has them; `adapt` sets what is special about their use.
-    pub(super) fn new(
-        config: &ZoomConfig,
+    /// Clients that give up connecting after that long; `adapt` sets what is special about their use.
+    pub(crate) fn new(
+        connect_timeout: Duration,
         adapt: impl Fn(ClientBuilder) -> ClientBuilder,
     ) -> reqwest::Result<Self> {
         let builder = || {
             let common = Client::builder()
                 .redirect(Policy::none())
                 .referer(false)
-                .connect_timeout(config.connect_timeout())
+                .connect_timeout(connect_timeout)
                 .user_agent(concat!("zoom-archiver/", env!("CARGO_PKG_VERSION")));
             adapt(common)
         };
         Ok(Self { proxied: builder().build()?, direct: builder().no_proxy().build()? })
     }
 
-    pub(super) fn for_url(&self, url: &Url) -> &Client {
+    pub(crate) fn for_url(&self, url: &Url) -> &Client {
         if is_loopback(url) { &self.direct } else { &self.proxied }
     }
 }
 
 /// A header as text; empty when it is missing or no text.
-pub(super) fn header_text(headers: &HeaderMap, name: HeaderName) -> &str {
+pub(crate) fn header_text(headers: &HeaderMap, name: HeaderName) -> &str {
     headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().trim()
 }
 
 /// `Retry-After`. Zoom gives seconds, or the moment in which a daily limit ends ("Rate limits":
 /// `2020-05-31T00:00:00Z`); HTTP has a form of its own for a moment.
-pub(super) fn retry_after(headers: &HeaderMap, now: DateTime<Utc>) -> Option<Duration> {
+pub(crate) fn retry_after(headers: &HeaderMap, now: DateTime<Utc>) -> Option<Duration> {
     let text = header_text(headers, RETRY_AFTER);
     let moment = || {
         let moment =
@@ -66,7 +65,7 @@ pub(super) fn retry_after(headers: &HeaderMap, now: DateTime<Utc>) -> Option<Dur
 }
 
 /// Why a connection failed, in words, without its URL: `reqwest` would print it with its query.
-pub(super) fn connection_words(error: &reqwest::Error) -> String {
+pub(crate) fn connection_words(error: &reqwest::Error) -> String {
     let kind = if error.is_connect() { "cannot connect" } else { "broken off" };
     match causes(error).last() {
         Some(cause) => format!("{kind} ({cause})"),
@@ -75,7 +74,7 @@ pub(super) fn connection_words(error: &reqwest::Error) -> String {
 }
 
 /// What lies below an error, from the outside in.
-pub(super) fn causes(error: &reqwest::Error) -> impl Iterator<Item = &(dyn std::error::Error + 'static)> {
+pub(crate) fn causes(error: &reqwest::Error) -> impl Iterator<Item = &(dyn std::error::Error + 'static)> {
     std::iter::successors(std::error::Error::source(error), |cause| cause.source())
 }
 

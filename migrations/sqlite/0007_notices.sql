@@ -1,0 +1,19 @@
+-- Notices to receivers outside: each is a job, written in the transaction that makes true what it tells.
+
+-- What it tells; `account` of such a job is its receiver.
+ALTER TABLE jobs ADD COLUMN notice TEXT
+    CONSTRAINT jobs_notice CHECK ((kind = 'notify') = (notice IS NOT NULL) AND (notice IS NULL OR json_valid(notice)));
+
+-- The two queues, which are claimed apart.
+DROP INDEX jobs_waiting;
+CREATE INDEX jobs_waiting ON jobs (account, loses_at, run_at, id) WHERE state = 'waiting' AND kind <> 'notify';
+CREATE INDEX jobs_notices_waiting ON jobs (account, loses_at, run_at, id) WHERE state = 'waiting' AND kind = 'notify';
+
+-- The occasion of which each kind of news of a recording or file was told last, so that it is told once.
+CREATE TABLE told (
+    kind     TEXT    NOT NULL,
+    subject  BLOB    NOT NULL CHECK (length(subject) = 16),
+    occasion INTEGER NOT NULL,
+
+    PRIMARY KEY (subject, kind)
+) STRICT;
