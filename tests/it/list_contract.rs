@@ -138,7 +138,7 @@ fn archive(file: FileId) -> Settlement {
         version_id: None,
         mark: None,
     };
-    Settlement::Done(Box::new(Completion { archived: Some((file, archived)), next: Vec::new() }))
+    Settlement::Done(Box::new(Completion { archived: Some((file, archived)), ..Completion::default() }))
 }
 
 async fn pages_hold_each_row_once_either_way_whatever_their_size(database: Database) {

@@ -5,6 +5,7 @@ mod accounts;
 mod after_archive;
 mod archive_contract;
 mod archive_options;
+mod asking;
 mod backfill;
 mod chaos;
 mod cli;

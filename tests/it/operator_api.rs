@@ -273,6 +273,7 @@ async fn a_transfer_that_is_withdrawn_skips_its_file_and_a_retry_of_it_is_one_of
         let (status, detail) = operator.refused(Method::POST, &format!("/jobs/{id}/{deed}")).await;
         assert!(status == 409 && detail.contains("carries a file"), "{detail}");
     }
+    scene.settled().await;
     scene.close().await;
 }
 

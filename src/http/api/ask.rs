@@ -48,10 +48,10 @@ extractor!(
     Query
 );
 
-/// A body of JSON; nothing at all is as good as an empty object.
+/// A body of JSON; nothing at all, or `null`, is as good as an empty object.
 pub(super) struct Body<T>(pub(super) T);
 
-impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
+impl<T: DeserializeOwned + Default, S: Send + Sync> FromRequest<S> for Body<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
@@ -60,14 +60,15 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
             .await
             .map_err(|rejection| Problem::new(rejection.status(), rejection.body_text()))?;
         let body: &[u8] = match body.as_ref() {
-            [] => b"{}",
+            [] => b"null",
             _ if !is_json => {
                 let detail = "the body must be JSON, and `Content-Type` must say so";
                 return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
             }
             body => body,
         };
-        serde_json::from_slice(body).map(Self).map_err(|error| Problem::bad(format!("the body: {error}")))
+        let body = serde_json::from_slice::<Option<T>>(body);
+        body.map(|body| Self(body.unwrap_or_default())).map_err(|error| Problem::bad(format!("the body: {error}")))
     }
 }
 
@@ -83,10 +84,7 @@ where
     T: FromStr<Err: Display>,
 {
     let text = String::deserialize(deserializer)?;
-    text.split(',')
-        .filter(|word| !word.is_empty())
-        .map(|word| word.parse().map_err(D::Error::custom))
-        .collect()
+    text.split(',').map(|word| word.parse().map_err(D::Error::custom)).collect()
 }
 
 /// A moment that both databases can hold.

@@ -27,7 +27,7 @@ pub(super) const LEFT_OUT: &str = "left out by a person";
 pub(super) struct Wanted {
     /// In one of these states, between commas.
     #[serde(default, deserialize_with = "words")]
-    #[param(style = Form, explode = false, inline)]
+    #[param(style = Form, explode = false, min_items = 1, inline)]
     state: Vec<FileState>,
     /// Of this recording.
     #[param(inline)]

@@ -26,7 +26,7 @@ const WITHDRAWN: &str = "withdrawn by a person";
 pub(super) struct Wanted {
     /// In one of these states, between commas.
     #[serde(default, deserialize_with = "words")]
-    #[param(style = Form, explode = false, inline)]
+    #[param(style = Form, explode = false, min_items = 1, inline)]
     state: Vec<JobState>,
     /// Of this kind: `transfer`, `manifest`, `remove`, `reconcile`…
     kind: Option<String>,

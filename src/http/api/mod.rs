@@ -45,6 +45,7 @@ use crate::archive::SharedArchive;
 use crate::config::secrets::ZoomAccount;
 use crate::store::SharedStore;
 use crate::zoom::accounts::Accounts;
+use crate::zoom::api::live::Control;
 
 /// Where it is.
 pub const PREFIX: &str = "/api/v1";
@@ -102,7 +103,7 @@ pub fn only_account(accounts: &[ZoomAccount]) -> Option<String> {
             problem (RFC 9457)."
     ),
     security(("token" = [])),
-    components(schemas(Problem)),
+    components(schemas(Problem, Control)),
     tags(
         (name = "status", description = "How the installation stands"),
         (name = "recordings", description = "Everything recorded in one session or meeting instance"),
