@@ -21,7 +21,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use zoom_archiver::config::store::StoreConfig;
-use zoom_archiver::domain::job::{Completion, Job, Settlement};
+use zoom_archiver::domain::job::{Job, Settlement};
 use zoom_archiver::store::{self, SharedStore};
 
 type Failure = Box<dyn Error + Send + Sync>;
@@ -175,7 +175,7 @@ async fn open(url: &str) -> Result<SharedStore, Failure> {
 
 async fn settle(store: &SharedStore, jobs: Vec<Job>) -> Result<(), Failure> {
     for job in jobs {
-        store.settle(&job.lease, Settlement::Done(Box::new(Completion::default()))).await?;
+        store.settle(&job.lease, Settlement::Done(Box::default())).await?;
     }
     Ok(())
 }

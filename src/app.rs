@@ -35,6 +35,7 @@ use crate::jobs::turns::Turns;
 use crate::notify::Notifier;
 use crate::scheduler::{janitor, loss_watch, reconciler};
 use crate::store::{self, Intake, SharedStore, StoreError};
+use crate::telemetry;
 use crate::worker::{Board, Pool, sweeper};
 use crate::zoom::accounts::Accounts;
 use crate::zoom::api::ApiSetupError;
@@ -198,6 +199,7 @@ impl App {
         }
         let public = listen("http.listen", http.listen).await?;
         let private = listen("http.admin_listen", http.admin_listen).await?;
+        telemetry::expect_accounts(self.accounts.iter().map(|account| account.name.as_str()));
         let accounts = self.clients.clone();
         let board = Arc::new(Board::default());
         let wake = Arc::new(Notify::new());
@@ -212,7 +214,7 @@ impl App {
         };
         if roles.contains(&Role::Worker) {
             tokio::spawn(look_at(Arc::clone(&self.archive)));
-            for pool in self.pools(accounts.clone(), board, Arc::clone(&wake), stop.clone())? {
+            for pool in self.pools(accounts.clone(), Arc::clone(&board), Arc::clone(&wake), stop.clone())? {
                 service.tasks.spawn(pool.work());
             }
         }
@@ -251,6 +253,8 @@ impl App {
                 wake: Arc::clone(&wake),
                 link_valid: http.link_valid(),
             }),
+            look_around: Arc::new(move || board.show()),
+            metrics_max_age: self.config.http.metrics_max_age(),
             admin_token: self.admin_token.clone(),
         };
         service.tasks.spawn(server::serve(private, private::router(door), http.clone(), stop.clone()));

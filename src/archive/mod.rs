@@ -59,6 +59,20 @@ pub enum ArchiveError {
     Refused(String),
 }
 
+impl ArchiveError {
+    /// What kind it is, as a word for metrics.
+    #[must_use]
+    pub fn class(&self) -> &'static str {
+        match self {
+            Self::Unavailable(_) => "unavailable",
+            Self::Exists(_) => "exists",
+            Self::NoSuchUpload(_) => "no_such_upload",
+            Self::Mismatch(_) => "mismatch",
+            Self::Refused(_) => "refused",
+        }
+    }
+}
+
 /// What is to be stored.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct NewObject {

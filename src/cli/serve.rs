@@ -26,8 +26,14 @@ pub(super) async fn run(common: &Common, args: ServeArgs) -> ExitCode {
         Ok(loaded) => loaded,
         Err(error) => return failed(&error.to_string()),
     };
-    telemetry::init_log(config.log.format, LogTarget::Stdout, None);
-    match serve(config, secrets, &args.roles).await {
+    let wanted = secrets.traces;
+    let traces = match telemetry::init_log_and_traces(config.log.format, LogTarget::Stdout, wanted) {
+        Ok(traces) => traces,
+        Err(error) => return failed(&error.to_string()),
+    };
+    let served = serve(config, secrets, &args.roles).await;
+    traces.close().await;
+    match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => failed(&error.to_string()),
     }

@@ -9,6 +9,9 @@ use secrecy::ExposeSecret;
 
 use super::{Common, failed};
 use crate::clock::Clock;
+use crate::config::Secrets;
+use crate::config::secrets::SdkCredentials;
+use crate::domain::account::DEFAULT_ACCOUNT;
 use crate::zoom::session_token::{self, LIFE_SECS, MAX_TOPIC_CHARS, SessionClaims};
 
 /// Options of `session-token`.
@@ -35,6 +38,10 @@ pub(super) struct SessionTokenArgs {
     /// 0: neither; 1: a transcript; 2: a transcript and a summary. Each is charged for.
     #[arg(long, value_name = "0|1|2", value_parser = value_parser!(u8).range(0..=2))]
     cloud_recording_transcript_option: Option<u8>,
+    /// Whose SDK key and SDK secret sign it: the name that the settings give to the account, `default` for those of the
+    /// environment. Needed where there are several.
+    #[arg(long, value_name = "NAME")]
+    account: Option<String>,
     /// How long the token is good, in seconds, 1800 to 172800.
     #[arg(long, value_name = "SECS", default_value_t = 7200,
         value_parser = value_parser!(u64).range(*LIFE_SECS.start()..=*LIFE_SECS.end()))]
@@ -54,11 +61,9 @@ pub(super) fn run(common: &Common, args: SessionTokenArgs) -> ExitCode {
         Ok((_, secrets)) => secrets,
         Err(error) => return failed(&error.to_string()),
     };
-    let Some(credentials) = &secrets.sdk else {
-        return failed(
-            "ZOOM_VIDEO_SDK_KEY and ZOOM_VIDEO_SDK_SECRET are not set: they are the SDK key and SDK secret of the \
-             Video SDK app (not its API key and API secret)",
-        );
+    let credentials = match credentials(&secrets, args.account.as_deref()) {
+        Ok(credentials) => credentials,
+        Err(message) => return failed(&message),
     };
     let claims = SessionClaims {
         topic: args.topic,
@@ -70,10 +75,30 @@ pub(super) fn run(common: &Common, args: SessionTokenArgs) -> ExitCode {
         cloud_recording_transcript_option: args.cloud_recording_transcript_option,
         life: Duration::from_secs(args.valid_secs),
     };
-    let token = session_token::mint(&claims, credentials, Clock::System.now());
+    let token = session_token::mint(&claims, &credentials, Clock::System.now());
     match writeln!(io::stdout().lock(), "{}", token.expose_secret()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => failed(&error.to_string()),
+    }
+}
+
+/// What the token is signed with, of the account with this name or of the only one that has any.
+fn credentials(secrets: &Secrets, name: Option<&str>) -> Result<SdkCredentials, String> {
+    let own = secrets.sdk.clone().map(|sdk| (DEFAULT_ACCOUNT.to_owned(), sdk));
+    let others = secrets.accounts.iter().filter_map(|it| Some((it.name.clone(), it.sdk.clone()?)));
+    let mut able: Vec<_> = own.into_iter().chain(others).collect();
+    let names = able.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ");
+    match (name, able.len()) {
+        (_, 0) => Err("ZOOM_VIDEO_SDK_KEY and ZOOM_VIDEO_SDK_SECRET are not set, nor video_sdk_key and video_sdk_secret of \
+                       any of [[zoom.accounts]]: they are the SDK key and SDK secret of the Video SDK app (not its API key \
+                       and API secret)"
+            .to_owned()),
+        (None, 1) => Ok(able.remove(0).1),
+        (None, _) => Err(format!("which account? say --account with one of: {names}")),
+        (Some(name), _) => able
+            .into_iter()
+            .find_map(|(known, sdk)| (known == name).then_some(sdk))
+            .ok_or_else(|| format!("no account `{name}` with an SDK key and SDK secret; there is: {names}")),
     }
 }
 

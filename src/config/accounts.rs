@@ -9,7 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use super::hidden::{self, Hidden};
 use super::load::ConfigError;
-use super::secrets::{OAuthCredentials, VideoSdkCredentials, ZoomAccount, ZoomCredentials, list_of};
+use super::secrets::{
+    OAuthCredentials, SdkCredentials, VideoSdkCredentials, ZoomAccount, ZoomCredentials, list_of,
+};
 use super::{MAX_LABEL_BYTES, Problems, is_label};
 use crate::domain::account::DEFAULT_ACCOUNT;
 
@@ -43,6 +45,18 @@ pub struct AccountConfig {
     /// Or where it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     video_sdk_api_secret_file: Option<PathBuf>,
+    /// SDK key of its Video SDK app, for `session-token`.
+    #[serde(skip_serializing)]
+    video_sdk_key: Option<Hidden>,
+    /// Or where it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    video_sdk_key_file: Option<PathBuf>,
+    /// SDK secret that belongs to it.
+    #[serde(skip_serializing)]
+    video_sdk_secret: Option<Hidden>,
+    /// Or where it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    video_sdk_secret_file: Option<PathBuf>,
     /// Client id of its Server-to-Server OAuth app.
     #[serde(skip_serializing)]
     client_id: Option<Hidden>,
@@ -72,6 +86,13 @@ impl AccountConfig {
         ]
     }
 
+    fn sdk(&self) -> [Given<'_>; 2] {
+        [
+            ("video_sdk_key", &self.video_sdk_key, &self.video_sdk_key_file),
+            ("video_sdk_secret", &self.video_sdk_secret, &self.video_sdk_secret_file),
+        ]
+    }
+
     fn oauth(&self) -> [Given<'_>; 2] {
         [
             ("client_id", &self.client_id, &self.client_id_file),
@@ -92,18 +113,18 @@ impl AccountConfig {
         if self.account_id.as_ref().is_some_and(|id| id.trim().is_empty()) {
             tell("account_id is empty".to_owned());
         }
-        let all = [[self.webhook()].as_slice(), &self.video_sdk(), &self.oauth()].concat();
+        let all = [[self.webhook()].as_slice(), &self.video_sdk(), &self.sdk(), &self.oauth()].concat();
         for (name, _, _) in all.iter().filter(|(_, text, file)| text.is_some() && file.is_some()) {
             tell(format!("{name} and {name}_file are both set; set one of them"));
         }
         if !all.iter().any(is_given) {
             tell(
-                "has no secret; set webhook_secret_token, video_sdk_api_key with video_sdk_api_secret, or \
-                 client_id with client_secret"
+                "has no secret; set webhook_secret_token, video_sdk_api_key with video_sdk_api_secret, \
+                 video_sdk_key with video_sdk_secret, or client_id with client_secret"
                     .to_owned(),
             );
         }
-        for pair in [self.video_sdk(), self.oauth()] {
+        for pair in [self.video_sdk(), self.sdk(), self.oauth()] {
             if let [Some((given, ..)), Some((missing, ..))] =
                 [pair.iter().find(|it| is_given(it)), pair.iter().find(|it| !is_given(it))]
             {
@@ -124,6 +145,11 @@ impl AccountConfig {
         let account_id = self.account_id.as_ref().map(|id| id.trim().to_owned());
         let tokens = self.secret(self.webhook())?;
         let [api_key, api_secret] = self.video_sdk().map(|given| self.secret(given));
+        let [sdk_key, sdk_secret] = self.sdk().map(|given| self.secret(given));
+        let sdk = sdk_key?.zip(sdk_secret?).map(|(sdk_key, sdk_secret)| SdkCredentials {
+            sdk_key: sdk_key.expose_secret().to_owned(),
+            sdk_secret,
+        });
         let [client_id, client_secret] = self.oauth().map(|given| self.secret(given));
         let video_sdk = api_key?.zip(api_secret?).map(|(api_key, api_secret)| VideoSdkCredentials {
             account_id: account_id.clone(),
@@ -140,6 +166,7 @@ impl AccountConfig {
             account_id,
             webhook_secret_tokens: tokens.map(|text| list_of(text.expose_secret())).unwrap_or_default(),
             credentials: ZoomCredentials { video_sdk, oauth },
+            sdk,
         })
     }
 

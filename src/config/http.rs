@@ -37,6 +37,8 @@ pub struct HttpConfig {
     pub answer_timeout_ms: u64,
     /// Seconds for which an address for a download is valid.
     pub link_valid_secs: u64,
+    /// Milliseconds for which what `/metrics` has read of the database is shown again.
+    pub metrics_max_age_ms: u64,
 }
 
 impl HttpConfig {
@@ -64,6 +66,12 @@ impl HttpConfig {
         Duration::from_secs(self.link_valid_secs)
     }
 
+    /// For how long what `/metrics` has read of the database is shown again.
+    #[must_use]
+    pub fn metrics_max_age(&self) -> Duration {
+        Duration::from_millis(self.metrics_max_age_ms)
+    }
+
     pub(super) fn check(&self, problems: &mut Problems) {
         problems.at_least("http.max_body_bytes", self.max_body_bytes as u64, 1024);
         problems.at_least(
@@ -85,6 +93,7 @@ impl HttpConfig {
         problems.at_least("http.answer_timeout_ms", self.answer_timeout_ms, 1);
         problems.at_least("http.link_valid_secs", self.link_valid_secs, 1);
         problems.at_most("http.link_valid_secs", self.link_valid_secs, MOST_LINK_SECS);
+        problems.at_most("http.metrics_max_age_ms", self.metrics_max_age_ms, 600_000);
         if self.answer_timeout_ms > 3000 {
             problems.add(
                 "http.answer_timeout_ms",

@@ -18,6 +18,10 @@ const OAUTH: [&str; 3] = ["ZOOM_ACCOUNT_ID", "ZOOM_CLIENT_ID", "ZOOM_CLIENT_SECR
 const DATABASE_URL: &str = "DATABASE_URL";
 const ARCHIVE_URL: &str = "ARCHIVE_URL";
 const ADMIN_TOKEN: &str = "ADMIN_TOKEN";
+/// OpenTelemetry's own variables, which its SDK reads: these say whether anything is traced (OpenTelemetry specification,
+/// "OTLP Exporter Configuration" and "General SDK Configuration").
+const TRACE_ENDPOINTS: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"];
+const TRACES_DISABLED: &str = "OTEL_SDK_DISABLED";
 
 /// Whether a variable is one of those that are read here.
 pub(super) fn is_name(variable: &str) -> bool {
@@ -47,6 +51,8 @@ pub struct Secrets {
     pub targets: Vec<Target>,
     /// Bearer token of the private door.
     pub admin_token: Option<SecretString>,
+    /// Whether OpenTelemetry's variables name a place where traces go.
+    pub traces: bool,
     /// Where the defaults of the two addresses lie.
     pub data_dir: PathBuf,
 }
@@ -62,6 +68,8 @@ pub struct ZoomAccount {
     pub webhook_secret_tokens: Vec<SecretString>,
     /// What the API is asked with about its recordings.
     pub credentials: ZoomCredentials,
+    /// What session tokens are signed with.
+    pub sdk: Option<SdkCredentials>,
 }
 
 /// What Zoom's API is asked with. Each product has credentials of its own, and each may be missing.
@@ -163,6 +171,13 @@ fn complete<const N: usize>(
     }
 }
 
+/// Whether traces are.
+fn are_wanted(environment: &Environment) -> bool {
+    let told = |name: &str| environment.get(name).map(|text| text.trim()).filter(|text| !text.is_empty());
+    let is_disabled = told(TRACES_DISABLED).is_some_and(|text| text.eq_ignore_ascii_case("true"));
+    !is_disabled && TRACE_ENDPOINTS.into_iter().any(|name| told(name).is_some())
+}
+
 impl Secrets {
     /// Reads them from `environment`; what is missing defaults into `data_dir`.
     ///
@@ -192,6 +207,7 @@ impl Secrets {
             accounts: Vec::new(),
             targets: Vec::new(),
             admin_token: value(environment, ADMIN_TOKEN)?.map(SecretString::from),
+            traces: are_wanted(environment),
             data_dir: data_dir.to_owned(),
         })
     }
@@ -233,6 +249,7 @@ impl Secrets {
             account_id: self.zoom.account_id(),
             webhook_secret_tokens: self.webhook_secret_tokens.clone(),
             credentials: self.zoom.clone(),
+            sdk: self.sdk.clone(),
         };
         let has_secret = !own.webhook_secret_tokens.is_empty()
             || own.credentials.video_sdk.is_some()

@@ -18,6 +18,8 @@ pub struct Event {
     pub body: Vec<u8>,
     /// What it says.
     pub content: EventContent,
+    /// The trace that it began (`traceparent`, W3C Trace Context), if any.
+    pub trace: Option<String>,
 }
 
 /// What an event says.

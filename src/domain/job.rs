@@ -160,6 +160,10 @@ pub struct Job {
     pub snoozes: u32,
     /// What the last holder left for the next one.
     pub checkpoint: Option<Value>,
+    /// The trace of the event that it goes back to (`traceparent`, W3C Trace Context), if any.
+    pub trace: Option<String>,
+    /// How long it had been due when it was claimed.
+    pub waited: Duration,
 }
 
 /// A job as the store knows it, for people: without its checkpoint.

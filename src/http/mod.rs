@@ -8,6 +8,7 @@
 //! - [`api`]: `/api/v1`, behind it
 
 pub mod api;
+mod gauges;
 pub mod private;
 pub mod public;
 pub mod server;

@@ -1,8 +1,8 @@
 //! The private door: `GET /metrics`, and `/api/v1`. Behind a bearer token when there is one; without one the door binds
 //! to loopback only, which the start of the service enforces.
 
-use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
@@ -17,8 +17,7 @@ use sha2::{Digest, Sha256};
 
 use super::api::problem::Problem;
 use super::api::{self, Desk};
-use crate::domain::job::JobState;
-use crate::store::{Depth, Losses};
+use super::gauges::Gauges;
 
 /// What the private door shows.
 pub struct PrivateDoor {
@@ -26,6 +25,10 @@ pub struct PrivateDoor {
     pub metrics: PrometheusHandle,
     /// What operators ask, and where the numbers of the whole installation are.
     pub desk: Arc<Desk>,
+    /// Has this process set those of its gauges that are not set as things happen.
+    pub look_around: Arc<dyn Fn() + Send + Sync>,
+    /// For how long what was read of the database is shown again.
+    pub metrics_max_age: Duration,
     /// Wanted from whoever comes in.
     pub admin_token: Option<SecretString>,
 }
@@ -33,13 +36,14 @@ pub struct PrivateDoor {
 /// The door, with what it remembers from one visit to the next.
 struct Door {
     shows: PrivateDoor,
-    depth: DepthGauges,
+    gauges: Gauges,
 }
 
 /// The routes.
 pub fn router(door: PrivateDoor) -> Router {
     let api = api::router(Arc::clone(&door.desk));
-    let door = Arc::new(Door { shows: door, depth: DepthGauges::default() });
+    let gauges = Gauges::new(Arc::clone(&door.desk.store), door.metrics_max_age);
+    let door = Arc::new(Door { shows: door, gauges });
     Router::new()
         .route("/metrics", get(show_metrics))
         .with_state(Arc::clone(&door))
@@ -48,50 +52,9 @@ pub fn router(door: PrivateDoor) -> Router {
 }
 
 async fn show_metrics(State(door): State<Arc<Door>>) -> Response {
-    let store = &door.shows.desk.store;
-    match tokio::try_join!(store.depth(), store.losses()) {
-        Ok((depths, losses)) => {
-            door.depth.show(&depths);
-            show_losses(losses);
-            metrics::gauge!("zoom_archiver_database_up").set(1.0);
-        }
-        Err(_) => metrics::gauge!("zoom_archiver_database_up").set(0.0),
-    }
+    (door.shows.look_around)();
+    door.gauges.bring_up_to_date().await;
     ([(CONTENT_TYPE, "text/plain; version=0.0.4")], door.shows.metrics.render()).into_response()
-}
-
-/// How long until the next file that is not archived cannot be had any more; infinite when no such moment is known.
-fn show_losses(losses: Losses) {
-    let nearest = losses.nearest.map_or(f64::INFINITY, |nearest| nearest.as_secs_f64());
-    metrics::gauge!("zoom_archiver_nearest_loss_seconds").set(nearest);
-    #[allow(clippy::cast_precision_loss, reason = "a gauge is a float")]
-    let overdue = losses.overdue as f64;
-    metrics::gauge!("zoom_archiver_overdue_files").set(overdue);
-}
-
-/// The queue's gauges. A gauge keeps its last value, but where there are no jobs any more the database says
-/// nothing: so what was shown once goes back to nought.
-#[derive(Debug, Default)]
-struct DepthGauges(Mutex<BTreeSet<(String, JobState)>>);
-
-impl DepthGauges {
-    fn show(&self, depths: &[Depth]) {
-        let mut shown = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        for depth in depths {
-            shown.insert((depth.kind.clone(), depth.state));
-        }
-        for (kind, state) in shown.iter() {
-            let depth = depths.iter().find(|depth| depth.kind == *kind && depth.state == *state);
-            let labels = [("kind", kind.clone()), ("state", state.to_string())];
-            #[allow(clippy::cast_precision_loss, reason = "a gauge is a float")]
-            let jobs = depth.map_or(0.0, |depth| depth.jobs as f64);
-            metrics::gauge!("zoom_archiver_jobs", &labels).set(jobs);
-            if *state == JobState::Waiting {
-                let oldest = depth.and_then(|depth| depth.oldest_due).unwrap_or_default();
-                metrics::gauge!("zoom_archiver_oldest_due_seconds", &labels).set(oldest.as_secs_f64());
-            }
-        }
-    }
 }
 
 async fn authorize(

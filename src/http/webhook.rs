@@ -4,7 +4,8 @@
 //! Bodies are received within a memory budget; the bound on events in flight counts verified ones only, so a
 //! flood of forgeries cannot keep Zoom's events out of the database.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -16,8 +17,10 @@ use http::{HeaderMap, HeaderName, Request, StatusCode};
 use http_body_util::BodyExt;
 use secrecy::SecretString;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::{Instrument, error, info, info_span, warn};
+use tracing::field::Empty;
+use tracing::{Instrument, Span, error, info, info_span, warn};
 
 use crate::clock::Clock;
 use crate::config::Config;
@@ -27,6 +30,7 @@ use crate::domain::event::{Event, EventContent};
 use crate::domain::ids::EventId;
 use crate::domain::recording::{Announcement, RecordingIdentity, RecordingKind};
 use crate::store::{SharedStore, StoreError};
+use crate::telemetry;
 use crate::zoom::auto_start::{AutoStart, Begun, SESSION_STARTED};
 use crate::zoom::payload::{self, Message, UNKNOWN_ACCOUNT};
 use crate::zoom::signature::{self, ReplayWindow, SIGNATURE_HEADER, TIMESTAMP_HEADER};
@@ -47,6 +51,7 @@ pub struct Receiver {
     in_flight: Arc<Semaphore>,
     wake: Arc<Notify>,
     auto_start: Option<Arc<AutoStart>>,
+    names_seen: EventNames,
     stop: CancellationToken,
 }
 
@@ -82,6 +87,7 @@ impl Receiver {
             in_flight: Arc::new(Semaphore::new(config.http.max_in_flight)),
             wake,
             auto_start: None,
+            names_seen: EventNames::default(),
             stop,
         }
     }
@@ -135,12 +141,21 @@ impl IntoResponse for Answer {
 
 /// Takes one delivery.
 pub async fn receive(State(receiver): State<Arc<Receiver>>, request: Request<Body>) -> Response {
+    let span = info_span!("receive", http.response.status_code = Empty);
+    answer(receiver, request).instrument(span).await
+}
+
+async fn answer(receiver: Arc<Receiver>, request: Request<Body>) -> Response {
+    let begun = Instant::now();
     let answer = match receiver.deliver(request).await {
         Ok(answer) | Err(answer) => answer,
     };
     let response = answer.into_response();
-    metrics::counter!("zoom_archiver_webhook_answers_total", "status" => response.status().as_str().to_owned())
-        .increment(1);
+    Span::current().record("http.response.status_code", response.status().as_u16());
+    let status = response.status().as_str().to_owned();
+    metrics::histogram!("zoom_archiver_webhook_answer_seconds", "status" => status.clone())
+        .record(begun.elapsed());
+    metrics::counter!("zoom_archiver_webhook_answers_total", "status" => status).increment(1);
     response
 }
 
@@ -169,11 +184,11 @@ impl Receiver {
                 return Ok(validate(&self.secrets[signed_by], plain_token));
             }
             Message::Other { name } if name == SESSION_STARTED => {
-                count_event(&name, "live", self.label_of(signed_by));
+                count_event(self.names_seen.label(&name), "live", self.label_of(signed_by));
                 return self.start_recording(&body, signed_by).await;
             }
             Message::Other { name } => {
-                count_event(&name, "ignored", self.label_of(signed_by));
+                count_event(self.names_seen.label(&name), "ignored", self.label_of(signed_by));
                 return Ok(Answer::Accepted);
             }
             Message::Announcement { name, announcement, body } => {
@@ -212,7 +227,7 @@ impl Receiver {
     }
 
     fn event(&self, name: String, content: EventContent, body: Vec<u8>) -> Event {
-        Event { id: EventId::new(), received_at: self.clock.now(), name, body, content }
+        Event { id: EventId::new(), received_at: self.clock.now(), name, body, content, trace: None }
     }
 
     /// Refuses what lacks the headers or is stale, by its head alone.
@@ -342,12 +357,13 @@ impl Receiver {
         let receiver = Arc::clone(self);
         let task = tokio::spawn(
             async move {
-                for event in &events {
-                    let account = receiver.account_label(event);
+                for mut event in events {
+                    let account = receiver.account_label(&event);
                     let span = info_span!(
                         "event", event.id = %event.id, event.name = event.name, zoom.account = account
                     );
-                    receiver.record_now(event).instrument(span).await?;
+                    event.trace = telemetry::traceparent(&span);
+                    receiver.record_now(&event).instrument(span).await?;
                 }
                 drop(permit);
                 Ok(Answer::Accepted)
@@ -366,7 +382,11 @@ impl Receiver {
             Ok(recorded) => {
                 match &event.content {
                     EventContent::Announcement(announcement) => {
-                        count_event(&event.name, "recorded", self.account_label(event));
+                        count_event(
+                            self.names_seen.label(&event.name),
+                            "recorded",
+                            self.account_label(event),
+                        );
                         info!(
                             new_files = recorded.new_files,
                             known_files = recorded.known_files,
@@ -380,7 +400,11 @@ impl Receiver {
                         }
                     }
                     EventContent::Unreadable { reason } => {
-                        count_event(&event.name, "unreadable", self.account_label(event));
+                        count_event(
+                            self.names_seen.label(&event.name),
+                            "unreadable",
+                            self.account_label(event),
+                        );
                         warn!(reason, "a signed event cannot be read; it is kept raw");
                     }
                 }
@@ -405,7 +429,7 @@ impl Receiver {
         let raw = Event { content: EventContent::Unreadable { reason }, ..event.clone() };
         match self.store.record(&raw).await {
             Ok(_) => {
-                count_event(&event.name, "unreadable", self.account_label(event));
+                count_event(self.names_seen.label(&event.name), "unreadable", self.account_label(event));
                 Ok(Answer::Accepted)
             }
             Err(error) => {
@@ -462,8 +486,32 @@ fn validate(secret: &SecretString, plain_token: String) -> Answer {
     }
 }
 
-fn count_event(name: &str, outcome: &'static str, account: &str) {
-    let labels =
-        [("event", name.to_owned()), ("outcome", outcome.to_owned()), ("account", account.to_owned())];
+/// Names of events that are counted under their own name.
+const MOST_EVENT_NAMES: usize = 500;
+/// Longest of them, in bytes.
+const LONGEST_EVENT_NAME: usize = 100;
+/// Under which all others are counted.
+const OTHER_EVENT: &str = "other";
+
+/// The names under which events have been counted. Zoom has signed what they stand in, but not promised how many there
+/// will be.
+#[derive(Debug, Default)]
+struct EventNames(Mutex<BTreeSet<String>>);
+
+impl EventNames {
+    fn label(&self, name: &str) -> String {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if !known.contains(name) {
+            if known.len() >= MOST_EVENT_NAMES || name.len() > LONGEST_EVENT_NAME {
+                return OTHER_EVENT.to_owned();
+            }
+            known.insert(name.to_owned());
+        }
+        name.to_owned()
+    }
+}
+
+fn count_event(name: String, outcome: &'static str, account: &str) {
+    let labels = [("event", name), ("outcome", outcome.to_owned()), ("account", account.to_owned())];
     metrics::counter!("zoom_archiver_events_total", &labels).increment(1);
 }

@@ -34,6 +34,9 @@ impl Buffers {
     #[must_use]
     pub fn new(memory_bytes: u64, part_bytes: u64) -> Self {
         let units = u32::try_from(memory_bytes / UNIT_BYTES).unwrap_or(u32::MAX >> 3).max(1);
+        metrics::gauge!("zoom_archiver_part_memory_limit_bytes").set(f64::from(units) * UNIT_BYTES as f64);
+        metrics::gauge!("zoom_archiver_part_memory_bytes").set(0.0);
+        metrics::gauge!("zoom_archiver_parts_in_memory").set(0.0);
         Self(Arc::new(Inner {
             budget: Arc::new(Semaphore::new(units as usize)),
             units,
@@ -51,10 +54,10 @@ impl Buffers {
         let units = u32::try_from((bytes as u64).div_ceil(UNIT_BYTES)).unwrap_or(u32::MAX);
         let acquire = Arc::clone(&self.0.budget).acquire_many_owned(units.clamp(1, self.0.units));
         tokio::pin!(acquire);
-        let permit = loop {
+        let right = loop {
             match tokio::time::timeout(SIGN_OF_LIFE, &mut acquire).await {
                 // The semaphore is never closed.
-                Ok(permit) => break permit.ok(),
+                Ok(permit) => break permit.ok().map(Right::new),
                 Err(_) => waiting(),
             }
         };
@@ -62,7 +65,7 @@ impl Buffers {
         self.give_back_what_is_taken();
         let pages =
             pages.unwrap_or_else(|| MmapMut::map_anon(bytes.max(1)).expect("there is memory for a part"));
-        Buffer(Part { pages: Some(pages), filled: 0, limit: bytes, permit, home: self.clone() })
+        Buffer(Part { pages: Some(pages), filled: 0, limit: bytes, right, home: self.clone() })
     }
 
     fn spare(&self, bytes: usize) -> Option<MmapMut> {
@@ -83,6 +86,32 @@ impl Buffers {
         if pages.len() == self.0.usual_bytes {
             self.0.spare.lock().unwrap_or_else(PoisonError::into_inner).push(pages);
         }
+    }
+}
+
+/// The right to the memory of one part, as the metrics count it.
+#[derive(Debug)]
+struct Right {
+    permit: OwnedSemaphorePermit,
+}
+
+impl Right {
+    fn new(permit: OwnedSemaphorePermit) -> Self {
+        let right = Self { permit };
+        metrics::gauge!("zoom_archiver_parts_in_memory").increment(1.0);
+        metrics::gauge!("zoom_archiver_part_memory_bytes").increment(right.bytes());
+        right
+    }
+
+    fn bytes(&self) -> f64 {
+        self.permit.num_permits() as f64 * UNIT_BYTES as f64
+    }
+}
+
+impl Drop for Right {
+    fn drop(&mut self) {
+        metrics::gauge!("zoom_archiver_parts_in_memory").decrement(1.0);
+        metrics::gauge!("zoom_archiver_part_memory_bytes").decrement(self.bytes());
     }
 }
 
@@ -128,7 +157,7 @@ struct Part {
     pages: Option<MmapMut>,
     filled: usize,
     limit: usize,
-    permit: Option<OwnedSemaphorePermit>,
+    right: Option<Right>,
     home: Buffers,
 }
 
@@ -144,7 +173,7 @@ impl Drop for Part {
             self.home.keep(pages);
         }
         // The memory first, then the right to it.
-        self.permit.take();
+        self.right.take();
     }
 }
 

@@ -97,9 +97,15 @@ impl Jobs {
     }
 }
 
+/// Counts a failure that ends a run.
+fn count_failure(side: &'static str, class: &'static str) {
+    metrics::counter!("zoom_archiver_failures_total", "side" => side, "class" => class).increment(1);
+}
+
 /// Each kind of failure decides what happens to the job.
 impl From<StoreError> for Outcome {
     fn from(error: StoreError) -> Self {
+        count_failure("database", error.class());
         let reason = error.to_string();
         match error {
             StoreError::Unavailable(_) => Self::Snooze { reason },
@@ -111,6 +117,7 @@ impl From<StoreError> for Outcome {
 
 impl From<ArchiveError> for Outcome {
     fn from(error: ArchiveError) -> Self {
+        count_failure("archive", error.class());
         let reason = error.to_string();
         match error {
             ArchiveError::Unavailable(_) => Self::Snooze { reason },
@@ -124,6 +131,7 @@ impl From<ArchiveError> for Outcome {
 
 impl From<ApiError> for Outcome {
     fn from(error: ApiError) -> Self {
+        count_failure("api", error.class());
         let reason = error.to_string();
         match error {
             ApiError::NoCredentials(_) => Self::Park { waits_for: WaitsFor::Token, reason },
@@ -169,6 +177,7 @@ impl From<SendError> for Outcome {
 
 impl From<DownloadError> for Outcome {
     fn from(error: DownloadError) -> Self {
+        count_failure("zoom", error.class());
         let reason = error.to_string();
         match error {
             DownloadError::NotAllowed(_) => Self::Park { waits_for: WaitsFor::Person, reason },

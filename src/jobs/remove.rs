@@ -325,5 +325,6 @@ fn event_of_ours(at: DateTime<Utc>, recording: &RecordingRow, what: &str, change
             files: Vec::new(),
             odd: Vec::new(),
         }),
+        trace: None,
     }
 }

@@ -27,8 +27,11 @@ struct Inner {
 #[derive(Debug)]
 struct Waiting {
     event: Event,
-    told: oneshot::Sender<Result<Recorded, StoreError>>,
+    told: Told,
 }
+
+/// Where the one who waits is told.
+type Told = oneshot::Sender<Result<Recorded, StoreError>>;
 
 impl Gather {
     pub(super) fn new(turns: usize) -> Self {
@@ -65,7 +68,7 @@ impl Gather {
         }
     }
 
-    fn take(&self) -> (Arc<[Event]>, Vec<oneshot::Sender<Result<Recorded, StoreError>>>) {
+    fn take(&self) -> (Arc<[Event]>, Vec<Told>) {
         let mut line = self.line();
         let together = line.len().min(MOST_TOGETHER);
         let (events, waiting): (Vec<_>, _) =
@@ -130,6 +133,7 @@ mod tests {
             name: name.to_owned(),
             body: Vec::new(),
             content: EventContent::Unreadable { reason: "a test".to_owned() },
+            trace: None,
         }
     }
 

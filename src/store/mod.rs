@@ -5,6 +5,7 @@
 //! clock, so callers pass durations, never instants.
 
 mod announcement;
+mod connections;
 mod error;
 mod gather;
 mod intake;
@@ -70,6 +71,20 @@ pub enum StoreError {
     /// `DATABASE_URL` names no database that this program can use.
     #[error("DATABASE_URL {0}")]
     Url(String),
+}
+
+impl StoreError {
+    /// What kind it is, as a word for metrics.
+    #[must_use]
+    pub fn class(&self) -> &'static str {
+        match self {
+            Self::Unavailable(_) => "unavailable",
+            Self::LeaseLost(_) => "lease_lost",
+            Self::Refused(_) | Self::Url(_) => "refused",
+            Self::Unreadable(_) => "unreadable",
+            Self::Migration(_) | Self::Schema { .. } => "schema",
+        }
+    }
 }
 
 /// What a person does about a schema of another version.
@@ -168,6 +183,55 @@ pub struct Tally {
     pub state: FileState,
     /// How many.
     pub files: u64,
+}
+
+/// How many jobs of a kind stand in a state that is no end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Backlog {
+    /// Kind of job, as in [`Task::kind`](crate::domain::job::Task::kind).
+    pub kind: String,
+    /// Waiting, running, parked or dead.
+    pub state: JobState,
+    /// How many.
+    pub jobs: u64,
+    /// Of waiting jobs, for how long the longest has been due; of parked and dead ones, for how long the first has
+    /// been that. `None` when none is due, and of running ones.
+    pub oldest: Option<Duration>,
+}
+
+/// Connections to the database that this process holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Connections {
+    /// What they are for: `any`, or `write` and `read` where these are kept apart.
+    pub purpose: &'static str,
+    /// Open ones.
+    pub open: u32,
+    /// Those of them that nobody uses now.
+    pub idle: u32,
+    /// As many as there may be.
+    pub most: u32,
+}
+
+/// How the database itself is.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Health {
+    /// Room that it takes, in bytes.
+    pub bytes: u64,
+    /// Age of the oldest transaction of any client; `None` where none is open, or the database does not say.
+    pub oldest_transaction: Option<Duration>,
+    /// Its tables; none where the database does not count their rows.
+    pub tables: Vec<TableHealth>,
+}
+
+/// How many rows a table has, as the database estimates.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TableHealth {
+    /// Its name.
+    pub table: String,
+    /// Rows.
+    pub live_rows: u64,
+    /// Versions of rows that nobody sees any more and that still take room.
+    pub dead_rows: u64,
 }
 
 /// What is nearest to being lost, of the files that are neither archived nor gone nor skipped.
@@ -417,8 +481,18 @@ pub trait Store: Send + Sync + 'static {
     /// How many files are left out because the same file is known, and taken, under another account.
     async fn twins(&self) -> Result<u64, StoreError>;
 
-    /// How many jobs stand where.
+    /// How many jobs stand where. Reads every job: for a person who asks, not for a machine that asks every few
+    /// seconds.
     async fn depth(&self) -> Result<Vec<Depth>, StoreError>;
+
+    /// How many jobs wait, run or stand still, and for how long. What is finished costs nothing, however much it is.
+    async fn backlog(&self) -> Result<Vec<Backlog>, StoreError>;
+
+    /// How the database itself is. Cheap.
+    async fn health(&self) -> Result<Health, StoreError>;
+
+    /// The connections of this process. Asks nobody.
+    fn connections(&self) -> Vec<Connections>;
 
     /// Looks at the database from all sides, for `doctor`: rights, settings, clock. Writes nothing that stays.
     async fn examine(&self) -> Result<Vec<Finding>, StoreError>;
@@ -471,4 +545,11 @@ pub async fn migrate(url: &SecretString, config: &StoreConfig) -> Result<Migrate
         DatabaseUrl::Postgres(options) => postgres::migrate(*options, config).await,
         DatabaseUrl::Sqlite(path) => sqlite::migrate(path, config).await,
     }
+}
+
+/// Moves the queue of a SQLite file into the past, which is as good as moving its clock on. For tests of what takes hours.
+#[cfg(test)]
+pub(crate) async fn move_into_the_past(url: &SecretString, by: Duration) {
+    let Ok(DatabaseUrl::Sqlite(path)) = DatabaseUrl::read(url) else { panic!("is no SQLite file") };
+    sqlite::move_into_the_past(&path, by).await.expect("the file is there");
 }

@@ -13,7 +13,7 @@ use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::moment::Moment;
-use super::{Depth, EndingToken, Flow, Losses, StoreError, Tally, TransferWork};
+use super::{Backlog, Depth, EndingToken, Flow, Losses, StoreError, Tally, TransferWork};
 use crate::domain::event::EventRow;
 use crate::domain::file::{ArchivedFile, FileRow, RecordingRow, Sha256Digest};
 use crate::domain::ids::{EventId, FileId, JobId, NoticeId, RecordingId};
@@ -272,6 +272,8 @@ pub(super) struct JobRecord {
     snoozes: i64,
     lease_token: i64,
     checkpoint: Option<Json<Value>>,
+    waited_ms: i64,
+    trace: Option<String>,
 }
 
 impl JobRecord {
@@ -283,6 +285,8 @@ impl JobRecord {
             attempts: count(self.attempts),
             snoozes: count(self.snoozes),
             checkpoint: self.checkpoint.map(|checkpoint| checkpoint.0),
+            waited: elapsed(self.waited_ms),
+            trace: self.trace,
         })
     }
 }
@@ -437,6 +441,26 @@ impl DepthRecord {
     }
 }
 
+/// How many jobs stand in a state that is no end.
+#[derive(FromRow)]
+pub(super) struct BacklogRecord {
+    kind: String,
+    state: String,
+    jobs: i64,
+    oldest_ms: Option<i64>,
+}
+
+impl BacklogRecord {
+    pub(super) fn read(self) -> Result<Backlog, StoreError> {
+        Ok(Backlog {
+            kind: self.kind,
+            state: self.state.parse()?,
+            jobs: whole(self.jobs)?,
+            oldest: self.oldest_ms.map(elapsed),
+        })
+    }
+}
+
 /// What is nearest to being lost.
 #[derive(FromRow)]
 pub(super) struct LossesRecord {
@@ -470,6 +494,11 @@ fn word<T: FromStr<Err = UnknownWord>>(text: Option<String>) -> Result<Option<T>
 
 fn whole(number: i64) -> Result<u64, StoreError> {
     u64::try_from(number).map_err(|_| unreadable("a negative count"))
+}
+
+/// A time that has passed by the database's clock, which may have been set back meanwhile.
+pub(super) fn elapsed(millis: i64) -> Duration {
+    Duration::from_millis(u64::try_from(millis).unwrap_or(0))
 }
 
 fn count(number: i64) -> u32 {

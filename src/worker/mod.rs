@@ -9,6 +9,8 @@
 
 pub mod backoff;
 pub mod board;
+#[cfg(test)]
+mod outage;
 mod pace;
 pub mod pool;
 pub mod run;

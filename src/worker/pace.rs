@@ -146,7 +146,7 @@ impl Witness {
 
 /// What runs, and the limits.
 #[derive(Debug)]
-struct Pace {
+pub(super) struct Pace {
     concurrency: u32,
     per_account: u32,
     backoff: Backoff,
@@ -174,7 +174,7 @@ struct Care {
 }
 
 impl Pace {
-    fn new(config: &WorkerConfig) -> Self {
+    pub(super) fn new(config: &WorkerConfig) -> Self {
         Self {
             concurrency: config.concurrency,
             per_account: config.per_account(),
@@ -188,7 +188,7 @@ impl Pace {
         }
     }
 
-    fn step(&mut self, now: Instant) -> Step {
+    pub(super) fn step(&mut self, now: Instant) -> Step {
         if let Some(care) = &self.care
             && now < care.rests_until
         {
@@ -215,7 +215,7 @@ impl Pace {
     }
 
     /// Seats a job; returns its wave.
-    fn seat(&mut self, account: Option<&str>) -> u64 {
+    pub(super) fn seat(&mut self, account: Option<&str>) -> u64 {
         self.running += 1;
         self.fresh += 1;
         if let Some(account) = account {
@@ -224,7 +224,7 @@ impl Pace {
         self.wave
     }
 
-    fn leave(&mut self, account: Option<&str>, wave: u64) {
+    pub(super) fn leave(&mut self, account: Option<&str>, wave: u64) {
         self.running -= 1;
         if wave == self.wave {
             self.fresh -= 1;
@@ -244,7 +244,7 @@ impl Pace {
         *known = until.max(*known);
     }
 
-    fn outage(&mut self, wave: u64, now: Instant) {
+    pub(super) fn outage(&mut self, wave: u64, now: Instant) {
         if self.care.is_some() && wave < self.wave {
             return;
         }
@@ -255,7 +255,7 @@ impl Pace {
         self.fresh = 0;
     }
 
-    fn success(&mut self, wave: u64) {
+    pub(super) fn success(&mut self, wave: u64) {
         if let Some(care) = &mut self.care
             && wave == self.wave
         {

@@ -75,6 +75,8 @@ impl Pool {
                     outage = 0;
                     let found = jobs.len();
                     for job in jobs {
+                        metrics::histogram!("zoom_archiver_job_wait_seconds", "kind" => job.task.kind())
+                            .record(job.waited);
                         let (pool, seat) = (Arc::clone(&pool), pacer.seat(job.account.as_deref()));
                         tracker.spawn(async move {
                             run::run(pool, job, claimed, seat.witness()).await;
@@ -107,11 +109,13 @@ impl Pool {
     }
 
     async fn claim(&self, order: &Order) -> Result<Vec<Job>, StoreError> {
-        let (store, lease) = (&self.store, self.config.lease());
-        match self.queue {
+        let (store, lease, begun) = (&self.store, self.config.lease(), Instant::now());
+        let claimed = match self.queue {
             Queue::Work => store.claim(&self.owner, order.limit, lease, &order.full).await,
             Queue::Notices => store.claim_notices(&self.owner, order.limit, lease, &order.full).await,
-        }
+        };
+        metrics::histogram!("zoom_archiver_claim_seconds").record(begun.elapsed());
+        claimed
     }
 
     async fn until_stop(&self, event: impl Future<Output = ()>) {

@@ -11,14 +11,16 @@ use futures_util::FutureExt;
 use serde_json::Value;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::{Instrument, info, info_span, warn};
+use tracing::field::{self, Empty};
+use tracing::{Instrument, Span, info, info_span, warn};
 
 use super::backoff::Backoff;
 use super::board::{Entry, Progress};
 use super::pace::Witness;
 use super::{Pool, Runner};
-use crate::domain::job::{Cost, Job, Lease, Outcome, Settlement};
+use crate::domain::job::{Cost, Job, Lease, Outcome, Settlement, Task};
 use crate::store::{SharedStore, StoreError};
+use crate::telemetry;
 
 /// A heartbeat comes this many times in the life of a lease, so that one or two may be lost.
 const HEARTBEATS_PER_LEASE: u32 = 3;
@@ -155,8 +157,22 @@ enum Ending {
 /// Runs one job, claimed just after `claimed`, to its settlement.
 pub(super) async fn run(pool: Arc<Pool>, job: Job, claimed: Instant, witness: Witness) {
     let span = info_span!("job", job.id = %job.lease.job, job.kind = job.task.kind(),
-        job.subject = %job.task.subject(), job.lease = job.lease.token, zoom.account = account(&pool, &job));
+        job.subject = %job.task.subject(), job.lease = job.lease.token, zoom.account = account(&pool, &job),
+        file.id = Empty, recording.id = Empty);
+    name_subject(&span, job.task);
+    telemetry::follow(&span, job.trace.as_deref());
     run_in_span(pool, job, claimed, witness).instrument(span).await;
+}
+
+/// Names what the job is about, by the name that it has everywhere.
+fn name_subject(span: &Span, task: Task) {
+    match task {
+        Task::Transfer(file) => span.record("file.id", field::display(file)),
+        Task::Manifest(recording) | Task::Remove(recording) => {
+            span.record("recording.id", field::display(recording))
+        }
+        Task::Notify(_) | Task::Reconcile => span,
+    };
 }
 
 /// What the account of a job is called, if it is about one.
@@ -216,8 +232,11 @@ async fn run_in_span(pool: Arc<Pool>, mut job: Job, claimed: Instant, witness: W
         }
         _ => {}
     }
-    let settlement = settlement(outcome_label(&outcome), outcome, &job, &pool);
-    settle(&pool, &job.lease, &settlement).await;
+    let label = outcome_label(&outcome);
+    metrics::histogram!("zoom_archiver_run_seconds", "kind" => job.task.kind(), "outcome" => label)
+        .record(claimed.elapsed());
+    let settlement = settlement(label, outcome, &job, &pool);
+    settle(&pool, &job.lease, &settlement).instrument(info_span!("settle", job.outcome = label)).await;
 }
 
 fn lease_lost() {
@@ -294,7 +313,7 @@ fn outcome_label(outcome: &Outcome) -> &'static str {
 }
 
 /// What an outcome means for the row.
-fn settlement(label: &'static str, outcome: Outcome, job: &Job, pool: &Pool) -> Settlement {
+pub(super) fn settlement(label: &'static str, outcome: Outcome, job: &Job, pool: &Pool) -> Settlement {
     let account = account(pool, job).unwrap_or_default().to_owned();
     let labels =
         [("kind", job.task.kind().to_owned()), ("outcome", label.to_owned()), ("account", account.clone())];

@@ -15,6 +15,9 @@ pub async fn sweep(store: SharedStore, config: WorkerConfig, wake: Arc<Notify>, 
         match store.sweep(config.max_lost_leases).await {
             Ok(swept) if swept.returned + swept.parked > 0 => {
                 info!(swept.returned, swept.parked, "jobs whose lease had expired");
+                for (then, jobs) in [("waiting", swept.returned), ("parked", swept.parked)] {
+                    metrics::counter!("zoom_archiver_leases_expired_total", "then" => then).increment(jobs);
+                }
                 wake.notify_one();
             }
             Ok(_) => {}

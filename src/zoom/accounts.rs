@@ -168,7 +168,13 @@ mod tests {
             client_secret: "s".into(),
         });
         let credentials = ZoomCredentials { video_sdk, oauth };
-        ZoomAccount { name: name.to_owned(), account_id: id, webhook_secret_tokens: Vec::new(), credentials }
+        ZoomAccount {
+            name: name.to_owned(),
+            account_id: id,
+            webhook_secret_tokens: Vec::new(),
+            credentials,
+            sdk: None,
+        }
     }
 
     fn chosen<const N: usize>(accounts: [ZoomAccount; N], id: &str, kind: RecordingKind) -> Option<String> {

@@ -94,6 +94,26 @@ pub enum DownloadError {
     Changed(String),
 }
 
+impl DownloadError {
+    /// What kind it is, as a word for metrics.
+    #[must_use]
+    pub fn class(&self) -> &'static str {
+        match self {
+            Self::NotAllowed(_) => "not_allowed",
+            Self::Expired(_) => "expired",
+            Self::NoUrl => "no_url",
+            Self::NotFound => "not_found",
+            Self::Refused { whole_account: true, .. } => "too_many",
+            Self::Refused { .. } => "refused",
+            Self::Interrupted(_) => "interrupted",
+            Self::Stalled(_) => "stalled",
+            Self::TooSlow { .. } => "too_slow",
+            Self::NoRanges(_) | Self::BeyondEnd { .. } => "no_ranges",
+            Self::Changed(_) => "changed",
+        }
+    }
+}
+
 /// A file at Zoom: where it is, and what opens it.
 #[derive(Debug)]
 pub struct Remote {

@@ -36,7 +36,7 @@ fn recording(kind: RecordingKind) -> FakeRecording {
 /// Expects the one file in the archive, and no more fetched twice than what an interruption may cost.
 async fn archived(scene: &Scene, recording: &FakeRecording) -> FileRow {
     let file = scene.one_file_in(FileState::Archived).await;
-    scene.assert_archived(&file, recording.files[0].content);
+    scene.assert_archived(&file, recording.files[0].content).await;
     let served = scene.zoom.library().account(&recording.files[0].key).unwrap().bytes_served;
     assert!(served <= LARGE + 2 * PART, "{} bytes fetched twice", served - LARGE);
     scene.settled().await;
@@ -98,7 +98,7 @@ async fn a_file_that_is_gone_midway_leaves_no_upload_behind() {
     scene.announce(&recording, EventKind::Recording).await;
     scene.one_file_in(FileState::Gone).await;
     scene.settled().await;
-    assert_eq!(scene.leftovers(), Vec::<String>::new());
+    assert_eq!(scene.leftovers().await, Vec::<String>::new());
     scene.close().await;
 }
 

@@ -101,7 +101,7 @@ async fn each_account_is_believed_asked_and_called_by_what_is_its_own() {
         }
         for message in ["event recorded", "archived"] {
             let is_told =
-                |line: &serde_json::Value| line["message"] == message && line["span"]["zoom.account"] == name;
+                |line: &serde_json::Value| line["message"] == message && line["zoom.account"] == name;
             assert!(scene.service.log.lines().iter().any(is_told), "{message} of {name}");
         }
     }

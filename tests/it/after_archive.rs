@@ -16,7 +16,7 @@ use zoom_archiver::simulator::{
     ApiFault, Content, FakeFile, FakeRecording, FakeZoom, Fault, Options, RedirectTo, When,
 };
 
-use crate::support::scene::{Scene, with_api};
+use crate::support::scene::{Ground, Scene, on_each_ground, with_api};
 use crate::support::service::{Setup, eventually};
 
 /// Two of a session's files of some size, and one of another type.
@@ -38,8 +38,9 @@ fn removing(setup: Setup, zoom: &FakeZoom, how: &str, wait_hours: &str) -> Setup
 }
 
 /// Everything that is archived goes to the trash at once, with further settings.
-async fn trashing(change: impl FnOnce(Setup) -> Setup) -> Scene {
-    Scene::staged(Options::default(), |setup, zoom| change(removing(setup, zoom, "trash", "0"))).await
+async fn trashing(ground: Ground, change: impl FnOnce(Setup) -> Setup) -> Scene {
+    let trash = |setup: Setup, zoom: &FakeZoom| change(removing(setup, zoom, "trash", "0"));
+    Scene::staged_on(ground, Options::default(), trash).await
 }
 
 /// Files of the recording that are in the trash, by their place in it.
@@ -55,10 +56,12 @@ fn removals(scene: &Scene) -> u64 {
 /// A recording that is archived by a service that leaves everything at Zoom; then the service is another one, with these
 /// settings, and is asked to look at it.
 async fn looked_at(
+    ground: Ground,
     spoil: impl AsyncFnOnce(&Scene, &[FileRow]),
     change: impl FnOnce(Setup) -> Setup,
 ) -> (Scene, FakeRecording) {
-    let mut scene = Scene::staged(Options::default(), |setup, zoom| removing(setup, zoom, "keep", "0")).await;
+    let keep = |setup: Setup, zoom: &FakeZoom| removing(setup, zoom, "keep", "0");
+    let mut scene = Scene::staged_on(ground, Options::default(), keep).await;
     let recording = recording();
     scene.announce(&recording, EventKind::Recording).await;
     scene.settled().await;
@@ -83,9 +86,8 @@ async fn job_rests(scene: &Scene) -> JobState {
     .await
 }
 
-#[tokio::test]
-async fn what_is_archived_and_reads_back_goes_to_the_trash_and_comes_back_when_it_is_wanted() {
-    let scene = trashing(|setup| setup).await;
+async fn what_is_archived_and_reads_back_goes_to_the_trash_and_comes_back_when_it_is_wanted(ground: Ground) {
+    let scene = trashing(ground, |setup| setup).await;
     let recording = recording();
     scene.announce(&recording, EventKind::Recording).await;
     scene.settled().await;
@@ -93,19 +95,18 @@ async fn what_is_archived_and_reads_back_goes_to_the_trash_and_comes_back_when_i
     let files = scene.files().await;
     let state = async || scene.store.recording(files[0].recording_id).await.unwrap().unwrap().0.state;
     assert_eq!(state().await, Some(RecordingState::Trashed));
-    let folder = scene.data.path().join("archive").join(files[0].object_key.as_deref().unwrap());
-    let manifest = || {
-        let manifest = std::fs::read(folder.with_file_name("recording.json")).unwrap();
-        serde_json::from_slice::<Value>(&manifest).unwrap()["recording"]["state"].clone()
-    };
-    assert_eq!(manifest(), "trashed");
+    let manifest = async || scene.manifest(&files[0]).await["recording"]["state"].clone();
+    assert_eq!(manifest().await, "trashed");
 
     let id = files[0].recording_id.to_string();
     let output = scene.setup.cli(&["recordings", "recover", &id]).output().await.unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     scene.settled().await;
     assert_eq!(trashed(&scene, &recording), Vec::<usize>::new());
-    assert_eq!((state().await, manifest()), (Some(RecordingState::Recovered), Value::from("recovered")));
+    assert_eq!(
+        (state().await, manifest().await),
+        (Some(RecordingState::Recovered), Value::from("recovered"))
+    );
 
     // What somebody has taken back stays.
     assert!(scene.store.repeat(Task::Remove(files[0].recording_id), Duration::ZERO).await.unwrap());
@@ -116,9 +117,29 @@ async fn what_is_archived_and_reads_back_goes_to_the_trash_and_comes_back_when_i
     scene.close().await;
 }
 
-#[tokio::test]
-async fn nothing_is_removed_unless_it_was_asked_for() {
-    let scene = Scene::staged(Options::default(), with_api).await;
+async fn a_webinar_whose_summary_comes_first_is_one_recording_and_goes_as_one(ground: Ground) {
+    let scene = trashing(ground, |setup| setup).await;
+    let mut webinar = FakeRecording::new(RecordingKind::Webinar, 8)
+        .with([FakeFile::generated(1, 1000), FakeFile::generated(2, 500)]);
+    webinar.start_time = Clock::System.now() - TimeDelta::hours(2);
+    // The summary's event leaves open whether it was a meeting.
+    let summary = Happening::SummaryCompleted("All is well.");
+    let body = scene.zoom.tell(&webinar, summary, Quirks::default(), Clock::System.now()).unwrap();
+    assert!(scene.sender.deliver(&body).await.answer.is_accepted());
+    scene.one_file_in(FileState::Archived).await;
+    scene.announce(&webinar, EventKind::Recording).await;
+    scene.settled().await;
+    let files = scene.files().await;
+    assert!(files.len() == 3 && files.iter().all(|file| file.state == FileState::Archived), "{files:?}");
+    assert!(files.iter().all(|file| file.recording_id == files[0].recording_id), "{files:?}");
+    let (row, _) = scene.store.recording(files[0].recording_id).await.unwrap().unwrap();
+    assert_eq!((row.identity.kind, row.state), (RecordingKind::Webinar, Some(RecordingState::Trashed)));
+    assert_eq!((trashed(&scene, &webinar), removals(&scene)), (vec![0, 1], 1));
+    scene.close().await;
+}
+
+async fn nothing_is_removed_unless_it_was_asked_for(ground: Ground) {
+    let scene = Scene::staged_on(ground, Options::default(), with_api).await;
     let recording = recording();
     scene.announce(&recording, EventKind::Recording).await;
     scene.settled().await;
@@ -127,9 +148,10 @@ async fn nothing_is_removed_unless_it_was_asked_for() {
     scene.close().await;
 }
 
-#[tokio::test]
-async fn deleted_for_good_only_where_the_settings_say_so() {
-    let scene = Scene::staged(Options::default(), |setup, zoom| removing(setup, zoom, "delete", "0")).await;
+async fn deleted_for_good_only_where_the_settings_say_so(ground: Ground) {
+    let scene =
+        Scene::staged_on(ground, Options::default(), |setup, zoom| removing(setup, zoom, "delete", "0"))
+            .await;
     let recording = recording();
     scene.announce(&recording, EventKind::Recording).await;
     scene.settled().await;
@@ -140,16 +162,13 @@ async fn deleted_for_good_only_where_the_settings_say_so() {
     scene.close().await;
 }
 
-#[tokio::test]
-async fn a_flipped_byte_in_an_object_keeps_everything_at_zoom() {
+async fn a_flipped_byte_in_an_object_keeps_everything_at_zoom(ground: Ground) {
     let flip = async |scene: &Scene, files: &[FileRow]| {
-        let path = scene.data.path().join("archive").join(files[1].object_key.as_deref().unwrap());
-        let mut bytes = std::fs::read(&path).unwrap();
+        let mut bytes = scene.object(&files[1]).await.to_vec();
         bytes[100] ^= 1;
-        std::fs::remove_file(&path).unwrap();
-        std::fs::write(&path, bytes).unwrap();
+        scene.spoil(&files[1], Some(&bytes)).await;
     };
-    let (scene, recording) = looked_at(flip, |setup| setup).await;
+    let (scene, recording) = looked_at(ground, flip, |setup| setup).await;
     assert_eq!(job_rests(&scene).await, JobState::Parked);
     assert_eq!((trashed(&scene, &recording), removals(&scene)), (vec![], 0));
     let told = scene.service.log.wait_for(|line| line["message"] == "job parked").await;
@@ -157,21 +176,19 @@ async fn a_flipped_byte_in_an_object_keeps_everything_at_zoom() {
     scene.close().await;
 }
 
-#[tokio::test]
-async fn an_object_that_is_not_there_keeps_everything_at_zoom() {
+async fn an_object_that_is_not_there_keeps_everything_at_zoom(ground: Ground) {
     let lose = async |scene: &Scene, files: &[FileRow]| {
-        let key = files[2].object_key.as_deref().unwrap();
-        std::fs::remove_file(scene.data.path().join("archive").join(key)).unwrap();
+        scene.spoil(&files[2], None).await;
     };
-    let (scene, recording) = looked_at(lose, |setup| setup).await;
+    let (scene, recording) = looked_at(ground, lose, |setup| setup).await;
     assert_eq!(job_rests(&scene).await, JobState::Parked);
     assert_eq!((trashed(&scene, &recording), removals(&scene)), (vec![], 0));
     scene.close().await;
 }
 
-#[tokio::test]
-async fn the_waiting_time_is_waited_from_the_last_file_on() {
+async fn the_waiting_time_is_waited_from_the_last_file_on(ground: Ground) {
     let (scene, recording) = looked_at(
+        ground,
         async |_: &Scene, _: &[FileRow]| {},
         |setup| setup.env("ZOOM_ARCHIVER_AFTER_ARCHIVE__WAIT_HOURS", "2"),
     )
@@ -183,27 +200,24 @@ async fn the_waiting_time_is_waited_from_the_last_file_on() {
     scene.close().await;
 }
 
-#[tokio::test]
-async fn another_account_is_left_alone() {
+async fn another_account_is_left_alone(ground: Ground) {
     let elsewhere = |setup: Setup| setup.env("ZOOM_ARCHIVER_AFTER_ARCHIVE__ACCOUNTS", "emea");
-    let (scene, recording) = looked_at(async |_: &Scene, _: &[FileRow]| {}, elsewhere).await;
+    let (scene, recording) = looked_at(ground, async |_: &Scene, _: &[FileRow]| {}, elsewhere).await;
     assert_eq!(job_rests(&scene).await, JobState::Done);
     assert_eq!((trashed(&scene, &recording), removals(&scene)), (vec![], 0));
     scene.close().await;
 }
 
-#[tokio::test]
-async fn files_that_are_to_come_are_waited_for() {
+async fn files_that_are_to_come_are_waited_for(ground: Ground) {
     let late = |setup: Setup| setup.env("ZOOM_ARCHIVER_RECONCILE__LATE_FILES", "TRANSCRIPT");
-    let (scene, recording) = looked_at(async |_: &Scene, _: &[FileRow]| {}, late).await;
+    let (scene, recording) = looked_at(ground, async |_: &Scene, _: &[FileRow]| {}, late).await;
     assert_eq!(job_rests(&scene).await, JobState::Waiting);
     assert_eq!((trashed(&scene, &recording), removals(&scene)), (vec![], 0));
     scene.close().await;
 }
 
-#[tokio::test]
-async fn a_parked_file_keeps_its_recording_at_zoom_until_it_is_archived() {
-    let scene = trashing(|setup| setup).await;
+async fn a_parked_file_keeps_its_recording_at_zoom_until_it_is_archived(ground: Ground) {
+    let scene = trashing(ground, |setup| setup).await;
     let recording = recording();
     scene.shelve(&recording);
     let astray = Fault::Redirect(RedirectTo::OtherOrigin);
@@ -220,9 +234,8 @@ async fn a_parked_file_keeps_its_recording_at_zoom_until_it_is_archived() {
     scene.close().await;
 }
 
-#[tokio::test]
-async fn a_file_that_only_zoom_has_is_fetched_before_anything_goes() {
-    let scene = trashing(|setup| setup).await;
+async fn a_file_that_only_zoom_has_is_fetched_before_anything_goes(ground: Ground) {
+    let scene = trashing(ground, |setup| setup).await;
     // Zoom has one more than its event tells of.
     let whole = recording().with([FakeFile::new(
         "TRANSCRIPT",
@@ -238,9 +251,9 @@ async fn a_file_that_only_zoom_has_is_fetched_before_anything_goes() {
     scene.close().await;
 }
 
-#[tokio::test]
-async fn a_type_that_is_excluded_stays_and_what_has_no_id_stays_with_it() {
-    let scene = trashing(|setup| setup.env("ZOOM_ARCHIVER_AFTER_ARCHIVE__KEEP_FILE_TYPES", "CHAT")).await;
+async fn a_type_that_is_excluded_stays_and_what_has_no_id_stays_with_it(ground: Ground) {
+    let scene =
+        trashing(ground, |setup| setup.env("ZOOM_ARCHIVER_AFTER_ARCHIVE__KEEP_FILE_TYPES", "CHAT")).await;
     let mut recording = FakeRecording::new(RecordingKind::Meeting, 6).with([
         FakeFile::generated(1, 1000),
         FakeFile::new("CHAT", "TXT", "chat_file", Content::Embedded(b"hello\n")),
@@ -273,9 +286,9 @@ async fn a_type_that_is_excluded_stays_and_what_has_no_id_stays_with_it() {
     scene.close().await;
 }
 
-#[tokio::test]
-async fn what_the_filters_leave_out_stays_at_zoom() {
-    let scene = trashing(|setup| setup.env("ZOOM_ARCHIVER_FILTERS__EXCLUDE__FILE_TYPES", "CHAT")).await;
+async fn what_the_filters_leave_out_stays_at_zoom(ground: Ground) {
+    let scene =
+        trashing(ground, |setup| setup.env("ZOOM_ARCHIVER_FILTERS__EXCLUDE__FILE_TYPES", "CHAT")).await;
     let recording = recording();
     scene.announce(&recording, EventKind::Recording).await;
     scene.settled().await;
@@ -283,14 +296,13 @@ async fn what_the_filters_leave_out_stays_at_zoom() {
     scene.close().await;
 }
 
-#[tokio::test]
-async fn another_size_at_zoom_keeps_everything_there() {
+async fn another_size_at_zoom_keeps_everything_there(ground: Ground) {
     let replace = async |scene: &Scene, _: &[FileRow]| {
         let mut changed = recording();
         changed.files[0].content = Content::Generated { seed: 9, bytes: 1500 };
         scene.shelve(&changed);
     };
-    let (scene, recording) = looked_at(replace, |setup| setup).await;
+    let (scene, recording) = looked_at(ground, replace, |setup| setup).await;
     assert_eq!(job_rests(&scene).await, JobState::Done);
     assert_eq!((trashed(&scene, &recording), removals(&scene)), (vec![], 0));
     let told = scene.service.log.wait_for(|line| line["message"] == "the recording stays at Zoom").await;
@@ -298,21 +310,19 @@ async fn another_size_at_zoom_keeps_everything_there() {
     scene.close().await;
 }
 
-#[tokio::test]
-async fn a_recording_that_may_go_on_is_left_alone() {
+async fn a_recording_that_may_go_on_is_left_alone(ground: Ground) {
     let goes_on = async |scene: &Scene, _: &[FileRow]| {
         let at = Clock::System.now() + TimeDelta::seconds(1);
         let body = scene.zoom.tell(&recording(), Happening::Started, Quirks::default(), at);
         assert!(scene.sender.deliver(&body.unwrap()).await.answer.is_accepted());
     };
-    let (scene, recording) = looked_at(goes_on, |setup| setup).await;
+    let (scene, recording) = looked_at(ground, goes_on, |setup| setup).await;
     assert_eq!(job_rests(&scene).await, JobState::Waiting);
     assert_eq!((trashed(&scene, &recording), removals(&scene)), (vec![], 0));
     scene.close().await;
 }
 
-#[tokio::test]
-async fn an_answer_without_files_removes_nothing() {
+async fn an_answer_without_files_removes_nothing(ground: Ground) {
     let empty = async |scene: &Scene, _: &[FileRow]| {
         let mut none = recording();
         for file in &none.files {
@@ -321,8 +331,27 @@ async fn an_answer_without_files_removes_nothing() {
         none.files.clear();
         scene.shelve(&none);
     };
-    let (scene, _) = looked_at(empty, |setup| setup).await;
+    let (scene, _) = looked_at(ground, empty, |setup| setup).await;
     assert_eq!(job_rests(&scene).await, JobState::Done);
     assert_eq!(removals(&scene), 0);
     scene.close().await;
+}
+
+on_each_ground! {
+    what_is_archived_and_reads_back_goes_to_the_trash_and_comes_back_when_it_is_wanted,
+    a_webinar_whose_summary_comes_first_is_one_recording_and_goes_as_one,
+    nothing_is_removed_unless_it_was_asked_for,
+    deleted_for_good_only_where_the_settings_say_so,
+    a_flipped_byte_in_an_object_keeps_everything_at_zoom,
+    an_object_that_is_not_there_keeps_everything_at_zoom,
+    the_waiting_time_is_waited_from_the_last_file_on,
+    another_account_is_left_alone,
+    files_that_are_to_come_are_waited_for,
+    a_parked_file_keeps_its_recording_at_zoom_until_it_is_archived,
+    a_file_that_only_zoom_has_is_fetched_before_anything_goes,
+    a_type_that_is_excluded_stays_and_what_has_no_id_stays_with_it,
+    what_the_filters_leave_out_stays_at_zoom,
+    another_size_at_zoom_keeps_everything_there,
+    a_recording_that_may_go_on_is_left_alone,
+    an_answer_without_files_removes_nothing,
 }

@@ -1,6 +1,7 @@
 //! `backfill`, as a process of its own, against the fake Zoom.
 
 use std::collections::BTreeSet;
+use std::io::Read;
 use std::process::{Output, Stdio};
 
 use chrono::{DateTime, Utc};
@@ -12,7 +13,7 @@ use zoom_archiver::domain::recording::RecordingKind;
 use zoom_archiver::simulator::{FakeFile, FakeRecording, FakeZoom, Options};
 use zoom_archiver::store::SharedStore;
 
-use crate::support::scene::{Scene, open_store, with_api};
+use crate::support::scene::{Ground, Scene, on_each_ground, open_store, with_api};
 use crate::support::service::{Setup, eventually};
 
 const SPAN: [&str; 4] = ["--from", "2026-01-10", "--to", "2026-03-05"];
@@ -22,18 +23,23 @@ struct Bare {
     zoom: FakeZoom,
     setup: Setup,
     store: SharedStore,
+    _ground: Ground,
     _data: tempfile::TempDir,
 }
 
 impl Bare {
     async fn new() -> Self {
+        Self::on(Ground::Embedded).await
+    }
+
+    async fn on(ground: Ground) -> Self {
         let data = tempfile::tempdir().unwrap();
         let zoom = FakeZoom::start(Options::default()).await.unwrap();
-        let setup =
-            with_api(Setup::new(data.path()), &zoom).env("ZOOM_ARCHIVER_ZOOM__API_MEDIUM_PER_SEC", "80");
+        let setup = with_api(ground.point(Setup::new(data.path())), &zoom)
+            .env("ZOOM_ARCHIVER_ZOOM__API_MEDIUM_PER_SEC", "80");
         assert!(setup.cli(&["migrate"]).output().await.unwrap().status.success());
-        let store = open_store(&format!("sqlite:{}", data.path().join("zoom-archiver.db").display())).await;
-        Self { zoom, setup, store, _data: data }
+        let store = open_store(&ground.database_url(data.path())).await;
+        Self { zoom, setup, store, _ground: ground, _data: data }
     }
 
     async fn run(&self, arguments: &[&str]) -> Output {
@@ -78,20 +84,12 @@ fn told(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
-#[tokio::test]
-async fn a_backfill_that_is_killed_and_run_again_leaves_neither_duplicate_nor_gap() {
+async fn a_backfill_that_is_killed_and_run_again_leaves_neither_duplicate_nor_gap(ground: Ground) {
     const ALL: u64 = 2500;
-    let bare = Bare::new().await;
+    let bare = Bare::on(ground).await;
     let expected = spread(&bare.zoom, ALL);
 
-    let mut child = bare
-        .setup
-        .cli(&[&["backfill"], SPAN.as_slice()].concat())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap();
+    let mut child = bare.setup.cli(&[&["backfill"], SPAN.as_slice()].concat()).spawn_unheard().unwrap();
     eventually("it is midway", || async {
         let some = bare.store.files(&[], None, 700).await.unwrap();
         (some.len() == 700).then_some(())
@@ -121,6 +119,10 @@ async fn a_backfill_that_is_killed_and_run_again_leaves_neither_duplicate_nor_ga
     assert_eq!((report["missing_files"].as_u64(), report["recorded_files"].as_u64()), (Some(0), Some(0)));
 }
 
+on_each_ground! {
+    a_backfill_that_is_killed_and_run_again_leaves_neither_duplicate_nor_gap,
+}
+
 #[tokio::test]
 async fn a_dry_run_says_what_is_missing_and_takes_nothing() {
     let bare = Bare::new().await;
@@ -136,6 +138,33 @@ async fn a_dry_run_says_what_is_missing_and_takes_nothing() {
     let one_day = ["--from", "2026-03-05", "--to", "2026-03-05", "--json", "--dry-run"];
     let report: Value = serde_json::from_slice(&bare.run(&one_day).await.stdout).unwrap();
     assert_eq!(report["recordings"], 0, "the last of twelve began on the first of March");
+}
+
+#[tokio::test]
+async fn on_a_terminal_a_bar_shows_how_far_it_is_and_elsewhere_lines_do() {
+    let bare = Bare::new().await;
+    spread(&bare.zoom, 12);
+    let terminal = nix::pty::openpty(None, None).unwrap();
+    let mut child = bare
+        .setup
+        .cli(&[&["backfill"], SPAN.as_slice(), &["--dry-run"]].concat())
+        .env("TERM", "xterm")
+        .stdout(Stdio::null())
+        .stderr(terminal.slave)
+        .spawn()
+        .unwrap();
+    let shown = tokio::task::spawn_blocking(move || {
+        let (mut shown, mut screen) = (Vec::new(), std::fs::File::from(terminal.master));
+        // A terminal whose other side is closed ends in an error.
+        let _ = screen.read_to_end(&mut shown);
+        String::from_utf8_lossy(&shown).into_owned()
+    });
+    assert!(child.wait().await.unwrap().success());
+    let shown = shown.await.unwrap();
+    assert!(shown.contains("12 recordings listed"), "{shown:?}");
+
+    let elsewhere = told(&bare.run(&[SPAN.as_slice(), &["--dry-run"]].concat()).await);
+    assert!(elsewhere.contains("listed") && !elsewhere.contains("recordings listed"), "{elsewhere}");
 }
 
 #[tokio::test]

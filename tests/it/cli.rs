@@ -202,7 +202,7 @@ async fn files_says_what_is_parked_and_why_and_retry_tries_it_again() {
     let output = run(&["files", "retry", "--state", "parked", "--data-dir", data], &[]).await;
     assert!(output.status.success(), "{}", text(&output.stderr));
     let file = scene.one_file_in(FileState::Archived).await;
-    scene.assert_archived(&file, recording.files[0].content);
+    scene.assert_archived(&file, recording.files[0].content).await;
     scene.settled().await;
     let nearest = scene.service.metric("zoom_archiver_nearest_loss_seconds", "").await;
     assert_eq!((nearest, file.loses_at), (f64::INFINITY, None));
@@ -278,7 +278,7 @@ async fn a_file_that_is_left_out_while_it_comes_is_let_go() {
     scene.zoom.library().clear_faults(&recording.files[0].key);
     assert!(scene.store.unskip(file.id).await.unwrap());
     let file = scene.one_file_in(FileState::Archived).await;
-    scene.assert_archived(&file, recording.files[0].content);
+    scene.assert_archived(&file, recording.files[0].content).await;
     scene.settled().await;
     scene.close().await;
 }

@@ -212,12 +212,6 @@ impl Scene {
         let delivery = self.sender.deliver(&body.expect("there is such an event")).await;
         assert!(delivery.answer.is_accepted(), "{}", delivery.answer);
     }
-
-    fn manifest(&self, file: &FileRow) -> Value {
-        let (folder, _) = file.object_key.as_deref().expect("it has a place").rsplit_once('/').unwrap();
-        let path = self.data.path().join("archive").join(folder).join("recording.json");
-        std::fs::read(path).ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default()
-    }
 }
 
 #[tokio::test]
@@ -226,7 +220,7 @@ async fn a_meetings_summary_is_archived_with_its_proof_and_erased_from_the_datab
     let recording = FakeRecording::new(RecordingKind::Meeting, 11);
     scene.tell(&recording, Happening::SummaryCompleted("Ünder budget, on time.")).await;
     let file = scene.one_file_in(FileState::Archived).await;
-    let object = scene.object(&file);
+    let object = scene.object(&file).await;
     let summary: Value = serde_json::from_slice(&object).unwrap();
     assert_eq!(summary["summary_overview"], "Ünder budget, on time.");
     let archived = file.archived.clone().unwrap();
@@ -234,7 +228,7 @@ async fn a_meetings_summary_is_archived_with_its_proof_and_erased_from_the_datab
     assert_eq!(archived.content_type, "application/json");
     assert!(file.object_key.as_deref().unwrap().ends_with(".json"));
     scene.settled().await;
-    let manifest = scene.manifest(&file);
+    let manifest = scene.manifest(&file).await;
     assert_eq!(manifest["files"][0]["object"]["sha256"], archived.sha256.to_string());
     assert_eq!(manifest["recording"]["summary"], "completed");
     assert_eq!(scene.store.transfer_work(file.id).await.unwrap().unwrap().content, None);
@@ -253,11 +247,11 @@ async fn a_renamed_recording_keeps_its_keys_and_its_manifest_tells_the_new_name(
     scene.announce(&recording, EventKind::Recording).await;
     let file = scene.one_file_in(FileState::Archived).await;
     scene.settled().await;
-    assert_eq!(scene.manifest(&file)["recording"]["topic"], recording.topic);
+    assert_eq!(scene.manifest(&file).await["recording"]["topic"], recording.topic);
 
     scene.tell(&recording, Happening::Renamed("Board, final")).await;
     eventually("the manifest tells the new name", || async {
-        (scene.manifest(&file)["recording"]["topic"] == "Board, final").then_some(())
+        (scene.manifest(&file).await["recording"]["topic"] == "Board, final").then_some(())
     })
     .await;
     // A transcript that comes later lies beside the others, under the old name.
@@ -311,7 +305,7 @@ async fn a_recording_that_leaves_zoom_before_it_is_archived_is_told_loudly() {
     // What is archived is in no danger.
     scene.tell(&recording, Happening::Deleted).await;
     eventually("the manifest tells that it is deleted", || async {
-        (scene.manifest(&file)["recording"]["state"] == "deleted").then_some(())
+        (scene.manifest(&file).await["recording"]["state"] == "deleted").then_some(())
     })
     .await;
     scene.settled().await;
@@ -356,14 +350,14 @@ async fn a_recorded_call_is_archived_with_its_transcript() {
     })
     .await;
     for (file, fake) in files.iter().zip(&call.files) {
-        scene.assert_archived(file, fake.content);
+        scene.assert_archived(file, fake.content).await;
     }
     scene.settled().await;
     let (row, _) = scene.store.recording(files[0].recording_id).await.unwrap().unwrap();
     assert_eq!(row.identity.kind, RecordingKind::Phone);
     assert_eq!(row.topic.as_deref(), Some("Ada Example to Grace Example"));
     assert_eq!((row.state, row.transcript), (Some(RecordingState::Completed), Some(TextState::Completed)));
-    assert_eq!(scene.manifest(&files[0])["files"].as_array().unwrap().len(), 2);
+    assert_eq!(scene.manifest(&files[0]).await["files"].as_array().unwrap().len(), 2);
     // What opened them is the key to much else, and lies in no row.
     let work = scene.store.transfer_work(files[0].id).await.unwrap().unwrap();
     assert!(work.download_token.is_none());
@@ -377,7 +371,7 @@ async fn an_archiving_accounts_files_are_archived_and_compared_with_the_digest_t
     scene.tell(&recording, Happening::ArchiveFilesCompleted).await;
     let file = scene.one_file_in(FileState::Archived).await;
     assert_eq!(file.identity.collection, "archive_files");
-    scene.assert_archived(&file, recording.files[0].content);
+    scene.assert_archived(&file, recording.files[0].content).await;
     scene.settled().await;
     scene.close().await;
 }

@@ -71,6 +71,7 @@ fn event(account: &str, instance: &str, types: &[&str]) -> Event {
             files: files.collect(),
             odd: vec!["an odd entry".into()],
         }),
+        trace: None,
     }
 }
 

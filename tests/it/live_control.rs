@@ -292,7 +292,7 @@ async fn a_session_token_says_what_was_asked_for_and_is_signed_with_the_sdk_secr
         "--valid-secs",
         "3600",
     ];
-    let output = program().args(arguments).envs(keys).output().await.unwrap();
+    let output = program().args(arguments).envs(keys).output_with_a_token().await.unwrap();
     assert!(output.status.success(), "{}", told(&output));
     let token = String::from_utf8(output.stdout).unwrap();
     let (signed, signature) = token.trim().rsplit_once('.').unwrap();
@@ -320,6 +320,41 @@ async fn a_session_token_says_what_was_asked_for_and_is_signed_with_the_sdk_secr
         "cloud_recording_transcript_option": 2,
     });
     assert_eq!(claims, expected);
+}
+
+#[tokio::test]
+async fn a_session_token_is_signed_by_the_account_that_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("settings.toml");
+    let account = |name: &str| {
+        format!(
+            "[[zoom.accounts]]\nname = \"{name}\"\nvideo_sdk_key = \"key-{name}\"\nvideo_sdk_secret = \"s\"\n"
+        )
+    };
+    let run = async |settings: String, keys: &[(&str, &str)], arguments: &[&str]| {
+        std::fs::write(&file, settings).unwrap();
+        let mut program = program();
+        program.arg("--config").arg(&file).args(["session-token", "--topic", "t"]).args(arguments);
+        program.envs(keys.iter().copied()).output().await.unwrap()
+    };
+    let signer = |output: &std::process::Output| -> Value {
+        assert!(output.status.success(), "{}", told(output));
+        let token = String::from_utf8(output.stdout.clone()).unwrap();
+        let claims = BASE64URL_NOPAD.decode(token.split('.').nth(1).unwrap().as_bytes()).unwrap();
+        serde_json::from_slice::<Value>(&claims).unwrap()["app_key"].clone()
+    };
+    let own = [("ZOOM_VIDEO_SDK_KEY", "key-own"), ("ZOOM_VIDEO_SDK_SECRET", "s")];
+    assert_eq!(signer(&run(account("emea"), &[], &[]).await), "key-emea", "the only one");
+    assert_eq!(signer(&run(account("emea"), &own, &["--account", "default"]).await), "key-own");
+    let two = account("emea") + &account("apac");
+    assert_eq!(signer(&run(two.clone(), &own, &["--account", "apac"]).await), "key-apac");
+    for (arguments, words) in
+        [(&[][..], "one of: default, emea, apac"), (&["--account", "nobody"], "no account `nobody`")]
+    {
+        let output = run(two.clone(), &own, arguments).await;
+        assert_eq!(output.status.code(), Some(1));
+        assert!(told(&output).contains(words), "{}", told(&output));
+    }
 }
 
 #[tokio::test]

@@ -16,7 +16,7 @@ use zoom_archiver::simulator::events::{EventKind, Quirks};
 use zoom_archiver::simulator::ledger::{Endpoint, Weight};
 use zoom_archiver::simulator::{ApiFault, FakeFile, FakeRecording, FakeZoom, Fault, Options, When};
 
-use crate::support::scene::{Scene, until_settled, until_settled_within, with_api};
+use crate::support::scene::{Ground, Scene, on_each_ground, until_settled, until_settled_within, with_api};
 use crate::support::service::{Setup, eventually};
 
 /// A session that began so long ago.
@@ -100,12 +100,11 @@ async fn deliver(scene: &Scene, session: &FakeRecording, fate: Fate) {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn after_one_round_all_files_of_a_thousand_sessions_are_archived_and_none_twice() {
+async fn after_one_round_all_files_of_a_thousand_sessions_are_archived_and_none_twice(ground: Ground) {
     const SESSIONS: u64 = 1000;
     // A Business plan's, and ours below it.
     const LIMITS: [(Weight, usize); 3] = [(Weight::Light, 80), (Weight::Medium, 60), (Weight::Heavy, 40)];
-    let scene = Scene::staged(Options::default(), |setup, zoom| {
+    let scene = Scene::staged_on(ground, Options::default(), |setup, zoom| {
         with_api(setup, zoom).env("ZOOM_ARCHIVER_ZOOM__API_LIGHT_PER_SEC", "60")
     })
     .await;
@@ -142,7 +141,7 @@ async fn after_one_round_all_files_of_a_thousand_sessions_are_archived_and_none_
     assert_eq!((files.len(), contents.len()), (2000, 2000));
     for file in &files {
         assert_eq!(file.state, FileState::Archived, "{:?}", file.reason);
-        scene.assert_archived(file, contents[&file.identity.name]);
+        scene.assert_archived(file, contents[&file.identity.name]).await;
     }
     for file in sessions.iter().flat_map(|session| &session.files) {
         let served = library.account(&file.key).unwrap().bytes_served;
@@ -163,6 +162,10 @@ async fn after_one_round_all_files_of_a_thousand_sessions_are_archived_and_none_
     }
     assert!(library.api_peak_rate(Weight::Light) > 0 && library.api_peak_rate(Weight::Medium) > 0);
     scene.close().await;
+}
+
+on_each_ground! {
+    after_one_round_all_files_of_a_thousand_sessions_are_archived_and_none_twice,
 }
 
 #[tokio::test]
@@ -204,7 +207,7 @@ async fn a_recording_that_the_lists_leave_out_is_found_by_zooms_log_of_failed_de
     scene.zoom.library().lose(&body);
     scene.zoom.library().lose(&body);
     round(&scene).await;
-    scene.assert_archived(&scene.one_file_in(FileState::Archived).await, old.files[0].content);
+    scene.assert_archived(&scene.one_file_in(FileState::Archived).await, old.files[0].content).await;
     assert!((scene.service.metric("zoom_archiver_failed_deliveries", "default").await - 2.0).abs() < 0.5);
     scene.close().await;
 }
@@ -218,7 +221,7 @@ async fn a_list_or_a_log_that_may_not_be_read_keeps_nothing_else_from_being_foun
     let forbidden = ApiFault::Status { code: StatusCode::FORBIDDEN, retry_after: None };
     scene.zoom.library().inject_call(Endpoint::WebhookLog, forbidden, When::Always);
     round(&scene).await;
-    scene.assert_archived(&scene.one_file_in(FileState::Archived).await, session.files[0].content);
+    scene.assert_archived(&scene.one_file_in(FileState::Archived).await, session.files[0].content).await;
     let told = scene.service.log.lines();
     let told =
         told.iter().find(|line| line["message"].as_str().is_some_and(|it| it.contains("cannot reconcile")));

@@ -333,7 +333,7 @@ async fn the_first_signal_puts_running_jobs_back_and_the_next_start_goes_on() {
     assert_eq!(jobs_in(&scene.store, JobState::Waiting).await, 1);
     scene.service = data.start().await;
     let file = scene.one_file_in(FileState::Archived).await;
-    scene.assert_archived(&file, recording.files[0].content);
+    scene.assert_archived(&file, recording.files[0].content).await;
     scene.settled().await;
     scene.close().await;
 }
@@ -361,7 +361,7 @@ async fn the_second_signal_ends_at_once() {
     assert_eq!(code, Some(130));
     scene.service = scene.setup.start().await;
     let file = scene.one_file_in(FileState::Archived).await;
-    scene.assert_archived(&file, recording.files[0].content);
+    scene.assert_archived(&file, recording.files[0].content).await;
     scene.settled().await;
     scene.close().await;
 }

@@ -101,6 +101,7 @@ fn announce(recording: AnnouncedRecording, files: Vec<AnnouncedFile>) -> Event {
             files,
             odd: Vec::new(),
         }),
+        trace: None,
     }
 }
 
@@ -467,6 +468,30 @@ async fn what_a_manifest_should_tell_has_it_written_again(database: Database) {
         assert!(matches!(job.task, Task::Manifest(_)), "{job:?}");
         settle(&store, &job, done(vec![])).await;
     }
+}
+
+async fn a_file_that_is_left_out_is_told_by_the_manifest(database: Database) {
+    let store = database.store().await;
+    record(&store, announce(session("s"), vec![file("a"), file("b")])).await;
+    let [first, second] = claim(&store, 2).await.try_into().expect("two");
+    assert!(store.skip(transferred(&second), "nobody wants it").await.unwrap());
+    assert_eq!(
+        claim(&store, 10).await.len(),
+        0,
+        "nothing of it is in the archive yet, so there is no manifest"
+    );
+    assert!(store.unskip(transferred(&second)).await.unwrap());
+    store.place(transferred(&first), "folder", "a.mp4").await.unwrap();
+    settle(&store, &first, archive(transferred(&first), vec![])).await;
+    assert!(store.skip(transferred(&second), "nobody wants it").await.unwrap());
+    let job = claim_one(&store).await;
+    assert!(matches!(job.task, Task::Manifest(_)), "{job:?}");
+    // While it is written another one is left out: it is written again.
+    record(&store, announce(session("s"), vec![file("c")])).await;
+    let late = all_files(&store).await.into_iter().find(|file| file.identity.name == "c").unwrap().id;
+    assert!(store.skip(late, "nobody wants it").await.unwrap());
+    settle(&store, &job, done(vec![])).await;
+    assert_eq!(claim_one(&store).await.task, job.task);
 }
 
 fn with_content(name: &str, content: &[u8]) -> AnnouncedFile {
@@ -2112,6 +2137,7 @@ on_each_database! {
     a_late_event_takes_no_token_away_that_lasts_longer,
     a_recording_that_leaves_has_its_transfers_due_at_once_and_what_is_missing_counted,
     what_a_manifest_should_tell_has_it_written_again,
+    a_file_that_is_left_out_is_told_by_the_manifest,
     a_file_that_comes_with_its_event_waits_without_a_url_and_is_forgotten_when_archived,
     a_skipped_file_says_why_and_nothing_carries_it,
     a_filter_decides_where_announcements_are_recorded_whoever_brings_them,

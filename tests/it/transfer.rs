@@ -39,7 +39,7 @@ async fn survives(bytes: u64, fault: Fault, when: When) -> Scene {
     scene.zoom.library().inject(&recording.files[0].key, fault, when);
     scene.announce(&recording, EventKind::Recording).await;
     let file = scene.one_file_in(FileState::Archived).await;
-    scene.assert_archived(&file, recording.files[0].content);
+    scene.assert_archived(&file, recording.files[0].content).await;
     scene.settled().await;
     scene
 }
@@ -69,7 +69,7 @@ async fn small_large_and_empty_files_are_archived_byte_for_byte() {
     assert_eq!(rows.len(), sizes.len());
     for row in &rows {
         let file = recording.files.iter().find(|file| file.id.as_ref() == Some(&row.identity.name)).unwrap();
-        scene.assert_archived(row, file.content);
+        scene.assert_archived(row, file.content).await;
         assert!(row.archived.as_ref().unwrap().mark.is_none());
     }
     scene.close().await;
@@ -162,6 +162,41 @@ async fn a_download_that_stalls_is_cut_and_tried_again() {
 }
 
 #[tokio::test]
+async fn a_download_below_the_floor_rate_is_cut_and_says_so() {
+    let options = Options { bytes_per_sec: Some(64 * 1024), ..Options::default() };
+    let scene = Scene::staged(options, |setup, _| {
+        setup
+            .env("ZOOM_ARCHIVER_TRANSFER__STALL_SECS", "1")
+            .env("ZOOM_ARCHIVER_TRANSFER__MIN_BYTES_PER_SEC", "1048576")
+            .env("ZOOM_ARCHIVER_WORKER__MAX_ATTEMPTS", "2")
+    })
+    .await;
+    let recording = one_file(1024 * 1024);
+    scene.announce(&recording, EventKind::Recording).await;
+    let file = scene.one_file_in(FileState::Dead).await;
+    assert!(file.reason.as_deref().unwrap().contains("transfer.min_bytes_per_sec"), "{:?}", file.reason);
+    scene.close().await;
+}
+
+#[tokio::test]
+async fn all_downloads_together_stay_below_the_ceiling() {
+    const CEILING: u64 = 1024 * 1024;
+    let scene =
+        Scene::with(|setup| setup.env("ZOOM_ARCHIVER_TRANSFER__MAX_BYTES_PER_SEC", CEILING.to_string()))
+            .await;
+    let recording = FakeRecording::new(RecordingKind::VideoSdk, 9)
+        .with((0..4).map(|number| FakeFile::generated(number, CEILING)));
+    scene.announce(&recording, EventKind::Recording).await;
+    scene.settled().await;
+    let files = scene.files().await;
+    let last = files.iter().map(|file| file.archived_at.expect("archived")).max().unwrap();
+    let taken = last - files[0].announced_at;
+    // What passes in the first second may pass at once.
+    assert!(taken.num_milliseconds() >= 2800, "four seconds' worth came in {taken}");
+    scene.close().await;
+}
+
+#[tokio::test]
 async fn errors_of_zooms_pass() {
     for (code, retry_after) in [(500, None), (503, None), (429, Some(1)), (404, None)] {
         let code = StatusCode::from_u16(code).unwrap();
@@ -199,7 +234,7 @@ async fn an_expired_token_parks_the_file_and_the_next_event_wakes_it() {
         assert!(file.reason.unwrap().contains("fresh token"));
         scene.announce(&recording, EventKind::Recording).await;
         let file = scene.one_file_in(FileState::Archived).await;
-        scene.assert_archived(&file, recording.files[0].content);
+        scene.assert_archived(&file, recording.files[0].content).await;
         scene.settled().await;
         scene.close().await;
     }
@@ -214,7 +249,7 @@ async fn a_size_other_than_announced_is_asked_for_once_more_then_believed_and_ma
         recording.files[0].announced = AnnouncedSize::Lie(bytes + 1000);
         scene.announce(&recording, EventKind::Recording).await;
         let file = scene.one_file_in(FileState::Archived).await;
-        scene.assert_archived(&file, recording.files[0].content);
+        scene.assert_archived(&file, recording.files[0].content).await;
         let mark = file.archived.as_ref().unwrap().mark.clone().unwrap();
         assert_eq!(mark, format!("Zoom announced {} bytes and delivered {bytes}", bytes + 1000));
         assert_eq!(scene.zoom.library().account(&recording.files[0].key).unwrap().requests, 2);
@@ -233,7 +268,7 @@ async fn an_odd_size_of_undeclared_length_is_asked_for_once_more_too() {
     scene.zoom.library().inject(&recording.files[0].key, Fault::Chunked, When::Always);
     scene.announce(&recording, EventKind::Recording).await;
     let file = scene.one_file_in(FileState::Archived).await;
-    scene.assert_archived(&file, recording.files[0].content);
+    scene.assert_archived(&file, recording.files[0].content).await;
     assert_eq!(scene.zoom.library().account(&recording.files[0].key).unwrap().bytes_served, 2 * LARGE);
     scene.settled().await;
     scene.close().await;
@@ -258,7 +293,7 @@ async fn a_file_without_the_shape_of_its_type_is_asked_for_once_more_then_archiv
         )]);
         scene.announce(&recording, kind).await;
         let file = scene.one_file_in(FileState::Archived).await;
-        scene.assert_archived(&file, content);
+        scene.assert_archived(&file, content).await;
         assert_eq!(file.archived.as_ref().unwrap().mark, Some(format!("suspect: {doubt}")));
         assert_eq!(scene.zoom.library().account(&recording.files[0].key).unwrap().requests, 2);
         scene.settled().await;
@@ -280,7 +315,7 @@ async fn a_file_that_has_its_shape_the_second_time_is_not_marked() {
     until_zoom(&scene.zoom, "it is asked for", |library| library.account(&key).unwrap().requests == 1).await;
     library.replace_content(&key, recording.files[0].content);
     let file = scene.one_file_in(FileState::Archived).await;
-    scene.assert_archived(&file, recording.files[0].content);
+    scene.assert_archived(&file, recording.files[0].content).await;
     assert_eq!(file.archived.as_ref().unwrap().mark, None);
     scene.settled().await;
     scene.close().await;
@@ -304,7 +339,7 @@ async fn a_file_of_undeclared_or_unannounced_length_is_archived() {
         scene.zoom.library().inject(&recording.files[0].key, Fault::Chunked, When::Always);
         scene.announce(&recording, EventKind::Recording).await;
         let file = scene.one_file_in(FileState::Archived).await;
-        scene.assert_archived(&file, recording.files[0].content);
+        scene.assert_archived(&file, recording.files[0].content).await;
         scene.settled().await;
         scene.close().await;
     }
@@ -335,7 +370,7 @@ async fn a_token_never_follows_a_redirect_to_another_host() {
     scene.zoom.library().inject(&recording.files[0].key, redirect, When::Always);
     scene.announce(&recording, EventKind::Recording).await;
     let file = scene.one_file_in(FileState::Archived).await;
-    scene.assert_archived(&file, recording.files[0].content);
+    scene.assert_archived(&file, recording.files[0].content).await;
     scene.settled().await;
     // `close` asserts that the second origin saw no token.
     scene.close().await;
@@ -409,7 +444,7 @@ async fn an_object_that_an_earlier_run_completed_is_recognised_by_its_bytes() {
     let content = recording.files[0].content;
     let (scene, _) = with_an_object_in_its_place(&recording, &content.read(0, usize::MAX)).await;
     let file = scene.one_file_in(FileState::Archived).await;
-    scene.assert_archived(&file, content);
+    scene.assert_archived(&file, content).await;
     scene.settled().await;
     scene.close().await;
 }

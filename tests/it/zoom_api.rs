@@ -28,7 +28,7 @@ fn announced(zoom: &FakeZoom, recording: &FakeRecording, kind: EventKind) -> Eve
     match payload::read(&body) {
         Message::Announcement { name, announcement, body } => {
             let content = EventContent::Announcement(announcement);
-            Event { id: EventId::new(), received_at: Clock::System.now(), name, body, content }
+            Event { id: EventId::new(), received_at: Clock::System.now(), name, body, content, trace: None }
         }
         other => panic!("not an announcement: {other:?}"),
     }

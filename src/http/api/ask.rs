@@ -68,7 +68,8 @@ impl<T: DeserializeOwned + Default, S: Send + Sync> FromRequest<S> for Body<T> {
             body => body,
         };
         let body = serde_json::from_slice::<Option<T>>(body);
-        body.map(|body| Self(body.unwrap_or_default())).map_err(|error| Problem::bad(format!("the body: {error}")))
+        body.map(|body| Self(body.unwrap_or_default()))
+            .map_err(|error| Problem::bad(format!("the body: {error}")))
     }
 }
 

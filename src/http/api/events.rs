@@ -141,6 +141,7 @@ fn read(row: &EventRow, body: &[u8]) -> Result<Vec<event::Event>, String> {
         name: name.to_owned(),
         body,
         content: EventContent::Announcement(announcement),
+        trace: None,
     };
     match payload::read(body) {
         Message::Announcement { name, announcement, body } => {

@@ -1,6 +1,7 @@
 //! A file that came with its event: it lies in the row, and goes into the archive with the same proof as all others.
 
 use bytes::Bytes;
+use tracing::{Instrument, info_span};
 
 use super::super::Jobs;
 use super::checkpoint::{Measured, TransferCheckpoint};
@@ -31,7 +32,8 @@ pub(super) async fn carry(
         facts: facts(&work.recording, file),
     };
     context.confirm_lease().await?;
-    let stored = match jobs.archive.put(&object, content, &proof).await {
+    let put = jobs.archive.put(&object, content, &proof).instrument(info_span!("complete"));
+    let stored = match put.await {
         Err(ArchiveError::Exists(_)) => finish::adopt(jobs, context, &object.key, &proof).await?,
         stored => stored?,
     };

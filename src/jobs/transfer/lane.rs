@@ -142,6 +142,7 @@ impl Lane {
             buffer.fill(&mut reading.rest);
             let taken = (buffer.content().len() - before) as u64;
             reading.position += taken;
+            metrics::counter!("zoom_archiver_received_bytes_total").increment(taken);
             self.source.context.advance(taken);
             self.source.throttle.pass(taken, || self.source.context.alive()).await;
         }

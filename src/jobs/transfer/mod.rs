@@ -24,7 +24,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
-use tracing::info;
+use tracing::{Instrument, Span, info, info_span};
 
 use self::access::Access;
 use self::checkpoint::{Begun, Measured, TransferCheckpoint};
@@ -128,6 +128,7 @@ async fn carry(jobs: &Jobs, file: FileId, job: &Job, context: &JobContext) -> Re
     if work.file.state == FileState::Archived {
         return Ok(finish::done(jobs, &work, None));
     }
+    Span::current().record("recording.id", tracing::field::display(work.recording.id));
     let key = place(jobs, &work).await?;
     if let Some(content) = work.content.clone() {
         return inline::carry(jobs, context, &work, key, content).await;
@@ -161,6 +162,7 @@ async fn carry(jobs: &Jobs, file: FileId, job: &Job, context: &JobContext) -> Re
             }
             // Not parked: what would wake it has just come, and did not help.
             Ended::Zoom(error @ (DownloadError::Expired(_) | DownloadError::NoUrl)) if is_fresh => {
+                super::count_failure("zoom", error.class());
                 let reason = format!("{error}, although it has just given one");
                 return Err(Outcome::retry(reason));
             }
@@ -233,7 +235,7 @@ impl Transfer<'_> {
             Left::Upload(begun, held) => {
                 // What lies behind the end comes from a version of the file that was longer.
                 let parts = held.into_values().take(begun.measured.parts as usize).collect();
-                self.complete(begun, parts).await.map(Some)
+                self.complete(begun, parts).instrument(info_span!("complete")).await.map(Some)
             }
             Left::Whole(begun) => self.recognise(&begun).await,
             Left::Nothing => Ok(None),
@@ -270,7 +272,7 @@ impl Transfer<'_> {
         let buffer = take_buffer(&self.jobs.buffers, self.context, wanted).await;
         let download = match opened {
             Some(download) => download,
-            None => self.open(access, begun.as_ref(), wanted).await?,
+            None => self.open(access, begun.as_ref(), wanted).instrument(info_span!("open")).await?,
         };
         match begun {
             Some(begun) => self.go_on(access, begun, held, buffer, download).await,
@@ -312,7 +314,7 @@ impl Transfer<'_> {
         let (first_lane, _) = lanes.split_last_mut().expect("there is one lane at least");
         let fetched = first_lane.fetch(buffer, 0).await?;
         if fetched.last {
-            return self.put(object, &fetched).await;
+            return self.put(object, &fetched).instrument(info_span!("complete")).await;
         }
         let upload = self.jobs.archive.begin(&object).await?;
         let begun = Begun::new(upload, plan, version, &self.work.file.extension, object.content_type);
@@ -370,8 +372,8 @@ impl Transfer<'_> {
         ready: Ready,
     ) -> Result<Carried, Ended> {
         let pipeline = Pipeline::new(self.jobs, self.context, self.checkpoint, begun, held, lanes);
-        let (begun, parts) = pipeline.run(ready).await?;
-        self.complete(begun, parts).await
+        let (begun, parts) = pipeline.run(ready).instrument(info_span!("parts")).await?;
+        self.complete(begun, parts).instrument(info_span!("complete")).await
     }
 
     /// The lanes that fetch this file; the last one goes on with `first`.
@@ -464,6 +466,7 @@ impl Transfer<'_> {
         let begun = self.checkpoint.upload.take();
         self.context.note(&self.checkpoint.to_value()).await?;
         if let Some(begun) = begun {
+            resume::count_resent(&begun);
             self.jobs.archive.abort(&begun.upload).await?;
         }
         let reason = format!("{doubt}; asking for the file once more");
@@ -474,7 +477,9 @@ impl Transfer<'_> {
     /// fault (it was restarted, and has lost what it had confirmed) and costs no attempt; again and again, it is for a
     /// person to look at the archive.
     async fn start_over(&mut self, reason: String) -> Result<Outcome, Outcome> {
-        self.checkpoint.upload = None;
+        if let Some(begun) = self.checkpoint.upload.take() {
+            resume::count_resent(&begun);
+        }
         self.checkpoint.given_up += 1;
         self.context.note(&self.checkpoint.to_value()).await?;
         let reason = format!("{reason}; the file starts over");

@@ -207,6 +207,7 @@ impl<'a> Pipeline<'a> {
         let bytes = content.len() as u64;
         let same = |part: &&Part| part.crc64nvme == Some(crc64nvme) && part.bytes == bytes;
         if let Some(part) = self.held.get(&number).filter(same) {
+            metrics::counter!("zoom_archiver_parts_kept_total").increment(1);
             self.confirmed.insert(number, part.clone());
             return;
         }

@@ -45,13 +45,18 @@ pub(super) async fn look(
         Ok(parts) => parts,
         Err(ArchiveError::NoSuchUpload(_)) => {
             checkpoint.upload = None;
-            return Ok(if begun.measured.whole { Left::Whole(begun) } else { Left::Nothing });
+            if begun.measured.whole {
+                return Ok(Left::Whole(begun));
+            }
+            count_resent(&begun);
+            return Ok(Left::Nothing);
         }
         Err(ArchiveError::Refused(reason)) => {
             warn!(reason, "the store cannot list the parts of an upload; the file starts over");
             context.confirm_lease().await?;
             jobs.archive.abort(&begun.upload).await?;
             checkpoint.upload = None;
+            count_resent(&begun);
             return Ok(Left::Nothing);
         }
         Err(error) => return Err(error.into()),
@@ -73,6 +78,11 @@ pub(super) async fn look(
         "going on where an earlier run stopped"
     );
     Ok(Left::Upload(begun, parts))
+}
+
+/// Counts the parts of an upload that is lost: they are to be sent again.
+pub(super) fn count_resent(begun: &Begun) {
+    metrics::counter!("zoom_archiver_parts_resent_total").increment(begun.measured.parts.into());
 }
 
 /// Whether the archive holds, without a gap, the very parts that have been measured.

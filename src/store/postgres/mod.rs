@@ -16,6 +16,7 @@ mod queue;
 mod read;
 mod record;
 mod tell;
+mod watch;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -27,14 +28,15 @@ use serde_json::Value;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{Connection, Executor, PgConnection, PgPool};
 
+use super::connections::connections;
 use super::gather::Gather;
 use super::intake::PERSON;
 use super::migrations::{self, Migrated};
 use super::settled::Headway;
 use super::unbroken::unbroken;
 use super::{
-    Depth, EndingToken, EventFilter, FileFilter, Flow, Intake, JobFilter, Losses, NoticeWork, Page, Recorded,
-    RecordingFilter, Store, StoreError, Swept, Tally, TransferWork,
+    Backlog, Connections, Depth, EndingToken, EventFilter, FileFilter, Flow, Health, Intake, JobFilter,
+    Losses, NoticeWork, Page, Recorded, RecordingFilter, Store, StoreError, Swept, Tally, TransferWork,
 };
 use crate::config::store::StoreConfig;
 use crate::domain::event::{Event, EventRow};
@@ -312,6 +314,18 @@ impl Store for PostgresStore {
 
     async fn depth(&self) -> Result<Vec<Depth>, StoreError> {
         bounded(read::depth(&self.readers)).await
+    }
+
+    async fn backlog(&self) -> Result<Vec<Backlog>, StoreError> {
+        bounded(watch::backlog(&self.pool)).await
+    }
+
+    async fn health(&self) -> Result<Health, StoreError> {
+        bounded(watch::health(&self.pool)).await
+    }
+
+    fn connections(&self) -> Vec<Connections> {
+        vec![connections("any", &self.pool)]
     }
 
     async fn examine(&self) -> Result<Vec<Finding>, StoreError> {

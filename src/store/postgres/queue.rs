@@ -124,13 +124,14 @@ due AS MATERIALIZED (
 UPDATE jobs SET state = 'running', lease_owner = $2, lease_token = lease_token + 1,
     lease_expires_at = now() + $3 * interval '1 millisecond', updated_at = now()
 FROM due WHERE jobs.id = due.id
-RETURNING jobs.id, kind, subject, account, loses_at, run_at, attempts, snoozes, lease_token, checkpoint"
+RETURNING jobs.id, kind, subject, account, loses_at, run_at, attempts, snoozes, lease_token, checkpoint, trace,
+    (EXTRACT(EPOCH FROM now() - run_at) * 1000)::bigint AS waited_ms"
         )
     };
 }
 
-const CLAIM: &str = claim!("kind <> 'notify'");
-const CLAIM_NOTICES: &str = claim!("kind = 'notify'");
+const CLAIM: &str = claim!("notice IS NULL");
+const CLAIM_NOTICES: &str = claim!("notice IS NOT NULL");
 
 /// Extends a lease. Writes no column that is in an index.
 pub(super) async fn extend(pool: &PgPool, lease: &Lease, length: Duration) -> Result<(), StoreError> {
@@ -229,6 +230,7 @@ macro_rules! or_want_again {
         "
     ON CONFLICT (kind, subject) DO UPDATE SET
         wanted_again = known.state = 'running',
+        trace = COALESCE(EXCLUDED.trace, known.trace),
         state = CASE known.state WHEN 'running' THEN 'running' ELSE 'waiting' END,
         run_at = EXCLUDED.run_at,
         attempts = CASE WHEN known.state IN ('running', 'parked') THEN known.attempts ELSE 0 END,
@@ -274,7 +276,7 @@ job AS (
         finished_at = CASE WHEN held.state IN ('done', 'dead') THEN now() END,
         updated_at = now()
     FROM held WHERE jobs.id = held.id
-    RETURNING jobs.kind, jobs.subject, jobs.account, jobs.state, held.again
+    RETURNING jobs.kind, jobs.subject, jobs.account, jobs.state, held.again, jobs.trace
 ),
 file AS (
     UPDATE files SET
@@ -300,8 +302,8 @@ archived AS (
     FROM job WHERE files.id = $11 AND files.state <> 'archived'
 ),
 next AS (
-    INSERT INTO jobs AS known (id, kind, subject, state, run_at)
-    SELECT next.id, next.kind, next.subject, 'waiting', now() + next.rest_ms * interval '1 millisecond'
+    INSERT INTO jobs AS known (id, kind, subject, state, run_at, trace)
+    SELECT next.id, next.kind, next.subject, 'waiting', now() + next.rest_ms * interval '1 millisecond', job.trace
     FROM job CROSS JOIN unnest($20::uuid[], $21::text[], $22::uuid[], $23::bigint[])
         AS next (id, kind, subject, rest_ms)
     WHERE (next.kind, next.subject) <> (job.kind, job.subject)
@@ -405,7 +407,8 @@ FROM job WHERE files.id = job.subject AND files.state IN ('parked', 'dead', 'gon
     Ok(result.rows_affected() == 1)
 }
 
-/// Withdraws the transfer of a file that is not archived, also a running one, which loses its lease by that.
+/// Withdraws the transfer of a file that is not archived, also a running one, which loses its lease by that. No transfer will
+/// tell the manifest of it, so it is written again where there is one.
 /// `by` is who says so: a person, or rules, which say nothing of what others have decided.
 pub(super) async fn skip(pool: &PgPool, file: FileId, reason: &str, by: &str) -> Result<bool, StoreError> {
     let result = sqlx::query(concat!(
@@ -425,7 +428,9 @@ job AS (
 manifest AS (
     INSERT INTO jobs AS known (id, kind, subject, state, run_at)
     SELECT $5, 'manifest', recordings.id, 'waiting', now()
-    FROM job JOIN files ON files.id = job.subject JOIN recordings ON recordings.id = files.recording_id
+    FROM job
+        JOIN files ON files.id = job.subject
+        JOIN recordings ON recordings.id = files.recording_id
     WHERE recordings.folder IS NOT NULL",
         or_want_again!(),
         "

@@ -270,6 +270,7 @@ async fn announce(pool: &PgPool, told: &[Told<'_>]) -> Result<Vec<Written>, sqlx
         .bind(each_file().map(|file| file.decided_by.as_str()).collect::<Vec<_>>())
         .bind(NO_URL)
         .bind(TWIN)
+        .bind(each(told, |told| told.event.trace.as_deref()))
         .fetch_all(pool)
         .await
 }
@@ -282,11 +283,11 @@ WITH told AS MATERIALIZED (
     SELECT * FROM unnest(
         $1::uuid[], $2::timestamptz[], $3::text[], $4::bytea[], $5::jsonb[], $6::uuid[], $7::text[], $8::text[],
         $9::text[], $10::text[], $11::timestamptz[], $12::jsonb[], $13::timestamptz[], $14::text[], $15::text[],
-        $16::text[], $17::boolean[], $18::boolean[], $19::timestamptz[]
+        $16::text[], $17::boolean[], $18::boolean[], $19::timestamptz[], $39::text[]
     ) WITH ORDINALITY AS told (
         event_id, received_at, event_name, body, odd, recording_id, account_id, kind,
         instance_id, topic, start_time, metadata, happened_at, state, transcript,
-        summary, renewable, says_auto_delete, auto_delete_at, number
+        summary, renewable, says_auto_delete, auto_delete_at, trace, number
     )
 ),
 recording AS (
@@ -412,13 +413,14 @@ file AS (
         decided_by = $38 AS is_twin, loses_at IS NOT NULL AS is_dated
 ),
 job AS (
-    INSERT INTO jobs (id, kind, subject, account, state, run_at, waits_for, reason, finished_at)
+    INSERT INTO jobs (id, kind, subject, account, state, run_at, waits_for, reason, finished_at, trace)
     SELECT a.job_id, 'transfer', a.id, told.account_id,
         CASE a.state WHEN 'pending' THEN 'waiting' WHEN 'skipped' THEN 'cancelled' ELSE 'parked' END,
         now(),
         CASE a.state WHEN 'parked' THEN 'token' END,
         a.reason,
-        CASE a.state WHEN 'skipped' THEN now() END
+        CASE a.state WHEN 'skipped' THEN now() END,
+        told.trace
     FROM announced a JOIN told USING (number) JOIN file ON file.id = a.id
 )
 SELECT told.number, recording.id AS recording, COALESCE(is_bounded, false) AS is_bounded,

@@ -15,6 +15,7 @@ mod queue;
 mod read;
 mod record;
 mod tell;
+mod watch;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -28,14 +29,15 @@ use serde_json::Value;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection, Sqlite, SqliteConnection, SqlitePool, Transaction};
 
+use super::connections::connections;
 use super::gather::Gather;
 use super::intake::PERSON;
 use super::migrations::{self, Migrated};
 use super::settled::Headway;
 use super::unbroken::unbroken;
 use super::{
-    Depth, EndingToken, EventFilter, FileFilter, Flow, Intake, JobFilter, Losses, NoticeWork, Page, Recorded,
-    RecordingFilter, Store, StoreError, Swept, Tally, TransferWork,
+    Backlog, Connections, Depth, EndingToken, EventFilter, FileFilter, Flow, Health, Intake, JobFilter,
+    Losses, NoticeWork, Page, Recorded, RecordingFilter, Store, StoreError, Swept, Tally, TransferWork,
 };
 use crate::config::store::StoreConfig;
 use crate::domain::event::{Event, EventRow};
@@ -199,6 +201,18 @@ pub(super) async fn migrate(path: PathBuf, config: &StoreConfig) -> Result<Migra
     let migrated = migrated?;
     closed?;
     Ok(migrated)
+}
+
+/// Moves the queue into the past.
+#[cfg(test)]
+pub(super) async fn move_into_the_past(path: &Path, by: Duration) -> Result<(), StoreError> {
+    let mut connection = SqliteConnectOptions::new().filename(path).connect().await?;
+    sqlx::query("UPDATE jobs SET run_at = run_at - $1, lease_expires_at = lease_expires_at - $1")
+        .bind(super::rows::millis(by))
+        .execute(&mut connection)
+        .await?;
+    connection.close().await?;
+    Ok(())
 }
 
 /// Creates the database's folder where it is missing, and waits for the lock.
@@ -448,6 +462,18 @@ impl Store for SqliteStore {
 
     async fn depth(&self) -> Result<Vec<Depth>, StoreError> {
         read::depth(&self.readers).await
+    }
+
+    async fn backlog(&self) -> Result<Vec<Backlog>, StoreError> {
+        watch::backlog(&self.readers).await
+    }
+
+    async fn health(&self) -> Result<Health, StoreError> {
+        watch::health(&self.readers).await
+    }
+
+    fn connections(&self) -> Vec<Connections> {
+        vec![connections("write", &self.writer), connections("read", &self.readers)]
     }
 
     async fn examine(&self) -> Result<Vec<Finding>, StoreError> {

@@ -89,13 +89,14 @@ WHERE id = (
         due.loses_at, due.run_at, due.id
     LIMIT 1
 )
-RETURNING id, kind, subject, account, loses_at, run_at, attempts, snoozes, lease_token, checkpoint"
+RETURNING id, kind, subject, account, loses_at, run_at, attempts, snoozes, lease_token, checkpoint, trace,
+    $2 - run_at AS waited_ms"
         )
     };
 }
 
-const CLAIM_ONE: &str = claim_one!("kind <> 'notify'");
-const CLAIM_ONE_NOTICE: &str = claim_one!("kind = 'notify'");
+const CLAIM_ONE: &str = claim_one!("notice IS NULL");
+const CLAIM_ONE_NOTICE: &str = claim_one!("notice IS NOT NULL");
 
 /// Extends a lease.
 pub(super) async fn extend(
@@ -164,7 +165,7 @@ pub(super) async fn settle(
     let again = wanted_again && settled.goes_again;
     let state = if again { JobState::Waiting } else { settled.state };
 
-    let (kind, subject, account) = settle_job(db, lease.job, &settled, again, state, now).await?;
+    let (kind, subject, account, trace) = settle_job(db, lease.job, &settled, again, state, now).await?;
     let task = Task::from_row(&kind, subject)?;
     if let Task::Transfer(file) = task {
         settle_file(db, file, state, settled.reason.as_deref(), now).await?;
@@ -179,7 +180,7 @@ pub(super) async fn settle(
         announce(db, subscriptions, task, account, lease, &news, now).await?;
     }
     for (next, rest_ms) in settled.next.into_iter().filter(|(next, _)| *next != task) {
-        enqueue(db, next, rest_ms, now).await?;
+        enqueue(db, next, rest_ms, trace.as_deref(), now).await?;
     }
     Ok(())
 }
@@ -191,7 +192,7 @@ async fn settle_job(
     again: bool,
     state: JobState,
     now: i64,
-) -> Result<(String, Uuid, Option<String>), StoreError> {
+) -> Result<(String, Uuid, Option<String>, Option<String>), StoreError> {
     let parked = state == JobState::Parked;
     let job = sqlx::query_as(
         "UPDATE jobs SET
@@ -209,7 +210,7 @@ async fn settle_job(
             finished_at = iif($2 IN ('done', 'dead'), $3, NULL),
             updated_at = $3
          WHERE id = $1
-         RETURNING kind, subject, account",
+         RETURNING kind, subject, account, trace",
     )
     .bind(job.0)
     .bind(state.as_str())
@@ -334,12 +335,14 @@ pub(super) async fn enqueue(
     db: &mut SqliteConnection,
     task: Task,
     rest_ms: i64,
+    trace: Option<&str>,
     now: i64,
 ) -> Result<(), StoreError> {
     sqlx::query(
-        "INSERT INTO jobs AS known (id, kind, subject, state, run_at, created_at, updated_at)
-         VALUES ($1, $2, $3, 'waiting', $4 + $5, $4, $4)
+        "INSERT INTO jobs AS known (id, kind, subject, state, run_at, created_at, updated_at, trace)
+         VALUES ($1, $2, $3, 'waiting', $4 + $5, $4, $4, $6)
          ON CONFLICT (kind, subject) DO UPDATE SET
+            trace = COALESCE(excluded.trace, known.trace),
             wanted_again = known.state = 'running',
             state = iif(known.state = 'running', 'running', 'waiting'),
             run_at = excluded.run_at,
@@ -357,6 +360,7 @@ pub(super) async fn enqueue(
     .bind(task.subject())
     .bind(now)
     .bind(rest_ms)
+    .bind(trace)
     .execute(db)
     .await?;
     Ok(())
@@ -447,7 +451,8 @@ pub(super) async fn retry(db: &mut SqliteConnection, file: FileId) -> Result<boo
     Ok(true)
 }
 
-/// Withdraws the transfer of a file that is not archived, also a running one, which loses its lease by that.
+/// Withdraws the transfer of a file that is not archived, also a running one, which loses its lease by that. No transfer will
+/// tell the manifest of it, so it is written again where there is one.
 /// `by` is who says so: a person, or rules, which say nothing of what others have decided.
 pub(super) async fn skip(
     db: &mut SqliteConnection,
@@ -470,16 +475,6 @@ pub(super) async fn skip(
     if skipped.rows_affected() == 0 {
         return Ok(false);
     }
-    let placed: Option<Uuid> = sqlx::query_scalar(
-        "SELECT recordings.id FROM recordings JOIN files ON files.recording_id = recordings.id
-         WHERE files.id = $1 AND recordings.folder IS NOT NULL",
-    )
-    .bind(file.0)
-    .fetch_optional(&mut *db)
-    .await?;
-    if let Some(recording) = placed {
-        enqueue(db, Task::Manifest(RecordingId(recording)), 0, now).await?;
-    }
     sqlx::query(
         "UPDATE jobs SET state = 'cancelled', wanted_again = false, lease_owner = NULL, lease_expires_at = NULL,
             waits_for = NULL, reason = $2, finished_at = $3, updated_at = $3
@@ -490,6 +485,16 @@ pub(super) async fn skip(
     .bind(now)
     .execute(&mut *db)
     .await?;
+    let recording: Option<Uuid> = sqlx::query_scalar(
+        "SELECT recordings.id FROM files JOIN recordings ON recordings.id = files.recording_id
+         WHERE files.id = $1 AND recordings.folder IS NOT NULL",
+    )
+    .bind(file.0)
+    .fetch_optional(&mut *db)
+    .await?;
+    if let Some(recording) = recording {
+        enqueue(db, Task::Manifest(RecordingId(recording)), 0, None, now).await?;
+    }
     Ok(true)
 }
 

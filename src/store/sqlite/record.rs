@@ -66,7 +66,7 @@ async fn record_rows(
                 recorded.new_files += 1;
                 recorded.skipped += u64::from(file.skip.is_some());
                 add_file(db, event, recording, &file, told.renewable, now).await?;
-                add_transfer(db, &file, &told.identity.account_id, now).await?;
+                add_transfer(db, &file, &told.identity.account_id, event.trace.as_deref(), now).await?;
             }
         }
     }
@@ -141,7 +141,7 @@ async fn follow(
     .fetch_one(&mut *db)
     .await?;
     if folder.is_some() && told.change.is_for_the_manifest() {
-        enqueue(db, Task::Manifest(RecordingId(recording)), 0, now).await?;
+        enqueue(db, Task::Manifest(RecordingId(recording)), 0, None, now).await?;
     }
     expect_losses(db, recording).await?;
     if leaves && told.change.state.is_some_and(RecordingState::is_leaving) {
@@ -397,13 +397,14 @@ async fn add_transfer(
     db: &mut SqliteConnection,
     file: &NewFile,
     account: &str,
+    trace: Option<&str>,
     now: i64,
 ) -> Result<(), StoreError> {
     let (skipped, parked) = (file.skip.is_some(), file.has_no_source());
     sqlx::query(
         "INSERT INTO jobs
-            (id, kind, subject, account, state, run_at, waits_for, reason, finished_at, created_at, updated_at)
-         VALUES ($1, 'transfer', $2, $7, $3, $4, $5, $6, $8, $4, $4)",
+            (id, kind, subject, account, state, run_at, waits_for, reason, finished_at, created_at, updated_at, trace)
+         VALUES ($1, 'transfer', $2, $7, $3, $4, $5, $6, $8, $4, $4, $9)",
     )
     .bind(file.job.0)
     .bind(file.id.0)
@@ -419,6 +420,7 @@ async fn add_transfer(
     .bind(why_it_rests(file))
     .bind(account)
     .bind(skipped.then_some(now))
+    .bind(trace)
     .execute(db)
     .await?;
     Ok(())

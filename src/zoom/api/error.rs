@@ -41,6 +41,20 @@ pub enum ApiError {
 }
 
 impl ApiError {
+    /// What kind it is, as a word for metrics.
+    #[must_use]
+    pub fn class(&self) -> &'static str {
+        match self {
+            Self::NoCredentials(_) => "no_credentials",
+            Self::NotFound(_) => "not_found",
+            Self::NotNow(_) => "not_now",
+            Self::NotAllowed(_) => "not_allowed",
+            Self::Refused { retry_after: Some(_), .. } => "too_many",
+            Self::Refused { .. } => "refused",
+            Self::Unreachable(_) => "unreachable",
+        }
+    }
+
     pub(super) fn refused(reason: impl Into<String>) -> Self {
         Self::Refused { reason: reason.into(), retry_after: None }
     }

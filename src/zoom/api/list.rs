@@ -232,6 +232,7 @@ impl Listing<'_> {
             name: self.of.event_name().to_owned(),
             body,
             content: EventContent::Announcement(announcement),
+            trace: None,
         })
     }
 

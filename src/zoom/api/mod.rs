@@ -170,6 +170,7 @@ impl Api {
             name: name.to_owned(),
             body,
             content: EventContent::Announcement(announcement),
+            trace: None,
         })
     }
 

@@ -17,7 +17,7 @@ pub(crate) fn event(body: &str) -> Event {
         }
         other => panic!("nothing to record: {other:?}"),
     };
-    Event { id: EventId::new(), received_at: Clock::System.now(), name, body, content }
+    Event { id: EventId::new(), received_at: Clock::System.now(), name, body, content, trace: None }
 }
 
 /// A session with `files` files that nobody serves.

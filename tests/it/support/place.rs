@@ -13,7 +13,7 @@ use super::s3::S3Server;
 use super::service::Setup;
 
 /// What the manifest of a recording is called, in its folder.
-const MANIFEST: &str = "recording.json";
+pub(crate) const MANIFEST: &str = "recording.json";
 /// Where a directory keeps what is unfinished.
 const STAGING: &str = ".staging";
 

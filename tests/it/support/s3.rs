@@ -214,6 +214,19 @@ impl S3Server {
         }
     }
 
+    /// Writes something under a full key, or removes what is there, behind everybody's back.
+    pub(crate) async fn overwrite(&self, bucket: &str, key: &str, body: Option<&[u8]>) {
+        match body {
+            Some(body) => {
+                let put = self.client.put_object().bucket(bucket).key(key).body(body.to_vec().into());
+                put.send().await.expect("it can be written");
+            }
+            None => {
+                self.client.delete_object().bucket(bucket).key(key).send().await.expect("it can be removed");
+            }
+        }
+    }
+
     /// All that the store says of the object under a full key.
     pub(crate) async fn described(&self, bucket: &str, key: &str) -> HeadObject {
         self.client.head_object().bucket(bucket).key(key).send().await.unwrap()

@@ -1,9 +1,11 @@
 //! A whole scene: a fake Zoom, the program, and what lies between and behind them.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use secrecy::SecretString;
+use bytes::Bytes;
+use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use zoom_archiver::config::load::{self, Environment};
 use zoom_archiver::domain::file::{FileRow, FileState, Sha256Digest};
@@ -12,9 +14,77 @@ use zoom_archiver::simulator::events::{EventKind, Quirks};
 use zoom_archiver::simulator::{FakeRecording, FakeZoom, Options, Sender};
 use zoom_archiver::store::{self, SharedStore};
 
+use super::place::{Bucket, MANIFEST};
+use super::postgres::PostgresDatabase;
 use super::service::{Log, PATIENCE, SECRET, Service, Setup, eventually, eventually_within};
 
-/// A fake Zoom and one running service on SQLite and a directory.
+/// What a service stands on.
+pub(crate) enum Ground {
+    /// SQLite and a directory, both within its data directory: the default.
+    Embedded,
+    /// PostgreSQL and a bucket.
+    Servers {
+        /// Of a test's own.
+        database: PostgresDatabase,
+        /// Likewise.
+        bucket: Bucket,
+    },
+}
+
+impl Ground {
+    /// Servers; `None` where there is no PostgreSQL.
+    pub(crate) async fn servers() -> Option<Self> {
+        let database = PostgresDatabase::create().await?;
+        Some(Self::Servers { database, bucket: Bucket::new().await })
+    }
+
+    /// Puts a service on it.
+    pub(crate) fn point(&self, setup: Setup) -> Setup {
+        match self {
+            Self::Embedded => setup,
+            Self::Servers { database, bucket } => {
+                bucket.point(setup.env("DATABASE_URL", database.url().expose_secret()), None)
+            }
+        }
+    }
+
+    /// The address of the database.
+    pub(crate) fn database_url(&self, data: &Path) -> String {
+        match self {
+            Self::Embedded => format!("sqlite:{}", data.join("zoom-archiver.db").display()),
+            Self::Servers { database, .. } => database.url().expose_secret().to_owned(),
+        }
+    }
+}
+
+/// Makes two tests of each sentence, an `async fn(Ground)`: one on what is embedded, one on servers.
+macro_rules! on_each_ground {
+    ($($sentence:ident),* $(,)?) => {
+        mod embedded {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $sentence() {
+                    super::$sentence($crate::support::scene::Ground::Embedded).await;
+                }
+            )*
+        }
+
+        mod on_servers {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $sentence() {
+                    if let Some(ground) = $crate::support::scene::Ground::servers().await {
+                        super::$sentence(ground).await;
+                    }
+                }
+            )*
+        }
+    };
+}
+
+pub(crate) use on_each_ground;
+
+/// A fake Zoom and one running service, on SQLite and a directory where nothing else is said.
 pub(crate) struct Scene {
     pub(crate) zoom: FakeZoom,
     pub(crate) service: Service,
@@ -22,6 +92,7 @@ pub(crate) struct Scene {
     pub(crate) sender: Sender,
     pub(crate) store: SharedStore,
     pub(crate) data: tempfile::TempDir,
+    ground: Ground,
 }
 
 impl Scene {
@@ -37,14 +108,23 @@ impl Scene {
 
     /// A fake Zoom of some kind, and changes that may depend on it.
     pub(crate) async fn staged(options: Options, change: impl FnOnce(Setup, &FakeZoom) -> Setup) -> Self {
+        Self::staged_on(Ground::Embedded, options, change).await
+    }
+
+    /// The same, on some ground.
+    pub(crate) async fn staged_on(
+        ground: Ground,
+        options: Options,
+        change: impl FnOnce(Setup, &FakeZoom) -> Setup,
+    ) -> Self {
         let data = tempfile::tempdir().expect("a directory");
         let zoom = FakeZoom::start(options).await.expect("a fake Zoom");
         let setup = Setup::new(data.path()).env("ZOOM_ARCHIVER_ZOOM__DOWNLOAD_HOSTS", zoom.origin());
-        let setup = change(setup, &zoom);
+        let setup = change(ground.point(setup), &zoom);
         let service = setup.start().await;
         let sender = sender_to(&service);
-        let store = open_store(&format!("sqlite:{}", data.path().join("zoom-archiver.db").display())).await;
-        Self { zoom, service, setup, sender, store, data }
+        let store = open_store(&ground.database_url(data.path())).await;
+        Self { zoom, service, setup, sender, store, data, ground }
     }
 
     /// Announces a recording as Zoom does; the event must be accepted.
@@ -78,23 +158,64 @@ impl Scene {
     }
 
     /// An archived object's bytes.
-    pub(crate) fn object(&self, file: &FileRow) -> Vec<u8> {
+    pub(crate) async fn object(&self, file: &FileRow) -> Bytes {
+        self.bytes(file.object_key.as_deref().expect("it has a place")).await.expect("it is there")
+    }
+
+    /// The bytes under a key of the archive; `None` when there is nothing.
+    pub(crate) async fn bytes(&self, key: &str) -> Option<Bytes> {
+        match &self.ground {
+            Ground::Embedded => std::fs::read(self.path(key)).ok().map(Bytes::from),
+            Ground::Servers { bucket, .. } => bucket.server.bytes(&bucket.name, key).await,
+        }
+    }
+
+    /// The manifest of the recording that a file is of; nothing while there is none.
+    pub(crate) async fn manifest(&self, file: &FileRow) -> serde_json::Value {
+        let (folder, _) = file.object_key.as_deref().and_then(|key| key.rsplit_once('/')).expect("a place");
+        let manifest = self.bytes(&format!("{folder}/{MANIFEST}")).await;
+        manifest.and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default()
+    }
+
+    /// Puts other bytes into the place of an archived file, or none, behind everybody's back.
+    pub(crate) async fn spoil(&self, file: &FileRow, bytes: Option<&[u8]>) {
         let key = file.object_key.as_deref().expect("it has a place");
-        std::fs::read(self.data.path().join("archive").join(key)).expect("it is there")
+        match &self.ground {
+            Ground::Embedded => {
+                std::fs::remove_file(self.path(key)).expect("it is there");
+                if let Some(bytes) = bytes {
+                    std::fs::write(self.path(key), bytes).expect("it can be written");
+                }
+            }
+            Ground::Servers { bucket, .. } => bucket.server.overwrite(&bucket.name, key, bytes).await,
+        }
+    }
+
+    fn path(&self, key: &str) -> PathBuf {
+        self.data.path().join("archive").join(key)
     }
 
     /// Asserts that a file lies in the archive with just these bytes, and that the row says so.
-    pub(crate) fn assert_archived(&self, file: &FileRow, content: zoom_archiver::simulator::Content) {
+    pub(crate) async fn assert_archived(&self, file: &FileRow, content: zoom_archiver::simulator::Content) {
         let archived = file.archived.as_ref().expect("it is archived");
-        let bytes = self.object(file);
+        let bytes = self.object(file).await;
         assert_eq!(bytes.len() as u64, content.len());
         assert_eq!(archived.bytes, content.len());
         assert_eq!(Sha256Digest(Sha256::digest(&bytes).into()), content.sha256());
         assert_eq!(archived.sha256, content.sha256());
     }
 
-    /// Everything that lies in the archive's folder but is no finished object.
-    pub(crate) fn leftovers(&self) -> Vec<String> {
+    /// Everything that lies in the archive but is no finished object.
+    pub(crate) async fn leftovers(&self) -> Vec<String> {
+        if let Ground::Servers { bucket, .. } = &self.ground {
+            let mut uploads = Vec::new();
+            for file in self.files().await {
+                // Some servers list the uploads of one key only.
+                let Some(key) = &file.object_key else { continue };
+                uploads.extend(bucket.server.uploads(&bucket.name, key).await);
+            }
+            return uploads;
+        }
         let staging = self.data.path().join("archive/.staging");
         match std::fs::read_dir(staging) {
             Ok(entries) => entries
@@ -107,7 +228,7 @@ impl Scene {
     /// Stops the service and gives its log, which must be free of secrets, as the archive is free of leftovers.
     pub(crate) async fn close(self) -> Log {
         assert_eq!(self.zoom.library().violations(), []);
-        let leftovers = self.leftovers();
+        let leftovers = self.leftovers().await;
         let (code, log) = self.service.stop().await;
         assert_eq!(code, Some(0), "{}", log.text());
         assert_eq!(leftovers, Vec::<String>::new());

@@ -1,5 +1,5 @@
 //! The program itself, as a process of its own: started with real arguments, watched through its log, ended
-//! by real signals. No log line of any service may hold a token that the fake Zoom has given out.
+//! by real signals.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -12,9 +12,12 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::{Child, Command};
+use tokio::process::Child;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+
+pub(crate) use super::program::program;
+use super::program::{Program, Secrets};
 
 /// The Secret Token of the tests' Zoom app.
 pub(crate) const SECRET: &str = "test-secret-token";
@@ -46,6 +49,8 @@ impl Setup {
             ("ZOOM_ARCHIVER_WORKER__RETRY_MAX_MS", "200"),
             ("ZOOM_ARCHIVER_TRANSFER__STALL_SECS", "2"),
             ("ZOOM_ARCHIVER_TRANSFER__MANIFEST_DELAY_MS", "50"),
+            // What a test reads of the database must be of now.
+            ("ZOOM_ARCHIVER_HTTP__METRICS_MAX_AGE_MS", "0"),
             // A round asks the API: in tests that count questions, or have the API go wrong, only when it is wanted.
             ("ZOOM_ARCHIVER_RECONCILE__INTERVAL_SECS", "0"),
         ] {
@@ -67,13 +72,13 @@ impl Setup {
     }
 
     /// The command line of the program, with the settings of the service.
-    pub(crate) fn cli(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn cli(&self, arguments: &[&str]) -> Program {
         let mut command = program();
         command.args(arguments).arg("--data-dir").arg(&self.data_dir).envs(&self.environment);
         command
     }
 
-    fn command(&self) -> Command {
+    fn command(&self) -> Program {
         let mut command = program();
         command.arg("serve").arg("--log-format").arg("json").arg("--data-dir").arg(&self.data_dir);
         if let Some(roles) = self.roles {
@@ -97,33 +102,15 @@ impl Setup {
 
     /// Starts it without waiting.
     pub(crate) fn spawn(&self) -> Service {
-        let mut child = self
-            .command()
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .expect("the program starts");
+        let mut command = self.command();
+        let mut child = command.stdin(Stdio::null()).spawn().expect("the program starts");
         let log = Log::default();
         let readers = vec![
             log.follow(child.stdout.take().expect("stdout is piped")),
             log.follow(child.stderr.take().expect("stderr is piped")),
         ];
-        Service { child, log, readers }
+        Service { child, log, readers, secrets: command.secrets() }
     }
-}
-
-/// The program with an environment of its own: nothing of the tests' settings leaks in.
-pub(crate) fn program() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_zoom-archiver"));
-    command.env_clear();
-    for name in ["PATH", "HOME", "LLVM_PROFILE_FILE"] {
-        if let Ok(value) = std::env::var(name) {
-            command.env(name, value);
-        }
-    }
-    command
 }
 
 /// A running service.
@@ -133,6 +120,17 @@ pub(crate) struct Service {
     /// What it has said so far.
     pub(crate) log: Log,
     readers: Vec<JoinHandle<()>>,
+    /// What it must not say.
+    secrets: Secrets,
+}
+
+/// However a test ends with it: it has said nothing that must not be said.
+impl Drop for Service {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.secrets.assert_none_in(&self.log.text());
+        }
+    }
 }
 
 impl Service {
