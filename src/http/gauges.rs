@@ -1,5 +1,6 @@
-//! What `/metrics` tells of the whole installation, read from the database, and of the way there. However many ask, the database is asked no more often than `http.metrics_max_age_ms` allows, and one at a time. While it does
-//! not answer, what it would say is not a number, rather than what it said last.
+//! What `/metrics` tells of the whole installation, read from the database, and of the way there. However many ask, the
+//! database is asked no more often than `http.metrics_max_age_ms` allows, and one at a time. While it does not answer, what
+//! it would say is not a number, rather than what it said last.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -184,11 +184,11 @@ impl Receiver {
                 return Ok(validate(&self.secrets[signed_by], plain_token));
             }
             Message::Other { name } if name == SESSION_STARTED => {
-                count_event(self.names_seen.label(&name), "live", self.label_of(signed_by));
+                self.count_event(&name, "live", self.label_of(signed_by));
                 return self.start_recording(&body, signed_by).await;
             }
             Message::Other { name } => {
-                count_event(self.names_seen.label(&name), "ignored", self.label_of(signed_by));
+                self.count_event(&name, "ignored", self.label_of(signed_by));
                 return Ok(Answer::Accepted);
             }
             Message::Announcement { name, announcement, body } => {
@@ -210,6 +210,15 @@ impl Receiver {
             self.name_account(event, signed_by);
         }
         self.record(events).await
+    }
+
+    fn count_event(&self, name: &str, outcome: &'static str, account: &str) {
+        let labels = [
+            ("event", self.names_seen.label(name)),
+            ("outcome", outcome.to_owned()),
+            ("account", account.to_owned()),
+        ];
+        metrics::counter!("zoom_archiver_events_total", &labels).increment(1);
     }
 
     /// What the account of an event is called in metrics and logs.
@@ -382,11 +391,7 @@ impl Receiver {
             Ok(recorded) => {
                 match &event.content {
                     EventContent::Announcement(announcement) => {
-                        count_event(
-                            self.names_seen.label(&event.name),
-                            "recorded",
-                            self.account_label(event),
-                        );
+                        self.count_event(&event.name, "recorded", self.account_label(event));
                         info!(
                             new_files = recorded.new_files,
                             known_files = recorded.known_files,
@@ -400,11 +405,7 @@ impl Receiver {
                         }
                     }
                     EventContent::Unreadable { reason } => {
-                        count_event(
-                            self.names_seen.label(&event.name),
-                            "unreadable",
-                            self.account_label(event),
-                        );
+                        self.count_event(&event.name, "unreadable", self.account_label(event));
                         warn!(reason, "a signed event cannot be read; it is kept raw");
                     }
                 }
@@ -429,7 +430,7 @@ impl Receiver {
         let raw = Event { content: EventContent::Unreadable { reason }, ..event.clone() };
         match self.store.record(&raw).await {
             Ok(_) => {
-                count_event(self.names_seen.label(&event.name), "unreadable", self.account_label(event));
+                self.count_event(&event.name, "unreadable", self.account_label(event));
                 Ok(Answer::Accepted)
             }
             Err(error) => {
@@ -511,7 +512,20 @@ impl EventNames {
     }
 }
 
-fn count_event(name: String, outcome: &'static str, account: &str) {
-    let labels = [("event", name), ("outcome", outcome.to_owned()), ("account", account.to_owned())];
-    metrics::counter!("zoom_archiver_events_total", &labels).increment(1);
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn however_many_names_are_signed_no_more_are_kept_apart_than_fit() {
+        let names = EventNames::default();
+        assert_eq!(names.label("recording.completed"), "recording.completed");
+        assert_eq!(names.label(&"x".repeat(LONGEST_EVENT_NAME + 1)), OTHER_EVENT);
+        for number in 0..2 * MOST_EVENT_NAMES {
+            names.label(&number.to_string());
+        }
+        assert_eq!(names.label("one.more"), OTHER_EVENT);
+        assert_eq!(names.label("recording.completed"), "recording.completed");
+        assert_eq!(names.0.lock().unwrap().len(), MOST_EVENT_NAMES);
+    }
 }

@@ -217,7 +217,7 @@ pub struct Connections {
 pub struct Health {
     /// Room that it takes, in bytes.
     pub bytes: u64,
-    /// Age of the oldest transaction of any client; `None` where none is open, or the database does not say.
+    /// Age of the oldest transaction of any client, nought when none is open; `None` where the database does not say.
     pub oldest_transaction: Option<Duration>,
     /// Its tables; none where the database does not count their rows.
     pub tables: Vec<TableHealth>,

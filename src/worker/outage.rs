@@ -22,7 +22,7 @@ use crate::config::worker::WorkerConfig;
 use crate::domain::account::AccountNames;
 use crate::domain::event::{Event, EventContent};
 use crate::domain::ids::EventId;
-use crate::domain::job::{Job, JobState, Outcome};
+use crate::domain::job::{Job, JobState, Outcome, Queue};
 use crate::store::{self, SharedStore};
 use crate::zoom::payload::{self, Message};
 
@@ -54,6 +54,7 @@ fn session(files: usize) -> Event {
 fn pool(store: &SharedStore, config: &WorkerConfig) -> Pool {
     Pool {
         store: Arc::clone(store),
+        queue: Queue::Work,
         runner: Arc::new(|_, _| async { Outcome::Stopped }.boxed()),
         config: config.clone(),
         stall: Duration::from_secs(60),

@@ -89,7 +89,13 @@ async fn a_backfill_that_is_killed_and_run_again_leaves_neither_duplicate_nor_ga
     let bare = Bare::on(ground).await;
     let expected = spread(&bare.zoom, ALL);
 
-    let mut child = bare.setup.cli(&[&["backfill"], SPAN.as_slice()].concat()).spawn_unheard().unwrap();
+    let mut child = bare
+        .setup
+        .cli(&[&["backfill"], SPAN.as_slice()].concat())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
     eventually("it is midway", || async {
         let some = bare.store.files(&[], None, 700).await.unwrap();
         (some.len() == 700).then_some(())

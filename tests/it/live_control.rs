@@ -335,7 +335,7 @@ async fn a_session_token_is_signed_by_the_account_that_is_named() {
         std::fs::write(&file, settings).unwrap();
         let mut program = program();
         program.arg("--config").arg(&file).args(["session-token", "--topic", "t"]).args(arguments);
-        program.envs(keys.iter().copied()).output().await.unwrap()
+        program.envs(keys.iter().copied()).output_with_a_token().await.unwrap()
     };
     let signer = |output: &std::process::Output| -> Value {
         assert!(output.status.success(), "{}", told(output));

@@ -19,6 +19,7 @@ use crate::support::database::{Database, on_each_database};
 use crate::support::delivery::status_of;
 use crate::support::fault_proxy::{Fault, FaultProxy};
 use crate::support::postgres::PostgresDatabase;
+use crate::support::receiver::{Receiver, settings, target};
 use crate::support::scene::{sender_to, with_api};
 use crate::support::service::{Service, Setup, eventually};
 
@@ -59,6 +60,7 @@ fn documents() -> Vec<(String, String)> {
 struct Busy {
     service: Service,
     _zoom: FakeZoom,
+    _receiver: Receiver,
     _data: tempfile::TempDir,
 }
 
@@ -66,7 +68,10 @@ impl Busy {
     async fn start(database: Option<&PostgresDatabase>) -> Self {
         let data = tempfile::tempdir().unwrap();
         let zoom = FakeZoom::start(Options::default()).await.unwrap();
+        let receiver = Receiver::start().await;
+        let targets = settings(data.path(), &[target("ops", &receiver, "")]);
         let mut setup = with_api(Setup::new(data.path()), &zoom)
+            .env("ZOOM_ARCHIVER_CONFIG", targets.display().to_string())
             .env("ZOOM_ARCHIVER_WORKER__MAX_ATTEMPTS", "2")
             .env("ZOOM_ARCHIVER_RECONCILE__INTERVAL_SECS", "60");
         if let Some(database) = database {
@@ -82,6 +87,7 @@ impl Busy {
         assert!(sender_to(&service).deliver(&body).await.answer.is_accepted());
         for (what, metric) in [
             ("archived", "zoom_archiver_archived_bytes_total"),
+            ("told of", "zoom_archiver_notifications_total"),
             ("dead", "zoom_archiver_oldest_stopped_seconds"),
         ] {
             eventually(&format!("a file is {what}"), || async {
@@ -93,7 +99,7 @@ impl Busy {
             names(&text(&service).await).contains("zoom_archiver_failed_deliveries").then_some(())
         })
         .await;
-        Self { service, _zoom: zoom, _data: data }
+        Self { service, _zoom: zoom, _receiver: receiver, _data: data }
     }
 }
 
@@ -280,7 +286,11 @@ async fn a_store_tells_of_its_connections_and_its_room(database: Database) {
         );
         let pool = database.postgres_pool();
         let _open = pool.begin().await.unwrap();
-        assert!(store.health().await.unwrap().oldest_transaction.is_some());
+        eventually("a transaction grows old", || async {
+            let oldest = store.health().await.unwrap().oldest_transaction.expect("PostgreSQL says it");
+            (oldest >= Duration::from_millis(50)).then_some(())
+        })
+        .await;
     }
 }
 

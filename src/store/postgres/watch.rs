@@ -15,7 +15,11 @@ pub(super) async fn backlog(pool: &PgPool) -> Result<Vec<Backlog>, StoreError> {
         "
 SELECT kind, 'waiting' AS state, count(*) AS jobs,
     (EXTRACT(EPOCH FROM now() - min(run_at) FILTER (WHERE run_at <= now())) * 1000)::bigint AS oldest_ms
-FROM jobs WHERE state = 'waiting' GROUP BY kind
+FROM jobs WHERE state = 'waiting' AND kind <> 'notify' GROUP BY kind
+UNION ALL
+SELECT kind, 'waiting', count(*),
+    (EXTRACT(EPOCH FROM now() - min(run_at) FILTER (WHERE run_at <= now())) * 1000)::bigint
+FROM jobs WHERE state = 'waiting' AND kind = 'notify' GROUP BY kind
 UNION ALL
 SELECT kind, 'running', count(*), NULL FROM jobs WHERE state = 'running' GROUP BY kind
 UNION ALL
@@ -51,7 +55,7 @@ pub(super) async fn health(pool: &PgPool) -> Result<Health, StoreError> {
     };
     Ok(Health {
         bytes: u64::try_from(bytes).unwrap_or(0),
-        oldest_transaction: oldest_ms.map(elapsed),
+        oldest_transaction: Some(elapsed(oldest_ms.unwrap_or(0))),
         tables: tables.into_iter().map(counted).collect(),
     })
 }

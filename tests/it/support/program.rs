@@ -103,8 +103,18 @@ impl Program {
         self
     }
 
-    pub(crate) fn stdin(&mut self, from: Stdio) -> &mut Self {
+    pub(crate) fn stdin(&mut self, from: impl Into<Stdio>) -> &mut Self {
         self.command.stdin(from);
+        self
+    }
+
+    pub(crate) fn stdout(&mut self, to: impl Into<Stdio>) -> &mut Self {
+        self.command.stdout(to);
+        self
+    }
+
+    pub(crate) fn stderr(&mut self, to: impl Into<Stdio>) -> &mut Self {
+        self.command.stderr(to);
         self
     }
 
@@ -127,14 +137,9 @@ impl Program {
         Ok(output)
     }
 
-    /// Starts it, and lets it speak into the void.
-    pub(crate) fn spawn_unheard(&mut self) -> std::io::Result<Child> {
-        self.command.stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true).spawn()
-    }
-
-    /// Starts it; whoever reads what it says searches it.
+    /// Starts it; it ends with the returned value. Whoever reads what it says searches it.
     pub(crate) fn spawn(&mut self) -> std::io::Result<Child> {
-        self.command.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true).spawn()
+        self.command.kill_on_drop(true).spawn()
     }
 }
 

@@ -103,7 +103,12 @@ impl Setup {
     /// Starts it without waiting.
     pub(crate) fn spawn(&self) -> Service {
         let mut command = self.command();
-        let mut child = command.stdin(Stdio::null()).spawn().expect("the program starts");
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program starts");
         let log = Log::default();
         let readers = vec![
             log.follow(child.stdout.take().expect("stdout is piped")),
