@@ -54,7 +54,7 @@ pub(super) async fn control(
         Problem::new(StatusCode::NOT_FOUND, words)
     })?;
     let account = desk.accounts.for_sessions(whose.account.as_deref());
-    let account = account.map_err(|error| Problem::bad(error.to_string()))?;
+    let account = account.map_err(|error| Problem::conflict(error.to_string()))?;
     account.api.control(&id, control).await.map_err(|error| refusal(&error))?;
     info!(session.id = id, session.control = %control, zoom.account = account.name, "Zoom has taken a wish");
     let told = Controlled { session_id: id, control: control.to_string(), account: account.name.clone() };
@@ -64,8 +64,7 @@ pub(super) async fn control(
 fn refusal(error: &ApiError) -> Problem {
     let status = match error {
         ApiError::NotFound(_) => StatusCode::NOT_FOUND,
-        ApiError::NotNow(_) => StatusCode::CONFLICT,
-        ApiError::NoCredentials(_) => StatusCode::BAD_REQUEST,
+        ApiError::NotNow(_) | ApiError::NoCredentials(_) => StatusCode::CONFLICT,
         ApiError::NotAllowed(_) => StatusCode::FORBIDDEN,
         ApiError::Unreachable(_) => StatusCode::GATEWAY_TIMEOUT,
         ApiError::Refused { retry_after: None, .. } => StatusCode::BAD_GATEWAY,
