@@ -14,6 +14,9 @@ use crate::store::{Backlog, Connections, Health, Losses, SharedStore, StoreError
 /// Time for the database to answer; whoever asks for metrics waits for some ten seconds.
 const PATIENCE: Duration = Duration::from_secs(4);
 
+/// The kind of job that stands for a file.
+const TRANSFER: &str = "transfer";
+
 /// The gauges, with what was shown last.
 pub(super) struct Gauges {
     store: SharedStore,
@@ -85,17 +88,12 @@ impl Gauges {
 
 fn of_database(told: &Told) -> BTreeMap<Series, f64> {
     let mut series = BTreeMap::new();
+    // Of files it is said also that there are none.
+    for state in [JobState::Waiting, JobState::Running, JobState::Parked, JobState::Dead] {
+        add_backlog(&mut series, &Backlog { kind: TRANSFER.to_owned(), state, jobs: 0, oldest: None });
+    }
     for backlog in &told.backlog {
-        let labels = vec![("kind", backlog.kind.clone()), ("state", backlog.state.to_string())];
-        series.insert(("zoom_archiver_jobs", labels.clone()), float(backlog.jobs));
-        let oldest = backlog.oldest.unwrap_or_default().as_secs_f64();
-        match backlog.state {
-            JobState::Waiting => drop(series.insert(("zoom_archiver_oldest_due_seconds", labels), oldest)),
-            JobState::Parked | JobState::Dead => {
-                series.insert(("zoom_archiver_oldest_stopped_seconds", labels), oldest);
-            }
-            JobState::Running | JobState::Done | JobState::Cancelled => {}
-        }
+        add_backlog(&mut series, backlog);
     }
     let nearest = told.losses.nearest.map_or(f64::INFINITY, |nearest| nearest.as_secs_f64());
     series.insert(("zoom_archiver_nearest_loss_seconds", Vec::new()), nearest);
@@ -112,6 +110,21 @@ fn of_database(told: &Told) -> BTreeMap<Series, f64> {
         }
     }
     series
+}
+
+fn add_backlog(series: &mut BTreeMap<Series, f64>, backlog: &Backlog) {
+    let labels = vec![("kind", backlog.kind.clone()), ("state", backlog.state.to_string())];
+    let oldest = backlog.oldest.unwrap_or_default().as_secs_f64();
+    series.insert(("zoom_archiver_jobs", labels.clone()), float(backlog.jobs));
+    match backlog.state {
+        JobState::Waiting => {
+            series.insert(("zoom_archiver_oldest_due_seconds", labels), oldest);
+        }
+        JobState::Parked | JobState::Dead => {
+            series.insert(("zoom_archiver_oldest_stopped_seconds", labels), oldest);
+        }
+        JobState::Running | JobState::Done | JobState::Cancelled => {}
+    }
 }
 
 /// Sets what is there, and to nought what was there before and is not any more.

@@ -14,11 +14,11 @@ pub(super) async fn backlog(pool: &SqlitePool) -> Result<Vec<Backlog>, StoreErro
         "
 SELECT kind, 'waiting' AS state, count(*) AS jobs,
     $1 - min(run_at) FILTER (WHERE run_at <= $1) AS oldest_ms
-FROM jobs WHERE state = 'waiting' AND kind <> 'notify' GROUP BY kind
+FROM jobs WHERE state = 'waiting' AND notice IS NULL GROUP BY kind
 UNION ALL
 SELECT kind, 'waiting', count(*),
     $1 - min(run_at) FILTER (WHERE run_at <= $1)
-FROM jobs WHERE state = 'waiting' AND kind = 'notify' GROUP BY kind
+FROM jobs WHERE state = 'waiting' AND notice IS NOT NULL GROUP BY kind
 UNION ALL
 SELECT kind, 'running', count(*), NULL FROM jobs WHERE state = 'running' GROUP BY kind
 UNION ALL
