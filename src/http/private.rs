@@ -17,6 +17,7 @@ use sha2::{Digest, Sha256};
 
 use super::gauges::Gauges;
 use super::live;
+use crate::domain::account::AccountNames;
 use crate::store::SharedStore;
 use crate::zoom::accounts::Accounts;
 
@@ -32,6 +33,8 @@ pub struct PrivateDoor {
     pub metrics_max_age: Duration,
     /// Whose sessions can be controlled.
     pub accounts: Accounts,
+    /// What the accounts are called.
+    pub names: AccountNames,
     /// Wanted from whoever comes in.
     pub admin_token: Option<SecretString>,
 }
@@ -44,7 +47,7 @@ struct Door {
 
 /// The routes.
 pub fn router(door: PrivateDoor) -> Router {
-    let gauges = Gauges::new(Arc::clone(&door.store), door.metrics_max_age);
+    let gauges = Gauges::new(Arc::clone(&door.store), door.names.clone(), door.metrics_max_age);
     let door = Arc::new(Door { shows: door, gauges });
     Router::new()
         .route("/metrics", get(show_metrics))
