@@ -255,6 +255,7 @@ impl App {
             }),
             look_around: Arc::new(move || board.show()),
             metrics_max_age: self.config.http.metrics_max_age(),
+            names: self.names.clone(),
             admin_token: self.admin_token.clone(),
         };
         service.tasks.spawn(server::serve(private, private::router(door), http.clone(), stop.clone()));

@@ -4,9 +4,9 @@
 ALTER TABLE jobs ADD COLUMN notice TEXT
     CONSTRAINT jobs_notice CHECK ((kind = 'notify') = (notice IS NOT NULL) AND (notice IS NULL OR json_valid(notice)));
 
--- The two queues, which are claimed apart: told by the notice, not by the kind, for which another index would offer itself.
+-- The two queues, which are claimed apart. The second is told by the notice: for its kind another index would offer itself.
 DROP INDEX jobs_waiting;
-CREATE INDEX jobs_waiting ON jobs (account, loses_at, run_at, id) WHERE state = 'waiting' AND notice IS NULL;
+CREATE INDEX jobs_waiting ON jobs (account, loses_at, run_at, id) WHERE state = 'waiting' AND kind <> 'notify';
 CREATE INDEX jobs_notices_waiting ON jobs (account, loses_at, run_at, id) WHERE state = 'waiting' AND notice IS NOT NULL;
 
 -- The occasion of which each kind of news of a recording or file was told last, so that it is told once.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
+use crate::domain::account::AccountNames;
 use crate::domain::job::JobState;
 use crate::store::{Backlog, Connections, Health, Losses, SharedStore, StoreError};
 
@@ -17,6 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(4);
 /// The gauges, with what was shown last.
 pub(super) struct Gauges {
     store: SharedStore,
+    names: AccountNames,
     max_age: Duration,
     shown: Mutex<Shown>,
 }
@@ -39,8 +41,9 @@ struct Told {
 }
 
 impl Gauges {
-    pub(super) fn new(store: SharedStore, max_age: Duration) -> Self {
-        Self { store, max_age, shown: Mutex::default() }
+    /// `names` is what the accounts are called: of these words there are no more than accounts in the configuration.
+    pub(super) fn new(store: SharedStore, names: AccountNames, max_age: Duration) -> Self {
+        Self { store, names, max_age, shown: Mutex::default() }
     }
 
     /// Sets every gauge to what holds now, or held a moment ago.
@@ -54,7 +57,7 @@ impl Gauges {
         shown.read_at = Some(Instant::now());
         match told {
             Ok(Ok(told)) => {
-                show(&mut shown.of_database, of_database(&told));
+                show(&mut shown.of_database, of_database(&told, &self.names));
                 metrics::gauge!("zoom_archiver_database_up").set(1.0);
             }
             Ok(Err(_)) | Err(_) => {
@@ -83,19 +86,23 @@ impl Gauges {
     }
 }
 
-fn of_database(told: &Told) -> BTreeMap<Series, f64> {
+fn of_database(told: &Told, names: &AccountNames) -> BTreeMap<Series, f64> {
     let mut series = BTreeMap::new();
     for backlog in &told.backlog {
         let labels = vec![("kind", backlog.kind.clone()), ("state", backlog.state.to_string())];
-        series.insert(("zoom_archiver_jobs", labels.clone()), float(backlog.jobs));
-        let oldest = backlog.oldest.unwrap_or_default().as_secs_f64();
-        match backlog.state {
-            JobState::Waiting => drop(series.insert(("zoom_archiver_oldest_due_seconds", labels), oldest)),
-            JobState::Parked | JobState::Dead => {
-                series.insert(("zoom_archiver_oldest_stopped_seconds", labels), oldest);
-            }
-            JobState::Running | JobState::Done | JobState::Cancelled => {}
-        }
+        let mut of_account = labels.clone();
+        // What asks nothing of Zoom is nobody's.
+        let account = backlog.account.as_deref().map_or("", |account_id| names.label(account_id));
+        of_account.push(("account", account.to_owned()));
+        // Accounts that have no name share a word.
+        *series.entry(("zoom_archiver_jobs", of_account)).or_default() += float(backlog.jobs);
+        let name = match backlog.state {
+            JobState::Waiting => "zoom_archiver_oldest_due_seconds",
+            JobState::Parked | JobState::Dead => "zoom_archiver_oldest_stopped_seconds",
+            JobState::Running | JobState::Done | JobState::Cancelled => continue,
+        };
+        let oldest: &mut f64 = series.entry((name, labels)).or_default();
+        *oldest = oldest.max(backlog.oldest.unwrap_or_default().as_secs_f64());
     }
     let nearest = told.losses.nearest.map_or(f64::INFINITY, |nearest| nearest.as_secs_f64());
     series.insert(("zoom_archiver_nearest_loss_seconds", Vec::new()), nearest);
@@ -132,4 +139,42 @@ fn set((name, labels): &Series, value: f64) {
 #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
 fn float(count: u64) -> f64 {
     count as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(backlog: Vec<Backlog>) -> Told {
+        Told { backlog, losses: Losses::default(), health: Health::default() }
+    }
+
+    fn backlog(account: Option<&str>, state: JobState, jobs: u64, oldest_secs: u64) -> Backlog {
+        Backlog {
+            kind: "transfer".to_owned(),
+            account: account.map(str::to_owned),
+            state,
+            jobs,
+            oldest: Some(Duration::from_secs(oldest_secs)),
+        }
+    }
+
+    #[test]
+    fn jobs_are_told_by_account_with_no_more_words_than_there_are_accounts_and_ages_by_the_oldest() {
+        let names = AccountNames::new([("emea".to_owned(), "a1".to_owned())], true);
+        let waiting = |account, jobs, secs| backlog(account, JobState::Waiting, jobs, secs);
+        let all = [
+            waiting(Some("a1"), 5, 7),
+            waiting(Some("a2"), 3, 90),
+            waiting(Some("a3"), 4, 8),
+            waiting(None, 1, 2),
+        ];
+        let series = of_database(&told(all.to_vec()), &names);
+        let labels = [("kind", "transfer".to_owned()), ("state", "waiting".to_owned())];
+        for (account, jobs) in [("emea", 5.0), ("other", 7.0), ("", 1.0)] {
+            let of_account = [&labels[..], &[("account", account.to_owned())]].concat();
+            assert_eq!(series[&("zoom_archiver_jobs", of_account)], jobs, "{account}");
+        }
+        assert_eq!(series[&("zoom_archiver_oldest_due_seconds", labels.to_vec())], 90.0);
+    }
 }

@@ -18,6 +18,7 @@ use sha2::{Digest, Sha256};
 use super::api::problem::Problem;
 use super::api::{self, Desk};
 use super::gauges::Gauges;
+use crate::domain::account::AccountNames;
 
 /// What the private door shows.
 pub struct PrivateDoor {
@@ -29,6 +30,8 @@ pub struct PrivateDoor {
     pub look_around: Arc<dyn Fn() + Send + Sync>,
     /// For how long what was read of the database is shown again.
     pub metrics_max_age: Duration,
+    /// What the accounts are called.
+    pub names: AccountNames,
     /// Wanted from whoever comes in.
     pub admin_token: Option<SecretString>,
 }
@@ -42,7 +45,7 @@ struct Door {
 /// The routes.
 pub fn router(door: PrivateDoor) -> Router {
     let api = api::router(Arc::clone(&door.desk));
-    let gauges = Gauges::new(Arc::clone(&door.desk.store), door.metrics_max_age);
+    let gauges = Gauges::new(Arc::clone(&door.desk.store), door.names.clone(), door.metrics_max_age);
     let door = Arc::new(Door { shows: door, gauges });
     Router::new()
         .route("/metrics", get(show_metrics))

@@ -185,11 +185,13 @@ pub struct Tally {
     pub files: u64,
 }
 
-/// How many jobs of a kind stand in a state that is no end.
+/// How many jobs of a kind and of a Zoom account stand in a state that is no end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Backlog {
     /// Kind of job, as in [`Task::kind`](crate::domain::job::Task::kind).
     pub kind: String,
+    /// Zoom's id of the account; `None` for jobs that ask nothing of Zoom.
+    pub account: Option<String>,
     /// Waiting, running, parked or dead.
     pub state: JobState,
     /// How many.

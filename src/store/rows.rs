@@ -445,6 +445,7 @@ impl DepthRecord {
 #[derive(FromRow)]
 pub(super) struct BacklogRecord {
     kind: String,
+    account: Option<String>,
     state: String,
     jobs: i64,
     oldest_ms: Option<i64>,
@@ -454,6 +455,7 @@ impl BacklogRecord {
     pub(super) fn read(self) -> Result<Backlog, StoreError> {
         Ok(Backlog {
             kind: self.kind,
+            account: self.account,
             state: self.state.parse()?,
             jobs: whole(self.jobs)?,
             oldest: self.oldest_ms.map(elapsed),

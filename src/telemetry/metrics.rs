@@ -112,7 +112,11 @@ const COUNTERS: &[(&str, Unit, &str, Start)] = &[
 const GAUGES: &[(&str, Unit, &str)] = &[
     ("zoom_archiver_build_info", Unit::Count, "1, with the version of the program"),
     ("zoom_archiver_database_up", Unit::Count, "1 when the database answered when it was last asked"),
-    ("zoom_archiver_jobs", Unit::Count, "Jobs in the database that are not finished, by kind and state"),
+    (
+        "zoom_archiver_jobs",
+        Unit::Count,
+        "Jobs in the database that are not finished, by kind, state and account",
+    ),
     (
         "zoom_archiver_oldest_due_seconds",
         Unit::Seconds,

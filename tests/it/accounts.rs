@@ -4,6 +4,7 @@
 use std::io::Write;
 
 use secrecy::SecretString;
+use serde_json::Value;
 use zoom_archiver::domain::file::{FileRow, FileState};
 use zoom_archiver::domain::recording::RecordingKind;
 use zoom_archiver::simulator::credentials::{FIRST, FakeAccount, SECOND};
@@ -143,4 +144,28 @@ async fn what_is_shown_of_the_settings_names_the_accounts_and_no_secret() {
             assert!(!shown.contains(secret), "{secret} in {shown}");
         }
     }
+}
+
+#[tokio::test]
+async fn what_comes_under_a_second_account_is_archived_once_and_status_says_so() {
+    let scene = Scene::start().await;
+    let recording = FakeRecording::new(RecordingKind::VideoSdk, 3).with([FakeFile::generated(3, 1000)]);
+    scene.announce(&recording, EventKind::Recording).await;
+    scene.one_file_in(FileState::Archived).await;
+    let mut elsewhere = recording.clone();
+    elsewhere.account_id = "a-wrong-id".to_owned();
+    scene.announce(&elsewhere, EventKind::Recording).await;
+    let skipped = scene.one_file_in(FileState::Skipped).await;
+    assert!(skipped.reason.as_deref().unwrap().contains(&recording.account_id), "{skipped:?}");
+    scene.settled().await;
+    assert_eq!(scene.files().await.len(), 2);
+    let output = scene.setup.run(&["status", "--json"]).await;
+    let status: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(status["twins"], 1);
+    let output = scene.setup.run(&["status"]).await;
+    let words = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(words.contains("known under another account"), "{words}");
+    let told = |line: &Value| line["message"].as_str().is_some_and(|it| it.contains("another account"));
+    assert_eq!(scene.service.log.wait_for(told).await["level"], "WARN");
+    scene.close().await;
 }

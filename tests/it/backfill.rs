@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io::Read;
-use std::process::{Output, Stdio};
+use std::process::Output;
 
 use chrono::{DateTime, Utc};
 use nix::sys::signal::{Signal, kill};
@@ -151,14 +151,11 @@ async fn on_a_terminal_a_bar_shows_how_far_it_is_and_elsewhere_lines_do() {
     let bare = Bare::new().await;
     spread(&bare.zoom, 12);
     let terminal = nix::pty::openpty(None, None).unwrap();
-    let mut child = bare
-        .setup
-        .cli(&[&["backfill"], SPAN.as_slice(), &["--dry-run"]].concat())
-        .env("TERM", "xterm")
-        .stdout(Stdio::null())
-        .stderr(terminal.slave)
-        .spawn()
-        .unwrap();
+    let mut program = bare.setup.cli(&[&["backfill"], SPAN.as_slice(), &["--dry-run"]].concat());
+    let secrets = program.secrets();
+    let mut child = program.env("TERM", "xterm").spawn_on(terminal.slave).unwrap();
+    // It holds the terminal too.
+    drop(program);
     let shown = tokio::task::spawn_blocking(move || {
         let (mut shown, mut screen) = (Vec::new(), std::fs::File::from(terminal.master));
         // A terminal whose other side is closed ends in an error.
@@ -167,6 +164,7 @@ async fn on_a_terminal_a_bar_shows_how_far_it_is_and_elsewhere_lines_do() {
     });
     assert!(child.wait().await.unwrap().success());
     let shown = shown.await.unwrap();
+    secrets.assert_none_in(&shown);
     assert!(shown.contains("12 recordings listed"), "{shown:?}");
 
     let elsewhere = told(&bare.run(&[SPAN.as_slice(), &["--dry-run"]].concat()).await);

@@ -213,6 +213,26 @@ async fn a_recording_that_the_lists_leave_out_is_found_by_zooms_log_of_failed_de
 }
 
 #[tokio::test]
+async fn what_was_left_out_for_want_of_its_host_is_taken_when_a_list_names_one() {
+    let scene = Scene::staged(Options::default(), |setup, zoom| {
+        without_late_files(setup, zoom).env("ZOOM_ARCHIVER_FILTERS__INCLUDE__HOSTS", "host@example.com")
+    })
+    .await;
+    let mut meeting = FakeRecording::new(RecordingKind::Meeting, 1).with([FakeFile::generated(1, 1000)]);
+    meeting.start_time = now() - TimeDelta::hours(1);
+    let body = scene.zoom.announce(&meeting, EventKind::Recording, Quirks::default());
+    let mut body: Value = serde_json::from_slice(&body).unwrap();
+    let object = body["payload"]["object"].as_object_mut().unwrap();
+    assert!(object.remove("host_email").is_some());
+    assert!(scene.sender.deliver(body.to_string().as_bytes()).await.answer.is_accepted());
+    let skipped = scene.one_file_in(FileState::Skipped).await;
+    assert!(skipped.reason.as_deref().unwrap().contains("filters.include.hosts"), "{skipped:?}");
+    round(&scene).await;
+    scene.assert_archived(&scene.one_file_in(FileState::Archived).await, meeting.files[0].content).await;
+    scene.close().await;
+}
+
+#[tokio::test]
 async fn a_list_or_a_log_that_may_not_be_read_keeps_nothing_else_from_being_found() {
     let scene = scene().await;
     let session = fresh(1);

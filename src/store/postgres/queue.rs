@@ -130,7 +130,7 @@ RETURNING jobs.id, kind, subject, account, loses_at, run_at, attempts, snoozes, 
     };
 }
 
-const CLAIM: &str = claim!("notice IS NULL");
+const CLAIM: &str = claim!("kind <> 'notify'");
 const CLAIM_NOTICES: &str = claim!("notice IS NOT NULL");
 
 /// Extends a lease. Writes no column that is in an index.
@@ -322,7 +322,8 @@ const SETTLE_AND_TELL: &str = concat!(
     settle!(),
     ",
 news AS (
-    SELECT $25::text AS kind, job.subject, COALESCE($27::bigint, $2) AS occasion, $28::jsonb AS detail, $29::jsonb AS targets,
+    SELECT $25::text AS kind, job.subject, COALESCE($27::bigint, $2) AS occasion, $28::jsonb AS detail,
+        $29::jsonb AS targets, job.trace,
         COALESCE(job.account, (SELECT account_id FROM recordings WHERE recordings.id = job.subject)) AS account
     FROM job WHERE job.kind = $26 AND NOT job.again
 )",
@@ -357,7 +358,7 @@ job AS (
         reason = CASE WHEN parks THEN $2 ELSE reason END,
         updated_at = now()
     FROM expired WHERE jobs.id = expired.id
-    RETURNING jobs.kind, jobs.subject, jobs.account, jobs.lease_token, expired.parks
+    RETURNING jobs.kind, jobs.subject, jobs.account, jobs.lease_token, jobs.trace, expired.parks
 ),
 file AS (
     UPDATE files SET state = 'parked', reason = $2, updated_at = now()
@@ -366,7 +367,7 @@ file AS (
 ),
 news AS (
     SELECT $3::text AS kind, job.subject, job.account, job.lease_token AS occasion, $4::jsonb AS detail,
-        $5::jsonb AS targets
+        $5::jsonb AS targets, job.trace
     FROM job WHERE job.parks AND job.kind = 'transfer' AND $5::jsonb <> '[]'
 )",
         tell!(),

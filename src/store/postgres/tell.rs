@@ -11,7 +11,7 @@ use super::read::recording_row;
 use crate::domain::ids::{NoticeId, RecordingId};
 use crate::domain::notice::{NoticeKind, Subscriptions};
 
-/// Tells what stands in `news` (kind, subject, account, occasion, detail, targets): a notice for each receiver that wants
+/// Tells what stands in `news` (kind, subject, account, occasion, detail, targets, trace): a notice for each receiver that wants
 /// to hear of it, unless it was told of this occasion before. `fresh` are the subjects of which it was not. The name of
 /// a notice is spelt as in `domain/notice.rs`.
 macro_rules! tell {
@@ -25,11 +25,11 @@ fresh AS (
     RETURNING subject
 ),
 notice AS (
-    INSERT INTO jobs (id, kind, subject, account, state, run_at, notice)
+    INSERT INTO jobs (id, kind, subject, account, state, run_at, notice, trace)
     SELECT named.id, 'notify', named.id, target.name, 'waiting', now(), jsonb_build_object(
         'kind', news.kind, 'subject', news.subject, 'at', (EXTRACT(EPOCH FROM now()) * 1000)::bigint,
         'detail', news.detail
-    )
+    ), news.trace
     FROM fresh JOIN news ON news.subject = fresh.subject
         CROSS JOIN jsonb_to_recordset(news.targets) AS target (name text, listed jsonb, takes_listed boolean)
         CROSS JOIN LATERAL (
@@ -71,7 +71,7 @@ WITH near AS (
 ),
 news AS (
     SELECT $1::text AS kind, subject, account, occasion, jsonb_build_object('loses_at', occasion) AS detail,
-        $4::jsonb AS targets
+        $4::jsonb AS targets, NULL::text AS trace
     FROM near
 )",
         tell!(),

@@ -17,9 +17,9 @@ SELECT kind, 'waiting' AS state, count(*) AS jobs,
     (EXTRACT(EPOCH FROM now() - min(run_at) FILTER (WHERE run_at <= now())) * 1000)::bigint AS oldest_ms
 FROM jobs WHERE state = 'waiting' AND kind <> 'notify' GROUP BY kind
 UNION ALL
-SELECT kind, 'waiting', count(*),
+SELECT 'notify', 'waiting', count(*),
     (EXTRACT(EPOCH FROM now() - min(run_at) FILTER (WHERE run_at <= now())) * 1000)::bigint
-FROM jobs WHERE state = 'waiting' AND kind = 'notify' GROUP BY kind
+FROM jobs WHERE state = 'waiting' AND notice IS NOT NULL HAVING count(*) > 0
 UNION ALL
 SELECT kind, 'running', count(*), NULL FROM jobs WHERE state = 'running' GROUP BY kind
 UNION ALL

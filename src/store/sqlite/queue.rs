@@ -95,7 +95,7 @@ RETURNING id, kind, subject, account, loses_at, run_at, attempts, snoozes, lease
     };
 }
 
-const CLAIM_ONE: &str = claim_one!("notice IS NULL");
+const CLAIM_ONE: &str = claim_one!("kind <> 'notify'");
 const CLAIM_ONE_NOTICE: &str = claim_one!("notice IS NOT NULL");
 
 /// Extends a lease.
@@ -177,7 +177,8 @@ pub(super) async fn settle(
         archive_file(db, *id, file, now).await?;
     }
     if let Some(news) = settled.news.filter(|_| !again) {
-        announce(db, subscriptions, task, account, lease, &news, now).await?;
+        let ended = Ended { task, account, token: lease.token, trace: trace.as_deref() };
+        announce(db, subscriptions, &ended, &news, now).await?;
     }
     for (next, rest_ms) in settled.next.into_iter().filter(|(next, _)| *next != task) {
         enqueue(db, next, rest_ms, trace.as_deref(), now).await?;
@@ -227,18 +228,25 @@ async fn settle_job(
     Ok(job)
 }
 
+/// A run that has ended.
+struct Ended<'a> {
+    task: Task,
+    account: Option<String>,
+    /// Of its lease.
+    token: i64,
+    trace: Option<&'a str>,
+}
+
 /// Tells who wants to hear of it what a settlement says of a transfer's file, or of a manifest's recording.
 async fn announce(
     db: &mut SqliteConnection,
     subscriptions: &Subscriptions,
-    task: Task,
-    account: Option<String>,
-    lease: &Lease,
+    ended: &Ended<'_>,
     news: &News,
     now: i64,
 ) -> Result<(), StoreError> {
-    let account = match (task, news.kind.is_about_recording()) {
-        (Task::Transfer(_), false) => account.unwrap_or_default(),
+    let account = match (ended.task, news.kind.is_about_recording()) {
+        (Task::Transfer(_), false) => ended.account.clone().unwrap_or_default(),
         (Task::Manifest(recording), true) => {
             sqlx::query_scalar("SELECT account_id FROM recordings WHERE id = $1")
                 .bind(recording.0)
@@ -249,10 +257,11 @@ async fn announce(
     };
     let news = Telling {
         kind: news.kind,
-        subject: task.subject(),
+        subject: ended.task.subject(),
         account: &account,
-        occasion: news.occasion.unwrap_or(lease.token),
+        occasion: news.occasion.unwrap_or(ended.token),
         detail: &news.detail,
+        trace: ended.trace,
     };
     tell(db, subscriptions, &news, now).await?;
     Ok(())
@@ -369,11 +378,11 @@ pub(super) async fn enqueue(
 /// A job whose lease has expired, after its return.
 #[derive(sqlx::FromRow)]
 struct Returned {
-    id: Uuid,
     kind: String,
     subject: Uuid,
     account: Option<String>,
     lease_token: i64,
+    trace: Option<String>,
     parked: bool,
 }
 
@@ -397,7 +406,7 @@ pub(super) async fn sweep(
             reason = iif(lost_leases + 1 >= $1, $3, reason),
             updated_at = $2
          WHERE state = 'running' AND lease_expires_at <= $2
-         RETURNING id, kind, subject, account, lease_token, state = 'parked' AS parked",
+         RETURNING kind, subject, account, lease_token, trace, state = 'parked' AS parked",
     )
     .bind(i64::from(max_lost_leases))
     .bind(now)
@@ -415,8 +424,9 @@ pub(super) async fn sweep(
         if let Task::Transfer(file) = task {
             settle_file(db, file, JobState::Parked, Some(LOST_TOO_OFTEN), now).await?;
             let news = News::with_reason(NoticeKind::FileParked, LOST_TOO_OFTEN);
-            let lease = Lease { job: JobId(job.id), token: job.lease_token };
-            announce(db, subscriptions, task, job.account, &lease, &news, now).await?;
+            let (token, trace) = (job.lease_token, job.trace.as_deref());
+            let ended = Ended { task, account: job.account, token, trace };
+            announce(db, subscriptions, &ended, &news, now).await?;
         }
     }
     Ok(swept)

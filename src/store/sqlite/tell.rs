@@ -22,6 +22,8 @@ pub(super) struct Telling<'a> {
     pub(super) account: &'a str,
     pub(super) occasion: i64,
     pub(super) detail: &'a Map<String, Value>,
+    /// The trace that it belongs to.
+    pub(super) trace: Option<&'a str>,
 }
 
 /// Writes a notice for each receiver that wants to hear of it, unless it was told of this occasion before; whether it
@@ -53,14 +55,15 @@ pub(super) async fn tell(
         Json(json!({ "kind": news.kind, "subject": news.subject, "at": now, "detail": news.detail }));
     for target in targets.into_iter().filter(|target| target.accounts.takes(news.account)) {
         sqlx::query(
-            "INSERT INTO jobs (id, kind, subject, account, state, run_at, notice, created_at, updated_at)
-             VALUES ($1, 'notify', $1, $2, 'waiting', $3, $4, $3, $3)
+            "INSERT INTO jobs (id, kind, subject, account, state, run_at, notice, trace, created_at, updated_at)
+             VALUES ($1, 'notify', $1, $2, 'waiting', $3, $4, $5, $3, $3)
              ON CONFLICT (kind, subject) DO NOTHING",
         )
         .bind(notice_id(news.kind, news.subject, news.occasion, &target.name).0)
         .bind(&target.name)
         .bind(now)
         .bind(&notice)
+        .bind(news.trace)
         .execute(&mut *db)
         .await?;
     }
@@ -92,7 +95,14 @@ pub(super) async fn tell_losses(
     let mut found = 0;
     for (file, account, loses_at) in near {
         let detail = Map::from_iter([("loses_at".to_owned(), loses_at.into())]);
-        let news = Telling { kind, subject: file, account: &account, occasion: loses_at, detail: &detail };
+        let news = Telling {
+            kind,
+            subject: file,
+            account: &account,
+            occasion: loses_at,
+            detail: &detail,
+            trace: None,
+        };
         found += u64::from(tell(db, subscriptions, &news, now).await?);
     }
     Ok(found)

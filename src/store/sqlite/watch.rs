@@ -14,13 +14,13 @@ pub(super) async fn backlog(pool: &SqlitePool) -> Result<Vec<Backlog>, StoreErro
         "
 SELECT kind, 'waiting' AS state, count(*) AS jobs,
     $1 - min(run_at) FILTER (WHERE run_at <= $1) AS oldest_ms
-FROM jobs WHERE state = 'waiting' AND kind <> 'notify' GROUP BY kind
+FROM jobs WHERE state = 'waiting' AND kind <> 'notify' GROUP BY +kind
 UNION ALL
-SELECT kind, 'waiting', count(*),
+SELECT 'notify', 'waiting', count(*),
     $1 - min(run_at) FILTER (WHERE run_at <= $1)
-FROM jobs WHERE state = 'waiting' AND kind = 'notify' GROUP BY kind
+FROM jobs WHERE state = 'waiting' AND notice IS NOT NULL HAVING count(*) > 0
 UNION ALL
-SELECT kind, 'running', count(*), NULL FROM jobs WHERE state = 'running' GROUP BY kind
+SELECT kind, 'running', count(*), NULL FROM jobs WHERE state = 'running' GROUP BY +kind
 UNION ALL
 SELECT kind, state, count(*), $1 - min(run_at) FROM jobs WHERE state IN ('parked', 'dead') GROUP BY state, kind",
     )

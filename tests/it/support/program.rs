@@ -141,6 +141,12 @@ impl Program {
     pub(crate) fn spawn(&mut self) -> std::io::Result<Child> {
         self.command.kill_on_drop(true).spawn()
     }
+
+    /// What is said on standard error goes to a terminal, for the caller to look at and to search for
+    /// [secrets](Self::secrets).
+    pub(crate) fn spawn_on(&mut self, terminal: impl Into<Stdio>) -> std::io::Result<Child> {
+        self.command.stdout(Stdio::null()).stderr(terminal).kill_on_drop(true).spawn()
+    }
 }
 
 #[test]
