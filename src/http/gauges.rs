@@ -15,6 +15,9 @@ use crate::store::{Backlog, Connections, Health, Losses, SharedStore, StoreError
 /// Time for the database to answer; whoever asks for metrics waits for some ten seconds.
 const PATIENCE: Duration = Duration::from_secs(4);
 
+/// The kind of job that stands for a file.
+const TRANSFER: &str = "transfer";
+
 /// The gauges, with what was shown last.
 pub(super) struct Gauges {
     store: SharedStore,
@@ -88,6 +91,14 @@ impl Gauges {
 
 fn of_database(told: &Told, names: &AccountNames) -> BTreeMap<Series, f64> {
     let mut series = BTreeMap::new();
+    // Of files it is said also that none is due and none stands still.
+    for (name, state) in [
+        ("zoom_archiver_oldest_due_seconds", JobState::Waiting),
+        ("zoom_archiver_oldest_stopped_seconds", JobState::Parked),
+        ("zoom_archiver_oldest_stopped_seconds", JobState::Dead),
+    ] {
+        series.insert((name, vec![("kind", TRANSFER.to_owned()), ("state", state.to_string())]), 0.0);
+    }
     for backlog in &told.backlog {
         let labels = vec![("kind", backlog.kind.clone()), ("state", backlog.state.to_string())];
         let mut of_account = labels.clone();
