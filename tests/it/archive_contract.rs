@@ -16,7 +16,8 @@ use zoom_archiver::archive::directory::DirectoryArchive;
 use zoom_archiver::archive::location::S3Location;
 use zoom_archiver::archive::s3::{Access, S3Archive};
 use zoom_archiver::archive::{
-    Archive, ArchiveError, MOST_UNFINISHED, NewObject, Part, SharedArchive, StoredObject, Upload,
+    Archive, ArchiveError, MOST_UNFINISHED, NewObject, ObjectStream, Part, SharedArchive, StoredObject,
+    Upload,
 };
 use zoom_archiver::config::archive::{ArchiveConfig, ChecksumMode, S3Config, Switch};
 use zoom_archiver::domain::checksum::{crc64nvme, to_base64};
@@ -157,7 +158,10 @@ pub(crate) async fn send_parts(archive: &SharedArchive, upload: &Upload, file: &
 }
 
 async fn read(archive: &SharedArchive, key: &str) -> Bytes {
-    let pieces = archive.read(key).await.unwrap();
+    joined(archive.read(key).await.unwrap()).await
+}
+
+async fn joined(pieces: ObjectStream) -> Bytes {
     let whole = pieces.try_fold(BytesMut::new(), |mut whole, piece| async move {
         whole.extend_from_slice(&piece);
         Ok(whole)
@@ -398,6 +402,36 @@ async fn where_there_is_nothing_inspection_says_so_and_reading_is_refused(bench:
     assert!(matches!(result, Err(ArchiveError::Refused(_))), "{result:?}");
 }
 
+async fn any_piece_of_an_object_can_be_read(bench: Bench) {
+    let body = content(300_001, 5);
+    put(&bench.archive, KEY, &body).await.unwrap();
+    for range in [0..1, 0..300_001, 7..200_007, 300_000..300_001] {
+        let piece = joined(bench.archive.read_range(KEY, range.clone()).await.unwrap()).await;
+        let (start, end) = (usize::try_from(range.start).unwrap(), usize::try_from(range.end).unwrap());
+        assert_eq!(piece, body.slice(start..end), "{range:?}");
+    }
+    let result = bench.archive.read_range("no/such/object", 0..1).await.map(drop);
+    assert!(matches!(result, Err(ArchiveError::Refused(_))), "{result:?}");
+}
+
+async fn whoever_has_the_address_of_an_object_reads_it_where_the_archive_gives_one(bench: Bench) {
+    let body = content(1000, 6);
+    put(&bench.archive, KEY, &body).await.unwrap();
+    let disposition = "attachment; filename=\"a b.mp4\"; filename*=UTF-8''a%20b.mp4";
+    let address = bench.archive.link(KEY, disposition, Duration::from_secs(60)).await.unwrap();
+    let Some(address) = address else {
+        return assert!(matches!(bench.place, Place::Directory(_)), "a store gives one");
+    };
+    assert!(!format!("{address:?}").contains("Signature"), "it is a secret");
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let response = client.get(address.expose_secret()).send().await.unwrap();
+    assert_eq!(response.status(), 200);
+    assert_eq!(response.headers()["content-disposition"], disposition);
+    assert_eq!(response.bytes().await.unwrap(), body);
+    let longer = address.expose_secret().replace("X-Amz-Expires=60", "X-Amz-Expires=600");
+    assert_eq!(client.get(longer).send().await.unwrap().status(), 403);
+}
+
 async fn odd_keys_name_one_object_each(bench: Bench) {
     let keys = [
         "a b/c d.mp4",
@@ -558,6 +592,8 @@ contract! {
     all_uploads_of_exactly_one_key_are_given_up
     replacing_writes_over_what_is_there
     where_there_is_nothing_inspection_says_so_and_reading_is_refused
+    any_piece_of_an_object_can_be_read
+    whoever_has_the_address_of_an_object_reads_it_where_the_archive_gives_one
     odd_keys_name_one_object_each
     the_parts_of_an_upload_are_told_as_they_were_confirmed
     a_part_sent_again_is_told_as_it_is_now

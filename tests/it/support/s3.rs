@@ -764,6 +764,7 @@ impl S3 for Memory {
                 content_length: Some(body.len() as i64),
                 content_range,
                 content_type: found.content_type.clone(),
+                content_disposition: req.input.response_content_disposition,
                 body: Some(StreamingBlob::from(Body::from(body))),
                 ..GetObjectOutput::default()
             }))
