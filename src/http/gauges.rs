@@ -102,8 +102,11 @@ fn of_database(told: &Told, names: &AccountNames) -> BTreeMap<Series, f64> {
     for backlog in &told.backlog {
         let labels = vec![("kind", backlog.kind.clone()), ("state", backlog.state.to_string())];
         let mut of_account = labels.clone();
-        // What asks nothing of Zoom is nobody's.
-        let account = backlog.account.as_deref().map_or("", |account_id| names.label(account_id));
+        // What asks nothing of Zoom is nobody's; notices are their receiver's.
+        let account = match backlog.account.as_deref() {
+            Some(target) if backlog.kind == "notify" => target,
+            account_id => account_id.map_or("", |account_id| names.label(account_id)),
+        };
         of_account.push(("account", account.to_owned()));
         // Accounts that have no name share a word.
         *series.entry(("zoom_archiver_jobs", of_account)).or_default() += float(backlog.jobs);

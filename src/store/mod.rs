@@ -190,7 +190,7 @@ pub struct Tally {
 pub struct Backlog {
     /// Kind of job, as in [`Task::kind`](crate::domain::job::Task::kind).
     pub kind: String,
-    /// Zoom's id of the account; `None` for jobs that ask nothing of Zoom.
+    /// Zoom's id of the account, or the receiver of notices; `None` for jobs that ask nothing of either.
     pub account: Option<String>,
     /// Waiting, running, parked or dead.
     pub state: JobState,
