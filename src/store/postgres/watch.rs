@@ -1,4 +1,5 @@
-//! What is read again and again by those who watch: indexes and the server's own counts, no table.
+//! What is read again and again by those who watch: indexes and the server's own counts, and of the table no more than what
+//! runs or stands still.
 
 use sqlx::PgPool;
 
@@ -8,23 +9,23 @@ use super::super::{Backlog, Health, StoreError, TableHealth};
 /// Tables that are told of: more than this program has.
 const MOST_TABLES: i64 = 32;
 
-/// What waits, runs or stands still. Each line is one partial index, of which `done` jobs are no part. `run_at` of what
+/// What waits, runs or stands still. Each part goes through one partial index, of which `done` jobs are no part. `run_at` of what
 /// stands still is when it came to rest.
 pub(super) async fn backlog(pool: &PgPool) -> Result<Vec<Backlog>, StoreError> {
     let backlog: Vec<BacklogRecord> = sqlx::query_as(
         "
-SELECT kind, 'waiting' AS state, count(*) AS jobs,
+SELECT kind, account, 'waiting' AS state, count(*) AS jobs,
     (EXTRACT(EPOCH FROM now() - min(run_at) FILTER (WHERE run_at <= now())) * 1000)::bigint AS oldest_ms
-FROM jobs WHERE state = 'waiting' AND kind <> 'notify' GROUP BY kind
+FROM jobs WHERE state = 'waiting' AND kind <> 'notify' GROUP BY account, kind
 UNION ALL
-SELECT 'notify', 'waiting', count(*),
+SELECT 'notify', NULL, 'waiting', count(*),
     (EXTRACT(EPOCH FROM now() - min(run_at) FILTER (WHERE run_at <= now())) * 1000)::bigint
 FROM jobs WHERE state = 'waiting' AND notice IS NOT NULL HAVING count(*) > 0
 UNION ALL
-SELECT kind, 'running', count(*), NULL FROM jobs WHERE state = 'running' GROUP BY kind
+SELECT kind, account, 'running', count(*), NULL FROM jobs WHERE state = 'running' GROUP BY account, kind
 UNION ALL
-SELECT kind, state, count(*), (EXTRACT(EPOCH FROM now() - min(run_at)) * 1000)::bigint
-FROM jobs WHERE state IN ('parked', 'dead') GROUP BY kind, state",
+SELECT kind, account, state, count(*), (EXTRACT(EPOCH FROM now() - min(run_at)) * 1000)::bigint
+FROM jobs WHERE state IN ('parked', 'dead') GROUP BY account, kind, state",
     )
     .fetch_all(pool)
     .await?;
