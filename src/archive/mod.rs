@@ -16,6 +16,7 @@ pub mod location;
 mod review;
 pub mod s3;
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,6 +25,7 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use futures_util::TryStreamExt;
 use futures_util::stream::BoxStream;
+use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -231,6 +233,22 @@ pub trait Archive: Send + Sync + 'static {
     /// # Errors
     /// [`ArchiveError::Refused`] when there is none.
     async fn read(&self, key: &str) -> Result<ObjectStream, ArchiveError>;
+
+    /// Reads a piece of an object: the bytes of `range`, which lies within it.
+    ///
+    /// # Errors
+    /// [`ArchiveError::Refused`] when there is none, or it has no such piece.
+    async fn read_range(&self, key: &str, range: Range<u64>) -> Result<ObjectStream, ArchiveError>;
+
+    /// An address under which whoever has it can read the object for that long, by `GET` and with ranges; the store
+    /// answers with this `Content-Disposition`. `None` where the archive gives no such addresses. Nothing is asked: the
+    /// object need not be there. A secret.
+    async fn link(
+        &self,
+        key: &str,
+        disposition: &str,
+        valid: Duration,
+    ) -> Result<Option<SecretString>, ArchiveError>;
 
     /// Tries everything that transfers ask of it, with objects of its own that it removes again, and says what it
     /// found. For `doctor`.

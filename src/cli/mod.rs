@@ -1,14 +1,18 @@
 //! The command line: one file per command. Exit codes: 0 ok, 1 failed, 2 wrong usage.
 
+mod ask;
 mod backfill;
 mod config;
 mod demo;
 mod doctor;
+mod events;
 mod explain;
 mod files;
 mod healthcheck;
+mod jobs;
 mod migrate;
 mod notify;
+mod package;
 mod reach;
 mod reconcile;
 mod recording;
@@ -60,6 +64,10 @@ enum Command {
     Simulate(Box<simulate::SimulateArgs>),
     /// Shows files and why they stand where they stand; tries them again, leaves them out, takes them after all.
     Files(files::FilesArgs),
+    /// Shows what the queue holds, and why; tries jobs again, withdraws them.
+    Jobs(jobs::JobsArgs),
+    /// Shows what Zoom has told, and records it once more.
+    Events(events::EventsArgs),
     /// One screen: what waits, runs, is parked or dead, what is nearest to being lost.
     Status(status::StatusArgs),
     /// Starts, stops, pauses or resumes the cloud recording of a live Video SDK session.
@@ -70,7 +78,7 @@ enum Command {
     Backfill(backfill::BackfillArgs),
     /// Compares Zoom, database and archive, file by file; exit code 1 when something is missing.
     Reconcile(reconcile::ReconcileArgs),
-    /// Takes recordings out of Zoom's trash.
+    /// Shows recordings and how their files stand; takes them out of Zoom's trash.
     Recordings(recordings::RecordingsArgs),
     /// Looks at database, archive and Zoom's API from all sides, and says how to mend what is wrong.
     Doctor(doctor::DoctorArgs),
@@ -80,6 +88,10 @@ enum Command {
     Migrate,
     /// Shows or checks the settings.
     Config(config::ConfigArgs),
+    /// Prints a script by which a shell completes these commands.
+    Completions(package::CompletionsArgs),
+    /// Writes the manual pages of these commands into a directory.
+    Man(package::ManArgs),
     /// Asks the service on this machine whether it is ready; for container health checks.
     Healthcheck,
 }
@@ -98,6 +110,8 @@ pub fn main() -> ExitCode {
             Command::Demo(args) => demo::run(&cli.common, args).await,
             Command::Simulate(args) => simulate::run(*args).await,
             Command::Files(args) => files::run(&cli.common, args).await,
+            Command::Jobs(args) => jobs::run(&cli.common, args).await,
+            Command::Events(args) => events::run(&cli.common, args).await,
             Command::Status(args) => status::run(&cli.common, &args).await,
             Command::Recording(args) => recording::run(&cli.common, args).await,
             Command::SessionToken(args) => session_token::run(&cli.common, args),
@@ -108,6 +122,8 @@ pub fn main() -> ExitCode {
             Command::Notify(args) => notify::run(&cli.common, args).await,
             Command::Migrate => migrate::run(&cli.common).await,
             Command::Config(args) => config::run(&cli.common, &args),
+            Command::Completions(args) => package::completions(&args),
+            Command::Man(args) => package::man(&args),
             Command::Healthcheck => healthcheck::run(&cli.common).await,
         }
     });

@@ -11,6 +11,7 @@
 
 mod compare;
 mod examine;
+mod list;
 mod queue;
 mod read;
 mod record;
@@ -34,15 +35,15 @@ use super::migrations::{self, Migrated};
 use super::settled::Headway;
 use super::unbroken::unbroken;
 use super::{
-    Backlog, Connections, Depth, EndingToken, Health, Intake, Losses, NoticeWork, Recorded, Store,
-    StoreError, Swept, TransferWork,
+    Backlog, Connections, Depth, EndingToken, EventFilter, FileFilter, Flow, Health, Intake, JobFilter,
+    Losses, NoticeWork, Page, Recorded, RecordingFilter, Store, StoreError, Swept, Tally, TransferWork,
 };
 use crate::config::store::StoreConfig;
-use crate::domain::event::Event;
-use crate::domain::file::{FileRow, FileState, RecordingRow};
+use crate::domain::event::{Event, EventRow};
+use crate::domain::file::{FileRow, RecordingRow};
 use crate::domain::finding::Finding;
-use crate::domain::ids::{FileId, NoticeId, RecordingId};
-use crate::domain::job::{Job, Lease, Queue, Settlement, Task};
+use crate::domain::ids::{EventId, FileId, JobId, NoticeId, RecordingId};
+use crate::domain::job::{Job, JobRow, Lease, Queue, Settlement, Task};
 use crate::domain::recording::RecordingIdentity;
 
 /// Longest time for one verb. A healthy database needs milliseconds; behind a dead network a statement would
@@ -193,6 +194,14 @@ impl Store for PostgresStore {
         bounded(queue::unskip(&self.pool, file, PERSON)).await
     }
 
+    async fn retry_job(&self, job: JobId) -> Result<bool, StoreError> {
+        bounded(queue::retry_job(&self.pool, job)).await
+    }
+
+    async fn cancel_job(&self, job: JobId, reason: &str) -> Result<bool, StoreError> {
+        bounded(queue::cancel_job(&self.pool, job, reason)).await
+    }
+
     async fn place(&self, file: FileId, folder: &str, name: &str) -> Result<String, StoreError> {
         bounded(record::place(&self.pool, file, folder, name)).await
     }
@@ -235,13 +244,48 @@ impl Store for PostgresStore {
         bounded(compare::repeat(&self.pool, task, period)).await
     }
 
-    async fn files(
+    async fn list_recordings(
         &self,
-        states: &[FileState],
-        after: Option<FileId>,
-        limit: u32,
-    ) -> Result<Vec<FileRow>, StoreError> {
-        bounded(read::files(&self.readers, states, after, limit)).await
+        filter: &RecordingFilter,
+        page: Page,
+    ) -> Result<Vec<RecordingRow>, StoreError> {
+        bounded(list::recordings(&self.readers, filter, page)).await
+    }
+
+    async fn tally(&self, recordings: &[RecordingId]) -> Result<Vec<Tally>, StoreError> {
+        bounded(list::tally(&self.readers, recordings)).await
+    }
+
+    async fn list_files(&self, filter: &FileFilter, page: Page) -> Result<Vec<FileRow>, StoreError> {
+        bounded(list::files(&self.readers, filter, page)).await
+    }
+
+    async fn count_files(&self, filter: &FileFilter) -> Result<u64, StoreError> {
+        bounded(list::count_files(&self.readers, filter)).await
+    }
+
+    async fn file(&self, id: FileId) -> Result<Option<FileRow>, StoreError> {
+        bounded(list::file(&self.readers, id)).await
+    }
+
+    async fn list_jobs(&self, filter: &JobFilter, page: Page) -> Result<Vec<JobRow>, StoreError> {
+        bounded(list::jobs(&self.readers, filter, page)).await
+    }
+
+    async fn job(&self, id: JobId) -> Result<Option<JobRow>, StoreError> {
+        bounded(list::job(&self.readers, id)).await
+    }
+
+    async fn list_events(&self, filter: &EventFilter, page: Page) -> Result<Vec<EventRow>, StoreError> {
+        bounded(list::events(&self.readers, filter, page)).await
+    }
+
+    async fn event(&self, id: EventId) -> Result<Option<(EventRow, Vec<u8>)>, StoreError> {
+        bounded(list::event(&self.readers, id)).await
+    }
+
+    async fn flow(&self, window: Duration) -> Result<Flow, StoreError> {
+        bounded(list::flow(&self.readers, window)).await
     }
 
     async fn leftovers(&self, uploads: &[(String, String)]) -> Result<Vec<String>, StoreError> {
