@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io::Read;
-use std::process::Output;
+use std::process::{Output, Stdio};
 
 use chrono::{DateTime, Utc};
 use nix::sys::signal::{Signal, kill};
