@@ -1,8 +1,10 @@
-//! `files list|retry|skip|unskip`: what stands where, another try for what is parked, dead or gone, and what is to be
-//! left out or taken after all. Works on the database itself, so it does not matter whether a service runs.
+//! `files list|foreign|retry|skip|unskip`: what stands where, another try for what is parked, dead, gone or not as it was
+//! proven, and what is to be left out or taken after all. Works on the database itself, so it does not matter whether a
+//! service runs.
 
 use std::io::{self, Write};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use chrono::SecondsFormat;
 use clap::{Args, Subcommand};
@@ -10,9 +12,13 @@ use comfy_table::{Table, presets};
 use serde_json::json;
 
 use super::{Common, failed};
+use crate::archive;
+use crate::config::{Config, Secrets};
 use crate::domain::file::{FileRow, FileState};
 use crate::domain::ids::FileId;
-use crate::store::{self, SharedStore, StoreError};
+use crate::domain::verification::FileFinding;
+use crate::jobs::verify::{Looked, Verifier};
+use crate::store::{self, Selection, SharedStore, StoreError};
 use crate::telemetry::{self, LogTarget};
 
 /// Files read at a time.
@@ -25,6 +31,9 @@ pub(super) struct FilesArgs {
     action: Action,
 }
 
+/// Every finding, as it is written on the command line.
+const ANY_FINDING: &str = "missing,size,sha256,unreadable,checksum,no_manifest,manifest";
+
 #[derive(Debug, Subcommand)]
 enum Action {
     /// Lists files with their state, and why they are in it.
@@ -32,18 +41,43 @@ enum Action {
         /// Only these states: pending, parked, archived, skipped, gone, dead.
         #[arg(long, value_delimiter = ',', value_name = "STATE")]
         state: Vec<FileState>,
+        /// Only archived files of which a verification found this wrong: missing, size, sha256, unreadable, checksum,
+        /// no_manifest, manifest; without a word, any of them.
+        #[arg(
+            long,
+            value_delimiter = ',',
+            value_name = "FINDING",
+            num_args = 0..,
+            default_missing_value = ANY_FINDING,
+            conflicts_with = "state"
+        )]
+        finding: Option<Vec<FileFinding>>,
         /// One JSON object a line.
         #[arg(long)]
         json: bool,
     },
-    /// Tries files that are parked, dead or gone again, with all their attempts.
+    /// Lists objects in the archive that no file and no recording knows, as verifications have found them.
+    Foreign {
+        /// One JSON object a line.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Tries files that are parked, dead or gone again, with all their attempts. Archived files whose object was found
+    /// missing or wrong are looked at once more, and fetched again if they still are.
     Retry {
         /// Which ones; `files list` names them.
-        #[arg(value_name = "FILE_ID", required_unless_present = "state", conflicts_with = "state")]
+        #[arg(
+            value_name = "FILE_ID",
+            required_unless_present_any = ["state", "finding"],
+            conflicts_with_all = ["state", "finding"]
+        )]
         files: Vec<FileId>,
         /// All that are in this state: parked, dead or gone.
-        #[arg(long, value_name = "STATE")]
+        #[arg(long, value_name = "STATE", conflicts_with = "finding")]
         state: Option<FileState>,
+        /// All of which a verification found this wrong: missing, size, sha256, no_manifest, manifest.
+        #[arg(long, value_delimiter = ',', value_name = "FINDING")]
+        finding: Vec<FileFinding>,
     },
     /// Leaves out files that are pending, parked or dead: nothing fetches them any more.
     Skip {
@@ -85,7 +119,7 @@ impl Deed<'_> {
     /// Which files it is not for.
     fn refusal(self) -> &'static str {
         match self {
-            Self::Retry => "is not parked, dead or gone",
+            Self::Retry => "is not parked, dead or gone, and nothing was found that another try mends",
             Self::Skip(_) => "is not pending, parked or dead",
             Self::Unskip => "is not skipped",
         }
@@ -116,23 +150,89 @@ async fn act(common: &Common, action: Action) -> Result<ExitCode, Failure> {
     telemetry::init_log(config.log.format, LogTarget::Stderr, Some("warn"));
     let store = store::open(&secrets.database_url, &config.store).await?;
     match action {
-        Action::List { state, json } => list(&store, &state, json).await,
-        Action::Retry { files, state: None } => act_on(&store, files, Deed::Retry).await,
-        Action::Retry { state: Some(state), .. } => {
-            act_on(&store, all_in(&store, state).await?, Deed::Retry).await
+        Action::List { state, finding, json } => {
+            let wanted = finding.map_or(Wanted::In(state), Wanted::Found);
+            list(&store, &wanted, json).await
+        }
+        Action::Foreign { json } => foreign(&store, json).await,
+        Action::Retry { files, state, finding } => {
+            let files = match state {
+                Some(state) => all(&store, &Wanted::In(vec![state])).await?,
+                None if !finding.is_empty() => all(&store, &Wanted::Found(finding)).await?,
+                None => files,
+            };
+            let files = unless_right(&store, &config, &secrets, files).await?;
+            act_on(&store, files, Deed::Retry).await
         }
         Action::Skip { files, reason } => act_on(&store, files, Deed::Skip(&reason)).await,
         Action::Unskip { files, all: false } => act_on(&store, files, Deed::Unskip).await,
         Action::Unskip { all: true, .. } => {
-            act_on(&store, all_in(&store, FileState::Skipped).await?, Deed::Unskip).await
+            let files = all(&store, &Wanted::In(vec![FileState::Skipped])).await?;
+            act_on(&store, files, Deed::Unskip).await
         }
     }
 }
 
-async fn list(store: &SharedStore, states: &[FileState], json: bool) -> Result<ExitCode, Failure> {
+/// Which files.
+enum Wanted {
+    /// In one of these states; all when there is none.
+    In(Vec<FileState>),
+    /// Of which one of these was found.
+    Found(Vec<FileFinding>),
+}
+
+impl Wanted {
+    async fn page(&self, store: &SharedStore, after: Option<FileId>) -> Result<Vec<FileRow>, StoreError> {
+        match self {
+            Self::In(states) => store.files(states, after, PAGE).await,
+            Self::Found(findings) => store.found(findings, after, PAGE).await,
+        }
+    }
+}
+
+/// Looks once more at files with a finding, and leaves out what is as it was proven by now: it would be fetched for
+/// nothing.
+async fn unless_right(
+    store: &SharedStore,
+    config: &Config,
+    secrets: &Secrets,
+    files: Vec<FileId>,
+) -> Result<Vec<FileId>, Failure> {
+    let (mut wrong, mut verifier) = (Vec::new(), None);
+    for file in files {
+        let row = store.transfer_work(file).await?.map(|work| work.file);
+        if row.is_some_and(|row| row.found.is_some()) {
+            let verifier = match &verifier {
+                Some(verifier) => verifier,
+                None => {
+                    let archive = archive::open(&secrets.archive_url, &config.archive).await?;
+                    verifier.insert(Verifier::new(store, &archive, &config.verify))
+                }
+            };
+            if is_right(store, verifier, file).await? {
+                writeln!(io::stdout().lock(), "{file} is as it was proven: nothing is to be mended")?;
+                continue;
+            }
+        }
+        wrong.push(file);
+    }
+    Ok(wrong)
+}
+
+/// Whether a file is found to be as it was proven.
+async fn is_right(store: &SharedStore, verifier: &Verifier, file: FileId) -> Result<bool, Failure> {
+    let selection = Selection { file: Some(file), ..Selection::default() };
+    let until = store.to_verify(&selection, Duration::ZERO).await?.until;
+    let mut right = false;
+    let mut see = |looked: &Looked| right = looked.found.is_none();
+    verifier.walk(selection, until, 1).next(&|_| (), &mut see).await?;
+    Ok(right)
+}
+
+async fn list(store: &SharedStore, wanted: &Wanted, json: bool) -> Result<ExitCode, Failure> {
     let mut out = io::stdout().lock();
     if json {
-        each_page(store, states, |page| {
+        each_page(store, wanted, |page| {
             page.iter().try_for_each(|file| writeln!(out, "{}", in_json(file)))?;
             Ok(())
         })
@@ -148,7 +248,7 @@ async fn list(store: &SharedStore, states: &[FileState], json: bool) -> Result<E
         "lost after",
         "object or reason",
     ]);
-    each_page(store, states, |page| {
+    each_page(store, wanted, |page| {
         table.add_rows(page.iter().map(in_words));
         Ok(())
     })
@@ -157,9 +257,9 @@ async fn list(store: &SharedStore, states: &[FileState], json: bool) -> Result<E
     Ok(ExitCode::SUCCESS)
 }
 
-async fn all_in(store: &SharedStore, state: FileState) -> Result<Vec<FileId>, Failure> {
+async fn all(store: &SharedStore, wanted: &Wanted) -> Result<Vec<FileId>, Failure> {
     let mut files = Vec::new();
-    each_page(store, &[state], |page| {
+    each_page(store, wanted, |page| {
         files.extend(page.iter().map(|file| file.id));
         Ok(())
     })
@@ -181,15 +281,15 @@ async fn act_on(store: &SharedStore, files: Vec<FileId>, deed: Deed<'_>) -> Resu
     Ok(if done == all { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// All files in some states, page by page.
+/// All the files that are wanted, page by page.
 async fn each_page(
     store: &SharedStore,
-    states: &[FileState],
+    wanted: &Wanted,
     mut see: impl FnMut(&[FileRow]) -> io::Result<()>,
 ) -> Result<(), Failure> {
     let mut after = None;
     loop {
-        let page = store.files(states, after, PAGE).await?;
+        let page = wanted.page(store, after).await?;
         see(&page)?;
         match page.last() {
             Some(last) if page.len() == PAGE as usize => after = Some(last.id),
@@ -198,15 +298,43 @@ async fn each_page(
     }
 }
 
+/// The objects that nobody knows.
+async fn foreign(store: &SharedStore, json: bool) -> Result<ExitCode, Failure> {
+    let (mut out, mut after) = (io::stdout().lock(), None);
+    loop {
+        let page = store.foreign(after.as_deref(), PAGE).await?;
+        for object in &page {
+            if json {
+                writeln!(out, "{}", serde_json::to_string(object)?)?;
+                continue;
+            }
+            let bytes = object.bytes.map(|bytes| format!("  {bytes} bytes")).unwrap_or_default();
+            let detail = object.detail.as_ref().map(|detail| format!("  {detail}")).unwrap_or_default();
+            writeln!(out, "{}{bytes}{detail}", object.key)?;
+        }
+        match page.last() {
+            Some(last) if page.len() == PAGE as usize => after = Some(last.key.clone()),
+            _ => return Ok(ExitCode::SUCCESS),
+        }
+    }
+}
+
 fn in_words(file: &FileRow) -> [String; 6] {
     let bytes = file.archived.as_ref().map(|archived| archived.bytes).or(file.announced_bytes);
-    let place = match file.state {
-        FileState::Archived => file.object_key.clone(),
+    let place = match (file.state, &file.found) {
+        (FileState::Archived, Some(found)) => {
+            Some(format!("{}: {}", file.object_key.as_deref().unwrap_or_default(), found.detail))
+        }
+        (FileState::Archived, None) => file.object_key.clone(),
         _ => file.reason.clone(),
+    };
+    let state = match &file.found {
+        Some(found) => format!("{}, {}", file.state, found.finding),
+        None => file.state.to_string(),
     };
     [
         file.id.to_string(),
-        file.state.to_string(),
+        state,
         file.file_type.clone(),
         bytes.map(|bytes| bytes.to_string()).unwrap_or_default(),
         file.loses_at.map(|at| at.to_rfc3339_opts(SecondsFormat::Secs, true)).unwrap_or_default(),
@@ -232,6 +360,10 @@ fn in_json(file: &FileRow) -> serde_json::Value {
         "bytes": file.archived.as_ref().map(|archived| archived.bytes),
         "sha256": file.archived.as_ref().map(|archived| archived.sha256.to_string()),
         "archived_at": file.archived_at,
+        "verified_at": file.verified_at,
+        "finding": file.found.as_ref().map(|found| found.finding),
+        "finding_detail": file.found.as_ref().map(|found| &found.detail),
+        "proven_before": file.proven_before.map(|(bytes, sha256)| json!({ "bytes": bytes, "sha256": sha256 })),
     })
 }
 

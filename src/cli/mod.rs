@@ -10,6 +10,7 @@ mod healthcheck;
 mod migrate;
 mod notify;
 mod reach;
+mod rebuild;
 mod reconcile;
 mod recording;
 mod recordings;
@@ -17,6 +18,7 @@ mod serve;
 mod session_token;
 mod simulate;
 mod status;
+mod verify;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -72,6 +74,10 @@ enum Command {
     Reconcile(reconcile::ReconcileArgs),
     /// Takes recordings out of Zoom's trash.
     Recordings(recordings::RecordingsArgs),
+    /// Reads objects again and compares them with what was proven of them; exit code 1 when one is not as it was.
+    Verify(verify::VerifyArgs),
+    /// Fills an empty database from the manifests in the archive.
+    Rebuild(rebuild::RebuildArgs),
     /// Looks at database, archive and Zoom's API from all sides, and says how to mend what is wrong.
     Doctor(doctor::DoctorArgs),
     /// Sends a sample to the receivers of notifications, and says what comes back.
@@ -104,6 +110,8 @@ pub fn main() -> ExitCode {
             Command::Backfill(args) => backfill::run(&cli.common, args).await,
             Command::Reconcile(args) => reconcile::run(&cli.common, args).await,
             Command::Recordings(args) => recordings::run(&cli.common, args).await,
+            Command::Verify(args) => verify::run(&cli.common, args).await,
+            Command::Rebuild(args) => rebuild::run(&cli.common, &args).await,
             Command::Doctor(args) => doctor::run(&cli.common, &args).await,
             Command::Notify(args) => notify::run(&cli.common, args).await,
             Command::Migrate => migrate::run(&cli.common).await,

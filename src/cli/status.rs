@@ -13,7 +13,7 @@ use super::{Common, failed};
 use crate::archive;
 use crate::config::{Config, Secrets};
 use crate::domain::job::JobState;
-use crate::store::{self, Depth, Losses, StoreError};
+use crate::store::{self, Depth, Losses, StoreError, Verification};
 use crate::telemetry::{self, LogTarget};
 
 /// The kind of job that stands for a file.
@@ -36,6 +36,7 @@ struct Status {
     archive: (String, Option<String>),
     transfers: Vec<Depth>,
     losses: Losses,
+    verification: Verification,
     /// Files left out because another account has them.
     twins: u64,
 }
@@ -60,12 +61,14 @@ pub(super) async fn run(common: &Common, args: &StatusArgs) -> ExitCode {
 
 async fn look(config: &Config, secrets: &Secrets) -> Result<Status, StoreError> {
     let store = store::open(&secrets.database_url, &config.store).await?;
-    let (depths, losses, twins) = tokio::try_join!(store.depth(), store.losses(), store.twins())?;
+    let (depths, losses, verification, twins) =
+        tokio::try_join!(store.depth(), store.losses(), store.verification(), store.twins())?;
     let status = Status {
         database: store.describe().to_owned(),
         archive: archive(config, secrets).await,
         transfers: depths.into_iter().filter(|depth| depth.kind == TRANSFER).collect(),
         losses,
+        verification,
         twins,
     };
     store.close().await;
@@ -138,6 +141,27 @@ fn print(status: &Status) -> io::Result<()> {
             "              → mend the account ids in your settings, or zoom-archiver files unskip FILE_ID …"
         )?;
     }
+    print_verification(&mut out, &status.verification)
+}
+
+fn print_verification(out: &mut impl Write, verification: &Verification) -> io::Result<()> {
+    if let Some(oldest) = verification.oldest {
+        writeln!(out, "verified      every object within the last {}", in_words(oldest))?;
+    }
+    let found: Vec<String> =
+        verification.findings.iter().map(|(finding, files)| format!("{files} {finding}")).collect();
+    if !found.is_empty() {
+        writeln!(out, "findings      {}", found.join(", "))?;
+        writeln!(out, "              → zoom-archiver files list --finding           says what was found")?;
+        writeln!(
+            out,
+            "              → zoom-archiver files retry --finding FINDING  mends what can be mended"
+        )?;
+    }
+    if verification.foreign > 0 {
+        writeln!(out, "foreign       {} objects that no file knows", verification.foreign)?;
+        writeln!(out, "              → zoom-archiver files foreign                  names them")?;
+    }
     Ok(())
 }
 
@@ -145,6 +169,12 @@ fn print_json(status: &Status) -> io::Result<()> {
     let seconds = |duration: Option<Duration>| duration.map(|duration| duration.as_secs());
     let files: serde_json::Map<String, Value> =
         JobState::ALL.iter().map(|state| (state.as_str().to_owned(), json!(status.files(*state)))).collect();
+    let findings: serde_json::Map<String, Value> = status
+        .verification
+        .findings
+        .iter()
+        .map(|(finding, files)| (finding.as_str().to_owned(), json!(files)))
+        .collect();
     let object = json!({
         "database": status.database,
         "archive": status.archive.0,
@@ -153,6 +183,9 @@ fn print_json(status: &Status) -> io::Result<()> {
         "oldest_waiting_secs": seconds(status.oldest_due()),
         "nearest_loss_secs": seconds(status.losses.nearest),
         "overdue": status.losses.overdue,
+        "oldest_unverified_secs": seconds(status.verification.oldest),
+        "findings": findings,
+        "foreign_objects": status.verification.foreign,
         "twins": status.twins,
     });
     writeln!(io::stdout().lock(), "{object}")
