@@ -23,6 +23,7 @@ use crate::domain::account::AccountNames;
 use crate::domain::job::{Queue, Task};
 use crate::domain::key::{KeyTemplate, TemplateError};
 use crate::domain::notice::Subscriptions;
+use crate::http::api::{self, Desk, Shelf};
 use crate::http::private::{self, PrivateDoor};
 use crate::http::public::{self, Health};
 use crate::http::server;
@@ -248,10 +249,17 @@ impl App {
         let auto_start = AutoStart::new(&self.config.zoom.auto_start, accounts.clone());
         let door = PrivateDoor {
             metrics,
-            store: Arc::clone(&self.store),
+            desk: Arc::new(Desk {
+                store: Arc::clone(&self.store),
+                archive: Shelf::new(Arc::clone(&self.archive)),
+                accounts,
+                known_accounts: self.accounts.iter().map(Into::into).collect(),
+                only_account: api::only_account(&self.accounts),
+                wake: Arc::clone(&wake),
+                link_valid: http.link_valid(),
+            }),
             look_around: Arc::new(move || board.show()),
             metrics_max_age: self.config.http.metrics_max_age(),
-            accounts,
             names: self.names.clone(),
             admin_token: self.admin_token.clone(),
         };

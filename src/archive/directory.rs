@@ -6,6 +6,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::ops::Range;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -13,8 +14,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use futures_util::stream::{self, StreamExt};
+use secrecy::SecretString;
 use sha2::{Digest, Sha256};
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncSeekExt};
 use uuid::Uuid;
 
 use super::exercise::{self, DOCTOR};
@@ -69,6 +71,32 @@ impl DirectoryArchive {
         tokio::task::spawn_blocking(move || work(&this))
             .await
             .unwrap_or_else(|error| Err(ArchiveError::Unavailable(format!("file work was stopped: {error}"))))
+    }
+
+    /// Reads up to `bytes` of an object from a position on.
+    async fn read_from(&self, key: &str, start: u64, bytes: u64) -> Result<ObjectStream, ArchiveError> {
+        if self.inspect(key).await?.is_none() {
+            return Err(ArchiveError::Refused(format!("there is no object under {key}")));
+        }
+        let this = self.clone();
+        let failed = |error| this.failed("read", error);
+        let mut file = tokio::fs::File::open(self.path(key)?).await.map_err(failed)?;
+        if start > 0 {
+            file.seek(SeekFrom::Start(start)).await.map_err(failed)?;
+        }
+        let this = self.clone();
+        let pieces = stream::try_unfold(file.take(bytes), move |mut file| {
+            let this = this.clone();
+            async move {
+                let mut piece = BytesMut::with_capacity(READ_BYTES);
+                match file.read_buf(&mut piece).await {
+                    Ok(0) => Ok(None),
+                    Ok(_) => Ok(Some((piece.freeze(), file))),
+                    Err(error) => Err(this.failed("read", error)),
+                }
+            }
+        });
+        Ok(pieces.boxed())
     }
 
     fn staging(&self) -> PathBuf {
@@ -474,24 +502,21 @@ impl Archive for DirectoryArchive {
     }
 
     async fn read(&self, key: &str) -> Result<ObjectStream, ArchiveError> {
-        if self.inspect(key).await?.is_none() {
-            return Err(ArchiveError::Refused(format!("there is no object under {key}")));
-        }
-        let this = self.clone();
-        let file =
-            tokio::fs::File::open(self.path(key)?).await.map_err(|error| this.failed("read", error))?;
-        let pieces = stream::try_unfold(file, move |mut file| {
-            let this = this.clone();
-            async move {
-                let mut piece = BytesMut::with_capacity(READ_BYTES);
-                match file.read_buf(&mut piece).await {
-                    Ok(0) => Ok(None),
-                    Ok(_) => Ok(Some((piece.freeze(), file))),
-                    Err(error) => Err(this.failed("read", error)),
-                }
-            }
-        });
-        Ok(pieces.boxed())
+        self.read_from(key, 0, u64::MAX).await
+    }
+
+    async fn read_range(&self, key: &str, range: Range<u64>) -> Result<ObjectStream, ArchiveError> {
+        self.read_from(key, range.start, range.end.saturating_sub(range.start)).await
+    }
+
+    /// A directory gives none.
+    async fn link(
+        &self,
+        _key: &str,
+        _disposition: &str,
+        _valid: Duration,
+    ) -> Result<Option<SecretString>, ArchiveError> {
+        Ok(None)
     }
 
     async fn keys(&self, after: Option<&str>, limit: usize) -> Result<Vec<ListedObject>, ArchiveError> {

@@ -18,6 +18,7 @@ mod review;
 pub mod s3;
 mod walk;
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,6 +27,7 @@ use bytes::{Bytes, BytesMut};
 use chrono::{DateTime, Utc};
 use futures_util::TryStreamExt;
 use futures_util::stream::BoxStream;
+use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -239,6 +241,22 @@ pub trait Archive: Send + Sync + 'static {
     /// Neither what is unfinished nor what `doctor` writes is among them. A directory keeps the names of one folder at a
     /// time in memory.
     async fn keys(&self, after: Option<&str>, limit: usize) -> Result<Vec<ListedObject>, ArchiveError>;
+
+    /// Reads a piece of an object: the bytes of `range`, which lies within it.
+    ///
+    /// # Errors
+    /// [`ArchiveError::Refused`] when there is none, or it has no such piece.
+    async fn read_range(&self, key: &str, range: Range<u64>) -> Result<ObjectStream, ArchiveError>;
+
+    /// An address under which whoever has it can read the object for that long, by `GET` and with ranges; the store
+    /// answers with this `Content-Disposition`. `None` where the archive gives no such addresses. Nothing is asked: the
+    /// object need not be there. A secret.
+    async fn link(
+        &self,
+        key: &str,
+        disposition: &str,
+        valid: Duration,
+    ) -> Result<Option<SecretString>, ArchiveError>;
 
     /// Tries everything that transfers ask of it, with objects of its own that it removes again, and says what it
     /// found. For `doctor`.

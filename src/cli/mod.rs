@@ -1,14 +1,19 @@
 //! The command line: one file per command. Exit codes: 0 ok, 1 failed, 2 wrong usage.
 
+mod ask;
 mod backfill;
 mod config;
 mod demo;
 mod doctor;
+mod events;
 mod explain;
 mod files;
+mod findings;
 mod healthcheck;
+mod jobs;
 mod migrate;
 mod notify;
+mod package;
 mod reach;
 mod rebuild;
 mod reconcile;
@@ -62,6 +67,10 @@ enum Command {
     Simulate(Box<simulate::SimulateArgs>),
     /// Shows files and why they stand where they stand; tries them again, leaves them out, takes them after all.
     Files(files::FilesArgs),
+    /// Shows what the queue holds, and why; tries jobs again, withdraws them.
+    Jobs(jobs::JobsArgs),
+    /// Shows what Zoom has told, and records it once more.
+    Events(events::EventsArgs),
     /// One screen: what waits, runs, is parked or dead, what is nearest to being lost.
     Status(status::StatusArgs),
     /// Starts, stops, pauses or resumes the cloud recording of a live Video SDK session.
@@ -72,10 +81,12 @@ enum Command {
     Backfill(backfill::BackfillArgs),
     /// Compares Zoom, database and archive, file by file; exit code 1 when something is missing.
     Reconcile(reconcile::ReconcileArgs),
-    /// Takes recordings out of Zoom's trash.
+    /// Shows recordings and how their files stand; takes them out of Zoom's trash.
     Recordings(recordings::RecordingsArgs),
     /// Reads objects again and compares them with what was proven of them; exit code 1 when one is not as it was.
     Verify(verify::VerifyArgs),
+    /// Shows what verifications have found, and mends what can be mended.
+    Findings(findings::FindingsArgs),
     /// Fills an empty database from the manifests in the archive.
     Rebuild(rebuild::RebuildArgs),
     /// Looks at database, archive and Zoom's API from all sides, and says how to mend what is wrong.
@@ -86,6 +97,10 @@ enum Command {
     Migrate,
     /// Shows or checks the settings.
     Config(config::ConfigArgs),
+    /// Prints a script by which a shell completes these commands.
+    Completions(package::CompletionsArgs),
+    /// Writes the manual pages of these commands into a directory.
+    Man(package::ManArgs),
     /// Asks the service on this machine whether it is ready; for container health checks.
     Healthcheck,
 }
@@ -104,6 +119,8 @@ pub fn main() -> ExitCode {
             Command::Demo(args) => demo::run(&cli.common, args).await,
             Command::Simulate(args) => simulate::run(*args).await,
             Command::Files(args) => files::run(&cli.common, args).await,
+            Command::Jobs(args) => jobs::run(&cli.common, args).await,
+            Command::Events(args) => events::run(&cli.common, args).await,
             Command::Status(args) => status::run(&cli.common, &args).await,
             Command::Recording(args) => recording::run(&cli.common, args).await,
             Command::SessionToken(args) => session_token::run(&cli.common, args),
@@ -111,11 +128,14 @@ pub fn main() -> ExitCode {
             Command::Reconcile(args) => reconcile::run(&cli.common, args).await,
             Command::Recordings(args) => recordings::run(&cli.common, args).await,
             Command::Verify(args) => verify::run(&cli.common, args).await,
+            Command::Findings(args) => findings::run(&cli.common, args).await,
             Command::Rebuild(args) => rebuild::run(&cli.common, &args).await,
             Command::Doctor(args) => doctor::run(&cli.common, &args).await,
             Command::Notify(args) => notify::run(&cli.common, args).await,
             Command::Migrate => migrate::run(&cli.common).await,
             Command::Config(args) => config::run(&cli.common, &args),
+            Command::Completions(args) => package::completions(&args),
+            Command::Man(args) => package::man(&args),
             Command::Healthcheck => healthcheck::run(&cli.common).await,
         }
     });

@@ -1,25 +1,16 @@
-//! `status`: one screen that says how the installation stands, and which command goes on from there. Works on the
-//! database itself, so it does not matter whether a service runs. Exit code 1 when the database or the archive does
-//! not answer.
+//! `status`: one screen that says how the installation stands, and which command goes on from there. Exit code 1 when the
+//! database or the archive does not answer.
 
 use std::io::{self, Write};
 use std::process::ExitCode;
-use std::time::Duration;
 
 use clap::Args;
-use serde_json::{Value, json};
+use indicatif::DecimalBytes;
 
-use super::{Common, failed};
-use crate::archive;
-use crate::config::{Config, Secrets};
-use crate::domain::job::JobState;
-use crate::store::{self, Depth, Losses, StoreError, Verification};
-use crate::telemetry::{self, LogTarget};
-
-/// The kind of job that stands for a file.
-const TRANSFER: &str = "transfer";
-/// Time for the archive to answer.
-const PATIENCE: Duration = Duration::from_secs(10);
+use super::Common;
+use super::ask::{Archive, Office, Whom, ended, print_one};
+use super::reach::Failure;
+use crate::http::api::words::Status;
 
 /// Options of `status`.
 #[derive(Debug, Args)]
@@ -27,107 +18,42 @@ pub(super) struct StatusArgs {
     /// As one JSON object.
     #[arg(long)]
     json: bool,
-}
-
-/// How it stands.
-struct Status {
-    database: String,
-    /// What the archive is, and why it does not answer, if so.
-    archive: (String, Option<String>),
-    transfers: Vec<Depth>,
-    losses: Losses,
-    verification: Verification,
-    /// Files left out because another account has them.
-    twins: u64,
+    #[command(flatten)]
+    whom: Whom,
 }
 
 pub(super) async fn run(common: &Common, args: &StatusArgs) -> ExitCode {
-    let (config, secrets) = match common.load() {
-        Ok(loaded) => loaded,
-        Err(error) => return failed(&error.to_string()),
-    };
-    telemetry::init_log(config.log.format, LogTarget::Stderr, Some("error"));
-    let status = match look(&config, &secrets).await {
-        Ok(status) => status,
-        Err(error) => return failed(&format!("DATABASE_URL: {error}")),
-    };
-    let printed = if args.json { print_json(&status) } else { print(&status) };
-    match printed {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => failed(&error.to_string()),
-        _ if status.archive.1.is_some() => ExitCode::FAILURE,
-        _ => ExitCode::SUCCESS,
+    ended(look(common, args).await)
+}
+
+async fn look(common: &Common, args: &StatusArgs) -> Result<ExitCode, Failure> {
+    let office = Office::open(common, &args.whom, Archive::Needed).await?;
+    let status: Status = office.get("/status", &[]).await?;
+    if args.json {
+        print_one(&status, true)?;
+    } else {
+        print(&mut io::stdout().lock(), &status)?;
     }
+    Ok(if status.archive_trouble.is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-async fn look(config: &Config, secrets: &Secrets) -> Result<Status, StoreError> {
-    let store = store::open(&secrets.database_url, &config.store).await?;
-    let (depths, losses, verification, twins) =
-        tokio::try_join!(store.depth(), store.losses(), store.verification(), store.twins())?;
-    let status = Status {
-        database: store.describe().to_owned(),
-        archive: archive(config, secrets).await,
-        transfers: depths.into_iter().filter(|depth| depth.kind == TRANSFER).collect(),
-        losses,
-        verification,
-        twins,
-    };
-    store.close().await;
-    Ok(status)
-}
-
-async fn archive(config: &Config, secrets: &Secrets) -> (String, Option<String>) {
-    let asked = async {
-        let archive = archive::open(&secrets.archive_url, &config.archive).await?;
-        archive.ping().await
-    };
-    let trouble = match tokio::time::timeout(PATIENCE, asked).await {
-        Ok(Ok(())) => None,
-        Ok(Err(error)) => Some(error.to_string()),
-        Err(_) => Some(format!("no answer within {} s", PATIENCE.as_secs())),
-    };
-    (secrets.archive_url.clone(), trouble)
-}
-
-impl Status {
-    fn files(&self, state: JobState) -> u64 {
-        self.transfers.iter().filter(|depth| depth.state == state).map(|depth| depth.jobs).sum()
-    }
-
-    fn oldest_due(&self) -> Option<Duration> {
-        self.transfers.iter().filter_map(|depth| depth.oldest_due).max()
-    }
-}
-
-fn print(status: &Status) -> io::Result<()> {
-    let mut out = io::stdout().lock();
+fn print(out: &mut impl Write, status: &Status) -> io::Result<()> {
     writeln!(out, "database      {}", status.database)?;
-    match &status.archive {
-        (archive, None) => writeln!(out, "archive       {archive}, answers")?,
-        (archive, Some(trouble)) => {
-            writeln!(out, "archive       {archive}: {trouble}")?;
+    match &status.archive_trouble {
+        None => writeln!(out, "archive       {}, answers", status.archive)?,
+        Some(trouble) => {
+            writeln!(out, "archive       {}: {trouble}", status.archive)?;
             writeln!(out, "              → zoom-archiver doctor")?;
         }
     }
-    let waiting = match status.oldest_due() {
-        Some(due) => format!("{}, the longest for {}", status.files(JobState::Waiting), in_words(due)),
-        None => status.files(JobState::Waiting).to_string(),
-    };
-    writeln!(out, "waiting       {waiting}")?;
-    writeln!(out, "running       {}", status.files(JobState::Running))?;
-    for (state, word) in [(JobState::Parked, "parked"), (JobState::Dead, "dead")] {
-        let files = status.files(state);
-        writeln!(out, "{word:<14}{files}")?;
-        if files > 0 {
-            writeln!(out, "              → zoom-archiver files list --state {word}   says why")?;
-            writeln!(out, "              → zoom-archiver files retry --state {word}  tries again")?;
-        }
-    }
-    match status.losses.nearest {
+    print_transfers(out, status)?;
+    print_others(out, status)?;
+    match status.nearest_loss_secs {
         Some(nearest) => writeln!(out, "nearest loss  in {}", in_words(nearest))?,
         None => writeln!(out, "nearest loss  none known")?,
     }
-    if status.losses.overdue > 0 {
-        writeln!(out, "overdue       {} cannot be had any more, as far as is known", status.losses.overdue)?;
+    if status.overdue > 0 {
+        writeln!(out, "overdue       {} cannot be had any more, as far as is known", status.overdue)?;
     }
     if status.twins > 0 {
         writeln!(
@@ -141,59 +67,69 @@ fn print(status: &Status) -> io::Result<()> {
             "              → mend the account ids in your settings, or zoom-archiver files unskip FILE_ID …"
         )?;
     }
-    print_verification(&mut out, &status.verification)
+    Ok(())
 }
 
-fn print_verification(out: &mut impl Write, verification: &Verification) -> io::Result<()> {
-    if let Some(oldest) = verification.oldest {
-        writeln!(out, "verified      every object within the last {}", in_words(oldest))?;
+fn print_transfers(out: &mut impl Write, status: &Status) -> io::Result<()> {
+    let transfers = status.transfers;
+    match status.oldest_waiting_secs {
+        Some(due) => writeln!(out, "waiting       {}, the longest for {}", transfers.waiting, in_words(due))?,
+        None => writeln!(out, "waiting       {}", transfers.waiting)?,
     }
-    let found: Vec<String> =
-        verification.findings.iter().map(|(finding, files)| format!("{files} {finding}")).collect();
-    if !found.is_empty() {
-        writeln!(out, "findings      {}", found.join(", "))?;
-        writeln!(out, "              → zoom-archiver files list --finding           says what was found")?;
+    writeln!(out, "running       {}", transfers.running)?;
+    let rate = status.rate;
+    writeln!(
+        out,
+        "rate          {}/s: {} files, {}, in the last {}",
+        DecimalBytes(rate.bytes_per_sec),
+        rate.files,
+        DecimalBytes(rate.bytes),
+        in_words(rate.window_secs)
+    )?;
+    let left = status.left;
+    if left.files > 0 {
+        let time = left.secs.map(|secs| format!(", about {} at this rate", in_words(secs)));
+        let unknown = Some(left.files_of_unknown_size).filter(|files| *files > 0);
+        let unknown = unknown.map(|files| format!(", and {files} of unknown size"));
         writeln!(
             out,
-            "              → zoom-archiver files retry --finding FINDING  mends what can be mended"
+            "left          {} files, {}{}{}",
+            left.files,
+            DecimalBytes(left.bytes),
+            unknown.unwrap_or_default(),
+            time.unwrap_or_default()
         )?;
     }
-    if verification.foreign > 0 {
-        writeln!(out, "foreign       {} objects that no file knows", verification.foreign)?;
-        writeln!(out, "              → zoom-archiver files foreign                  names them")?;
+    for (files, word) in [(transfers.parked, "parked"), (transfers.dead, "dead")] {
+        writeln!(out, "{word:<14}{files}")?;
+        if files > 0 {
+            writeln!(out, "              → zoom-archiver files list --state {word}   says why")?;
+            writeln!(out, "              → zoom-archiver files retry --state {word}  tries again")?;
+        }
     }
     Ok(())
 }
 
-fn print_json(status: &Status) -> io::Result<()> {
-    let seconds = |duration: Option<Duration>| duration.map(|duration| duration.as_secs());
-    let files: serde_json::Map<String, Value> =
-        JobState::ALL.iter().map(|state| (state.as_str().to_owned(), json!(status.files(*state)))).collect();
-    let findings: serde_json::Map<String, Value> = status
-        .verification
-        .findings
-        .iter()
-        .map(|(finding, files)| (finding.as_str().to_owned(), json!(files)))
-        .collect();
-    let object = json!({
-        "database": status.database,
-        "archive": status.archive.0,
-        "archive_trouble": status.archive.1,
-        "transfers": files,
-        "oldest_waiting_secs": seconds(status.oldest_due()),
-        "nearest_loss_secs": seconds(status.losses.nearest),
-        "overdue": status.losses.overdue,
-        "oldest_unverified_secs": seconds(status.verification.oldest),
-        "findings": findings,
-        "foreign_objects": status.verification.foreign,
-        "twins": status.twins,
-    });
-    writeln!(io::stdout().lock(), "{object}")
+/// What stands still and carries no file, so that no list of files shows it.
+fn print_others(out: &mut impl Write, status: &Status) -> io::Result<()> {
+    let mut is_any = false;
+    for other in &status.others {
+        for (jobs, word) in [(other.jobs.parked, "parked"), (other.jobs.dead, "dead")] {
+            if jobs > 0 {
+                is_any = true;
+                writeln!(out, "{word:<14}{jobs} of kind {}", other.kind)?;
+            }
+        }
+    }
+    if is_any {
+        writeln!(out, "              → zoom-archiver jobs list --state parked,dead   says why")?;
+        writeln!(out, "              → zoom-archiver jobs retry JOB_ID               tries again")?;
+    }
+    Ok(())
 }
 
 /// A span of time in its largest unit, rounded down.
-fn in_words(duration: Duration) -> String {
-    let secs = duration.as_secs();
+fn in_words(secs: u64) -> String {
     match secs {
         0..120 => format!("{secs} s"),
         120..7200 => format!("{} min", secs / 60),
@@ -216,7 +152,7 @@ mod tests {
             (172_799, "47 h"),
             (172_800, "2 days"),
         ] {
-            assert_eq!(in_words(Duration::from_secs(secs)), words);
+            assert_eq!(in_words(secs), words);
         }
     }
 }

@@ -216,7 +216,7 @@ fn tell(looked: &Looked, as_json: bool) -> io::Result<()> {
         Some(Mend::WriteManifest) => "has the manifest written again",
         None => return Ok(()),
     };
-    writeln!(out, "    → zoom-archiver files retry {}   {advice}", file.id)
+    writeln!(out, "    → zoom-archiver findings retry {}   {advice}", file.id)
 }
 
 fn tell_foreign(object: &ListedObject, as_json: bool) -> io::Result<()> {
@@ -250,7 +250,7 @@ fn conclude(report: &Report, as_json: bool) -> io::Result<()> {
         writeln!(out, "{foreign} of {listed} objects in the archive are foreign.")?;
     }
     if report.findings > 0 {
-        writeln!(out, "The findings stand in the record: zoom-archiver files list --finding")?;
+        writeln!(out, "The findings stand in the record: zoom-archiver findings list")?;
     }
     Ok(())
 }

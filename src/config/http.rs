@@ -10,6 +10,9 @@ use super::{MOST_AT_ONCE, Problems};
 /// Most memory for request bodies that makes sense: 1 TiB.
 const MOST_BODY_MEMORY_BYTES: u64 = 1 << 40;
 
+/// Longest time for which S3 lets a presigned address be valid: a week (Amazon S3 user guide, "Presigned URLs").
+const MOST_LINK_SECS: u64 = 604_800;
+
 /// See `config/default.toml`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -32,6 +35,8 @@ pub struct HttpConfig {
     pub body_timeout_ms: u64,
     /// Milliseconds in which an event must be durable.
     pub answer_timeout_ms: u64,
+    /// Seconds for which an address for a download is valid.
+    pub link_valid_secs: u64,
     /// Milliseconds for which what `/metrics` has read of the database is shown again.
     pub metrics_max_age_ms: u64,
 }
@@ -53,6 +58,12 @@ impl HttpConfig {
     #[must_use]
     pub fn answer_timeout(&self) -> Duration {
         Duration::from_millis(self.answer_timeout_ms)
+    }
+
+    /// Time for which an address for a download is valid.
+    #[must_use]
+    pub fn link_valid(&self) -> Duration {
+        Duration::from_secs(self.link_valid_secs)
     }
 
     /// For how long what `/metrics` has read of the database is shown again.
@@ -80,6 +91,8 @@ impl HttpConfig {
         problems.at_least("http.header_timeout_ms", self.header_timeout_ms, 1);
         problems.at_least("http.body_timeout_ms", self.body_timeout_ms, 1);
         problems.at_least("http.answer_timeout_ms", self.answer_timeout_ms, 1);
+        problems.at_least("http.link_valid_secs", self.link_valid_secs, 1);
+        problems.at_most("http.link_valid_secs", self.link_valid_secs, MOST_LINK_SECS);
         problems.at_most("http.metrics_max_age_ms", self.metrics_max_age_ms, 600_000);
         if self.answer_timeout_ms > 3000 {
             problems.add(

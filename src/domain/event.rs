@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
-use super::ids::EventId;
+use super::ids::{EventId, RecordingId};
 use super::recording::Announcement;
 
 /// One delivery of Zoom's that is to be made durable.
@@ -32,4 +32,23 @@ pub enum EventContent {
         /// Why, in words, without any of the body.
         reason: String,
     },
+}
+
+/// An event as the store keeps it, without its body.
+#[derive(Debug, Clone)]
+pub struct EventRow {
+    /// Its id.
+    pub id: EventId,
+    /// When it reached us.
+    pub received_at: DateTime<Utc>,
+    /// As in [`Event::name`].
+    pub name: String,
+    /// The recording that it is about, when it could be read.
+    pub recording_id: Option<RecordingId>,
+    /// Why it could not be read, if so.
+    pub unreadable: Option<String>,
+    /// What in it could not be read, in words, although the whole could.
+    pub odd: Vec<String>,
+    /// Length of its body, in bytes.
+    pub bytes: u64,
 }

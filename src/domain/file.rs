@@ -6,13 +6,14 @@ use std::str::FromStr;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
 use super::ids::{EventId, FileId, RecordingId};
 use super::recording::{FileIdentity, RecordingIdentity, RecordingState, TextState, UnknownWord};
 use super::verification::Found;
 
 /// Where a file stands. Every file that Zoom ever announced is in exactly one of these.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum FileState {
     /// Announced; its transfer waits or runs.

@@ -5,7 +5,10 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::file::ArchivedFile;
@@ -83,7 +86,8 @@ pub enum Queue {
 }
 
 /// Where a job stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum JobState {
     /// Rests until `run_at`.
     Waiting,
@@ -166,8 +170,46 @@ pub struct Job {
     pub waited: Duration,
 }
 
+/// A job as the store knows it, for people: without its checkpoint.
+#[derive(Debug, Clone)]
+pub struct JobRow {
+    /// Its id.
+    pub id: JobId,
+    /// As in [`Task::kind`]; perhaps one that this version does not know.
+    pub kind: String,
+    /// As in [`Task::subject`].
+    pub subject: Uuid,
+    /// The Zoom account that it asks; `None` for jobs that ask nothing of Zoom.
+    pub account: Option<String>,
+    /// Where it stands.
+    pub state: JobState,
+    /// When it is due, or was.
+    pub run_at: DateTime<Utc>,
+    /// As in [`Job::attempts`].
+    pub attempts: u32,
+    /// As in [`Job::snoozes`].
+    pub snoozes: u32,
+    /// Leases in a row that it has lost.
+    pub lost_leases: u32,
+    /// Who runs it: host and process.
+    pub lease_owner: Option<String>,
+    /// How long that one may.
+    pub lease_expires_at: Option<DateTime<Utc>>,
+    /// What it waits for when it is parked.
+    pub waits_for: Option<WaitsFor>,
+    /// Why it stands there, or how its last run failed.
+    pub reason: Option<String>,
+    /// When it was first wanted.
+    pub created_at: DateTime<Utc>,
+    /// When anything of it last changed.
+    pub updated_at: DateTime<Utc>,
+    /// When it ended, if it did.
+    pub finished_at: Option<DateTime<Utc>>,
+}
+
 /// What a parked job waits for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum WaitsFor {
     /// A fresh URL or token, from a later event or the API.
     Token,
@@ -182,6 +224,17 @@ impl WaitsFor {
         match self {
             Self::Token => "token",
             Self::Person => "person",
+        }
+    }
+}
+
+impl FromStr for WaitsFor {
+    type Err = UnknownWord;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "token" => Ok(Self::Token),
+            "person" => Ok(Self::Person),
+            _ => Err(UnknownWord::new("thing to wait for", text)),
         }
     }
 }

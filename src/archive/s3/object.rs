@@ -1,10 +1,15 @@
 //! Whole objects: written, looked at, read back, removed.
 
+use std::ops::Range;
+use std::time::Duration;
+
 use aws_sdk_s3::operation::put_object::PutObjectOutput;
+use aws_sdk_s3::presigning::PresigningConfig;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::ChecksumMode;
 use bytes::Bytes;
 use futures_util::stream::{self, StreamExt};
+use secrecy::SecretString;
 
 use super::super::review::review_body;
 use super::super::{ArchiveError, NewObject, ObjectStream, StoredObject};
@@ -228,9 +233,37 @@ impl S3Archive {
             .map_err(|error| self.decide("remove", key, &Failure::from(error)))
     }
 
-    /// Reads an object back.
-    pub(super) async fn get(&self, key: &str) -> Result<ObjectStream, ArchiveError> {
-        let request = self.client.get_object().bucket(&self.bucket).key(self.full_key(key));
+    /// An address under which the object can be read.
+    pub(super) async fn presign(
+        &self,
+        key: &str,
+        disposition: &str,
+        valid: Duration,
+    ) -> Result<SecretString, ArchiveError> {
+        let refused = |error: &dyn std::error::Error| {
+            ArchiveError::Refused(format!("an address for {key} cannot be made: {error}"))
+        };
+        let terms = PresigningConfig::expires_in(valid).map_err(|error| refused(&error))?;
+        let request = self
+            .client
+            .get_object()
+            .bucket(&self.bucket)
+            .key(self.full_key(key))
+            .response_content_disposition(disposition);
+        match request.presigned(terms).await {
+            Ok(address) => Ok(address.uri().to_owned().into()),
+            Err(error) => Err(self.decide("make an address for", key, &Failure::from(error))),
+        }
+    }
+
+    /// Reads an object back, or a piece of it, which is not empty.
+    pub(super) async fn get(
+        &self,
+        key: &str,
+        range: Option<Range<u64>>,
+    ) -> Result<ObjectStream, ArchiveError> {
+        let range = range.map(|range| format!("bytes={}-{}", range.start, range.end.saturating_sub(1)));
+        let request = self.client.get_object().bucket(&self.bucket).key(self.full_key(key)).set_range(range);
         let found = match request.send().await.map_err(Failure::from) {
             Ok(found) => found,
             Err(failure) if failure.is_not_found() => {

@@ -11,6 +11,7 @@
 
 mod compare;
 mod examine;
+mod list;
 mod queue;
 mod read;
 mod record;
@@ -37,15 +38,16 @@ use super::restored::RestoredRecording;
 use super::settled::Headway;
 use super::unbroken::unbroken;
 use super::{
-    Backlog, Connections, Depth, EndingToken, Health, Intake, Losses, NoticeWork, Recorded, Restored,
-    Selection, Store, StoreError, Swept, ToVerify, TransferWork, Unverified, Verification,
+    Backlog, Connections, Depth, EndingToken, EventFilter, FileFilter, Flow, Health, Intake, JobFilter,
+    Losses, NoticeWork, Page, Recorded, RecordingFilter, Restored, Selection, Store, StoreError, Swept,
+    Tally, ToVerify, TransferWork, Unverified, Verification,
 };
 use crate::config::store::StoreConfig;
-use crate::domain::event::Event;
-use crate::domain::file::{FileRow, FileState, RecordingRow};
+use crate::domain::event::{Event, EventRow};
+use crate::domain::file::{FileRow, RecordingRow};
 use crate::domain::finding::Finding;
-use crate::domain::ids::{FileId, NoticeId, RecordingId};
-use crate::domain::job::{Job, Lease, Queue, Settlement, Task};
+use crate::domain::ids::{EventId, FileId, JobId, NoticeId, RecordingId};
+use crate::domain::job::{Job, JobRow, Lease, Queue, Settlement, Task};
 use crate::domain::manifest::Manifest;
 use crate::domain::recording::RecordingIdentity;
 use crate::domain::verification::{FileFinding, ForeignObject, Found, ListedObject};
@@ -198,6 +200,14 @@ impl Store for PostgresStore {
         bounded(queue::unskip(&self.pool, file, PERSON)).await
     }
 
+    async fn retry_job(&self, job: JobId) -> Result<bool, StoreError> {
+        bounded(queue::retry_job(&self.pool, job)).await
+    }
+
+    async fn cancel_job(&self, job: JobId, reason: &str) -> Result<bool, StoreError> {
+        bounded(queue::cancel_job(&self.pool, job, reason)).await
+    }
+
     async fn place(&self, file: FileId, folder: &str, name: &str) -> Result<String, StoreError> {
         bounded(record::place(&self.pool, file, folder, name)).await
     }
@@ -240,13 +250,48 @@ impl Store for PostgresStore {
         bounded(compare::repeat(&self.pool, task, period)).await
     }
 
-    async fn files(
+    async fn list_recordings(
         &self,
-        states: &[FileState],
-        after: Option<FileId>,
-        limit: u32,
-    ) -> Result<Vec<FileRow>, StoreError> {
-        bounded(read::files(&self.readers, states, after, limit)).await
+        filter: &RecordingFilter,
+        page: Page,
+    ) -> Result<Vec<RecordingRow>, StoreError> {
+        bounded(list::recordings(&self.readers, filter, page)).await
+    }
+
+    async fn tally(&self, recordings: &[RecordingId]) -> Result<Vec<Tally>, StoreError> {
+        bounded(list::tally(&self.readers, recordings)).await
+    }
+
+    async fn list_files(&self, filter: &FileFilter, page: Page) -> Result<Vec<FileRow>, StoreError> {
+        bounded(list::files(&self.readers, filter, page)).await
+    }
+
+    async fn count_files(&self, filter: &FileFilter) -> Result<u64, StoreError> {
+        bounded(list::count_files(&self.readers, filter)).await
+    }
+
+    async fn file(&self, id: FileId) -> Result<Option<FileRow>, StoreError> {
+        bounded(list::file(&self.readers, id)).await
+    }
+
+    async fn list_jobs(&self, filter: &JobFilter, page: Page) -> Result<Vec<JobRow>, StoreError> {
+        bounded(list::jobs(&self.readers, filter, page)).await
+    }
+
+    async fn job(&self, id: JobId) -> Result<Option<JobRow>, StoreError> {
+        bounded(list::job(&self.readers, id)).await
+    }
+
+    async fn list_events(&self, filter: &EventFilter, page: Page) -> Result<Vec<EventRow>, StoreError> {
+        bounded(list::events(&self.readers, filter, page)).await
+    }
+
+    async fn event(&self, id: EventId) -> Result<Option<(EventRow, Vec<u8>)>, StoreError> {
+        bounded(list::event(&self.readers, id)).await
+    }
+
+    async fn flow(&self, window: Duration) -> Result<Flow, StoreError> {
+        bounded(list::flow(&self.readers, window)).await
     }
 
     async fn found(
@@ -255,11 +300,11 @@ impl Store for PostgresStore {
         after: Option<FileId>,
         limit: u32,
     ) -> Result<Vec<FileRow>, StoreError> {
-        bounded(verify::found(&self.pool, findings, after, limit)).await
+        bounded(verify::found(&self.readers, findings, after, limit)).await
     }
 
     async fn to_verify(&self, selection: &Selection, period: Duration) -> Result<ToVerify, StoreError> {
-        bounded(verify::to_verify(&self.pool, selection, period)).await
+        bounded(verify::to_verify(&self.readers, selection, period)).await
     }
 
     async fn unverified(
@@ -269,7 +314,7 @@ impl Store for PostgresStore {
         after: Option<(DateTime<Utc>, FileId)>,
         limit: u32,
     ) -> Result<Vec<Unverified>, StoreError> {
-        bounded(verify::unverified(&self.pool, selection, until, after, limit)).await
+        bounded(verify::unverified(&self.readers, selection, until, after, limit)).await
     }
 
     async fn verified(&self, file: &FileRow, found: Option<&Found>) -> Result<bool, StoreError> {
@@ -287,15 +332,15 @@ impl Store for PostgresStore {
     }
 
     async fn foreign(&self, after: Option<&str>, limit: u32) -> Result<Vec<ForeignObject>, StoreError> {
-        bounded(verify::foreign(&self.pool, after, limit)).await
+        bounded(verify::foreign(&self.readers, after, limit)).await
     }
 
     async fn verification(&self) -> Result<Verification, StoreError> {
-        bounded(verify::verification(&self.pool)).await
+        bounded(verify::verification(&self.readers)).await
     }
 
     async fn is_unwritten(&self) -> Result<bool, StoreError> {
-        bounded(restore::is_unwritten(&self.pool)).await
+        bounded(restore::is_unwritten(&self.readers)).await
     }
 
     async fn restore(&self, folder: &str, manifest: &Manifest) -> Result<Restored, StoreError> {

@@ -15,7 +15,7 @@ use super::super::settled::{Headway, LOST_TOO_OFTEN, Settled};
 use super::super::verification::{left_behind, why_again};
 use super::super::{StoreError, Swept};
 use super::tell::tell;
-use crate::domain::ids::FileId;
+use crate::domain::ids::{FileId, JobId};
 use crate::domain::job::{Job, Lease, Queue, Settlement};
 use crate::domain::key::another_key;
 use crate::domain::notice::{News, NoticeKind, Subscriptions};
@@ -555,6 +555,33 @@ FROM job WHERE files.id = job.subject AND files.state = 'skipped'",
     .bind(file.0)
     .bind(by)
     .bind(PERSON)
+    .execute(pool)
+    .await?;
+    Ok(result.rows_affected() == 1)
+}
+
+/// Wakes a job that is no transfer.
+pub(super) async fn retry_job(pool: &PgPool, job: JobId) -> Result<bool, StoreError> {
+    let result = sqlx::query(
+        "UPDATE jobs SET state = 'waiting', run_at = now(), attempts = 0, snoozes = 0, lost_leases = 0,
+            waits_for = NULL, reason = NULL, finished_at = NULL, updated_at = now()
+         WHERE id = $1 AND kind <> 'transfer' AND state IN ('parked', 'dead', 'cancelled')",
+    )
+    .bind(job.0)
+    .execute(pool)
+    .await?;
+    Ok(result.rows_affected() == 1)
+}
+
+/// Withdraws a job that is no transfer, also a running one, which loses its lease by that.
+pub(super) async fn cancel_job(pool: &PgPool, job: JobId, reason: &str) -> Result<bool, StoreError> {
+    let result = sqlx::query(
+        "UPDATE jobs SET state = 'cancelled', wanted_again = false, lease_owner = NULL, lease_expires_at = NULL,
+            waits_for = NULL, reason = $2, finished_at = now(), updated_at = now()
+         WHERE id = $1 AND kind <> 'transfer' AND state IN ('waiting', 'running', 'parked', 'dead')",
+    )
+    .bind(job.0)
+    .bind(clean(reason))
     .execute(pool)
     .await?;
     Ok(result.rows_affected() == 1)

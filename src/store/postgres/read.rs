@@ -7,7 +7,7 @@ use super::super::rows::{
     DepthRecord, FileRecord, LossesRecord, RecordingRecord, TransferRecord, file_columns, recording_columns,
 };
 use super::super::{Depth, Losses, StoreError, TransferWork, migrations};
-use crate::domain::file::{FileRow, FileState, RecordingRow};
+use crate::domain::file::{FileRow, RecordingRow};
 use crate::domain::ids::{FileId, RecordingId};
 
 const RECORDING: &str = concat!("SELECT ", recording_columns!(), " FROM recordings WHERE id = $1");
@@ -56,27 +56,6 @@ pub(super) async fn recording(
     .await?;
     let files = files.into_iter().map(FileRecord::read).collect::<Result<_, _>>()?;
     Ok(Some((recording, files)))
-}
-
-/// Files in some states, page by page.
-pub(super) async fn files(
-    pool: &PgPool,
-    states: &[FileState],
-    after: Option<FileId>,
-    limit: u32,
-) -> Result<Vec<FileRow>, StoreError> {
-    let states = if states.is_empty() { &FileState::ALL } else { states };
-    let files: Vec<FileRecord> = sqlx::query_as(concat!(
-        "SELECT ",
-        file_columns!(),
-        " FROM files WHERE state = ANY($1) AND ($2 IS NULL OR id > $2) ORDER BY id LIMIT $3"
-    ))
-    .bind(states.iter().map(|state| state.as_str()).collect::<Vec<_>>())
-    .bind(after.map(|file| file.0))
-    .bind(i64::from(limit))
-    .fetch_all(pool)
-    .await?;
-    files.into_iter().map(FileRecord::read).collect()
 }
 
 /// How many files are left out because another account has them.

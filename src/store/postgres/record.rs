@@ -275,9 +275,9 @@ async fn announce(pool: &PgPool, told: &[Told<'_>]) -> Result<Vec<Written>, sqlx
         .await
 }
 
-/// Events, recordings, files and the jobs of new files. An event that is recorded already stays as it is; so the
-/// statement can be repeated. A gone file gets no URL here: it gets it when it is woken. One that is announced under two
-/// accounts at this very moment is taken twice.
+/// Events, recordings, files and the jobs of new files. An event that is recorded already stays as it is, unless it was
+/// kept raw; so the statement can be repeated. A gone file gets no URL here: it gets it when it is woken. One that is
+/// announced under two accounts at this very moment is taken twice.
 const ANNOUNCE: &str = concat!("
 WITH told AS MATERIALIZED (
     SELECT * FROM unnest(
@@ -329,7 +329,9 @@ recording AS (
 event AS (
     INSERT INTO events (id, received_at, name, body, recording_id, odd)
     SELECT event_id, received_at, event_name, body, recording.id, odd FROM told JOIN recording USING (instance_id)
-    ON CONFLICT (id) DO NOTHING
+    ON CONFLICT (id) DO UPDATE SET name = EXCLUDED.name, body = EXCLUDED.body,
+        recording_id = EXCLUDED.recording_id, unreadable = NULL, odd = EXCLUDED.odd
+    WHERE events.unreadable IS NOT NULL
 ),
 twin AS (
     SELECT DISTINCT ON (told.number, twin.collection, twin.name, twin.recording_type)

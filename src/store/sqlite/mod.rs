@@ -10,6 +10,7 @@
 
 mod compare;
 mod examine;
+mod list;
 mod queue;
 mod read;
 mod record;
@@ -38,15 +39,16 @@ use super::restored::RestoredRecording;
 use super::settled::Headway;
 use super::unbroken::unbroken;
 use super::{
-    Backlog, Connections, Depth, EndingToken, Health, Intake, Losses, NoticeWork, Recorded, Restored,
-    Selection, Store, StoreError, Swept, ToVerify, TransferWork, Unverified, Verification,
+    Backlog, Connections, Depth, EndingToken, EventFilter, FileFilter, Flow, Health, Intake, JobFilter,
+    Losses, NoticeWork, Page, Recorded, RecordingFilter, Restored, Selection, Store, StoreError, Swept,
+    Tally, ToVerify, TransferWork, Unverified, Verification,
 };
 use crate::config::store::StoreConfig;
-use crate::domain::event::Event;
-use crate::domain::file::{FileRow, FileState, RecordingRow};
+use crate::domain::event::{Event, EventRow};
+use crate::domain::file::{FileRow, RecordingRow};
 use crate::domain::finding::Finding;
-use crate::domain::ids::{FileId, NoticeId, RecordingId};
-use crate::domain::job::{Job, Lease, Queue, Settlement, Task};
+use crate::domain::ids::{EventId, FileId, JobId, NoticeId, RecordingId};
+use crate::domain::job::{Job, JobRow, Lease, Queue, Settlement, Task};
 use crate::domain::manifest::Manifest;
 use crate::domain::recording::RecordingIdentity;
 use crate::domain::verification::{FileFinding, ForeignObject, Found, ListedObject};
@@ -325,6 +327,18 @@ impl Store for SqliteStore {
             .await
     }
 
+    async fn retry_job(&self, job: JobId) -> Result<bool, StoreError> {
+        self.write(move |transaction| Box::pin(async move { queue::retry_job(transaction, job).await })).await
+    }
+
+    async fn cancel_job(&self, job: JobId, reason: &str) -> Result<bool, StoreError> {
+        let reason = reason.to_owned();
+        self.write(move |transaction| {
+            Box::pin(async move { queue::cancel_job(transaction, job, &reason).await })
+        })
+        .await
+    }
+
     async fn place(&self, file: FileId, folder: &str, name: &str) -> Result<String, StoreError> {
         let (folder, name) = (folder.to_owned(), name.to_owned());
         self.write(move |transaction| {
@@ -376,13 +390,48 @@ impl Store for SqliteStore {
         .await
     }
 
-    async fn files(
+    async fn list_recordings(
         &self,
-        states: &[FileState],
-        after: Option<FileId>,
-        limit: u32,
-    ) -> Result<Vec<FileRow>, StoreError> {
-        read::files(&self.readers, states, after, limit).await
+        filter: &RecordingFilter,
+        page: Page,
+    ) -> Result<Vec<RecordingRow>, StoreError> {
+        list::recordings(&self.readers, filter, page).await
+    }
+
+    async fn tally(&self, recordings: &[RecordingId]) -> Result<Vec<Tally>, StoreError> {
+        list::tally(&self.readers, recordings).await
+    }
+
+    async fn list_files(&self, filter: &FileFilter, page: Page) -> Result<Vec<FileRow>, StoreError> {
+        list::files(&self.readers, filter, page).await
+    }
+
+    async fn count_files(&self, filter: &FileFilter) -> Result<u64, StoreError> {
+        list::count_files(&self.readers, filter).await
+    }
+
+    async fn file(&self, id: FileId) -> Result<Option<FileRow>, StoreError> {
+        list::file(&self.readers, id).await
+    }
+
+    async fn list_jobs(&self, filter: &JobFilter, page: Page) -> Result<Vec<JobRow>, StoreError> {
+        list::jobs(&self.readers, filter, page).await
+    }
+
+    async fn job(&self, id: JobId) -> Result<Option<JobRow>, StoreError> {
+        list::job(&self.readers, id).await
+    }
+
+    async fn list_events(&self, filter: &EventFilter, page: Page) -> Result<Vec<EventRow>, StoreError> {
+        list::events(&self.readers, filter, page).await
+    }
+
+    async fn event(&self, id: EventId) -> Result<Option<(EventRow, Vec<u8>)>, StoreError> {
+        list::event(&self.readers, id).await
+    }
+
+    async fn flow(&self, window: Duration) -> Result<Flow, StoreError> {
+        list::flow(&self.readers, window).await
     }
 
     async fn found(

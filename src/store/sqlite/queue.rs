@@ -585,6 +585,41 @@ pub(super) async fn skip(
     Ok(true)
 }
 
+/// Wakes a job that is no transfer.
+pub(super) async fn retry_job(db: &mut SqliteConnection, job: JobId) -> Result<bool, StoreError> {
+    let now = now(db).await?;
+    let result = sqlx::query(
+        "UPDATE jobs SET state = 'waiting', run_at = $2, attempts = 0, snoozes = 0, lost_leases = 0,
+            waits_for = NULL, reason = NULL, finished_at = NULL, updated_at = $2
+         WHERE id = $1 AND kind <> 'transfer' AND state IN ('parked', 'dead', 'cancelled')",
+    )
+    .bind(job.0)
+    .bind(now)
+    .execute(db)
+    .await?;
+    Ok(result.rows_affected() == 1)
+}
+
+/// Withdraws a job that is no transfer, also a running one, which loses its lease by that.
+pub(super) async fn cancel_job(
+    db: &mut SqliteConnection,
+    job: JobId,
+    reason: &str,
+) -> Result<bool, StoreError> {
+    let now = now(db).await?;
+    let result = sqlx::query(
+        "UPDATE jobs SET state = 'cancelled', wanted_again = false, lease_owner = NULL, lease_expires_at = NULL,
+            waits_for = NULL, reason = $2, finished_at = $3, updated_at = $3
+         WHERE id = $1 AND kind <> 'transfer' AND state IN ('waiting', 'running', 'parked', 'dead')",
+    )
+    .bind(job.0)
+    .bind(clean(reason))
+    .bind(now)
+    .execute(db)
+    .await?;
+    Ok(result.rows_affected() == 1)
+}
+
 /// Wakes the transfer of a skipped file, and the file. `by`: see [`skip`].
 pub(super) async fn unskip(db: &mut SqliteConnection, file: FileId, by: &str) -> Result<bool, StoreError> {
     let now = now(db).await?;

@@ -223,7 +223,9 @@ async fn keep_event(
     sqlx::query(
         "INSERT INTO events (id, received_at, name, body, recording_id, unreadable, odd)
          VALUES ($1, $2, $3, $4, $5, $6, $7)
-         ON CONFLICT (id) DO NOTHING",
+         ON CONFLICT (id) DO UPDATE SET name = excluded.name, body = excluded.body,
+            recording_id = excluded.recording_id, unreadable = NULL, odd = excluded.odd
+         WHERE events.unreadable IS NOT NULL AND excluded.unreadable IS NULL",
     )
     .bind(event.id.0)
     .bind(Moment(event.received_at))

@@ -13,7 +13,8 @@ use super::{Api, ApiError, path, purpose};
 use crate::domain::recording::UnknownWord;
 
 /// What is done to the recording of a live session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, utoipa::ToSchema)]
+#[schema(rename_all = "snake_case")]
 pub enum Control {
     /// Begins it.
     Start,

@@ -1,0 +1,114 @@
+//! `jobs list|show|retry|cancel`: what the queue holds, also what carries no file: manifests, removals, rounds of
+//! reconciling.
+
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+use uuid::Uuid;
+
+use super::Common;
+use super::ask::{
+    Archive, ListArgs, Office, Whom, each_deed, ended, list_of, moment, print_list, print_one, said,
+};
+use super::reach::Failure;
+use crate::domain::ids::JobId;
+use crate::domain::job::JobState;
+use crate::http::api::words::{Job, Why};
+
+/// Options of `jobs`.
+#[derive(Debug, Args)]
+pub(super) struct JobsArgs {
+    #[command(subcommand)]
+    action: Action,
+    #[command(flatten)]
+    whom: Whom,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Lists jobs with their state, and why they are in it.
+    List {
+        /// Only these states: waiting, running, parked, done, dead, cancelled.
+        #[arg(long, value_delimiter = ',', value_name = "STATE")]
+        state: Vec<JobState>,
+        /// Only this kind: transfer, manifest, remove, reconcile…
+        #[arg(long, value_name = "KIND")]
+        kind: Option<String>,
+        /// Only those that ask this account, by Zoom's id.
+        #[arg(long, value_name = "ACCOUNT_ID")]
+        account: Option<String>,
+        /// Only those about this file or recording.
+        #[arg(long, value_name = "ID")]
+        subject: Option<Uuid>,
+        #[command(flatten)]
+        list: ListArgs,
+    },
+    /// Shows a job.
+    Show {
+        /// Which one; `jobs list` names them.
+        #[arg(value_name = "JOB_ID")]
+        job: JobId,
+        /// As one JSON object.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Tries jobs that are parked, dead or cancelled again, with all their attempts.
+    Retry {
+        /// Which ones; `jobs list` names them.
+        #[arg(value_name = "JOB_ID", required = true)]
+        jobs: Vec<JobId>,
+    },
+    /// Withdraws jobs that have not ended, also while they run. The file of a transfer is skipped by that; all others
+    /// wait again when something wants them again.
+    Cancel {
+        /// Which ones; `jobs list` names them.
+        #[arg(value_name = "JOB_ID", required = true)]
+        jobs: Vec<JobId>,
+        /// Why, for whoever wonders later.
+        #[arg(long)]
+        reason: Option<String>,
+    },
+}
+
+pub(super) async fn run(common: &Common, args: JobsArgs) -> ExitCode {
+    ended(act(common, args).await)
+}
+
+async fn act(common: &Common, args: JobsArgs) -> Result<ExitCode, Failure> {
+    let office = Office::open(common, &args.whom, Archive::Unused).await?;
+    match args.action {
+        Action::List { state, kind, account, subject, list } => {
+            let query: Vec<_> = list_of("state", &state)
+                .into_iter()
+                .chain(said("kind", kind.as_ref()))
+                .chain(said("account_id", account.as_ref()))
+                .chain(said("subject", subject.as_ref()))
+                .collect();
+            let header = ["id", "kind", "state", "due", "attempts", "subject", "reason or owner"];
+            print_list(&office, "/jobs", &query, &list, (header, in_words)).await
+        }
+        Action::Show { job, json } => {
+            print_one(&office.get::<Job>(&format!("/jobs/{job}"), &[]).await?, json)
+        }
+        Action::Retry { jobs } => {
+            let path = |job: &JobId| format!("/jobs/{job}/retry");
+            each_deed::<_, Job>(&office, jobs, path, &Why::default(), "jobs wait for another try").await
+        }
+        Action::Cancel { jobs, reason } => {
+            let path = |job: &JobId| format!("/jobs/{job}/cancel");
+            each_deed::<_, Job>(&office, jobs, path, &Why { reason }, "jobs are withdrawn").await
+        }
+    }
+}
+
+fn in_words(job: &Job) -> [String; 7] {
+    [
+        job.id.to_string(),
+        job.kind.clone(),
+        job.state.to_string(),
+        moment(Some(job.run_at)),
+        job.attempts.to_string(),
+        job.subject.map(|subject| subject.to_string()).unwrap_or_default(),
+        job.lease_owner.as_ref().or(job.reason.as_ref()).cloned().unwrap_or_default(),
+    ]
+}

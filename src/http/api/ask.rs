@@ -1,0 +1,136 @@
+//! How paths, queries and bodies are read, and how pages are turned. What cannot be read is a problem.
+
+use std::fmt::Display;
+use std::str::FromStr;
+
+use axum::body::Bytes;
+use axum::extract::{FromRequest, FromRequestParts, Request};
+use chrono::{DateTime, Datelike, Utc};
+use data_encoding::BASE64URL_NOPAD;
+use http::header::CONTENT_TYPE;
+use http::request::Parts;
+use http::{HeaderMap, StatusCode};
+use serde::de::{DeserializeOwned, Error};
+use serde::{Deserialize, Deserializer};
+use uuid::Uuid;
+
+use super::problem::Problem;
+use super::words::{Listed, MAX_PAGE, MAX_REASON};
+use crate::store::{Order, Page};
+
+/// Rows of a page where nothing is said.
+const PAGE: u32 = 100;
+
+macro_rules! extractor {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        pub(super) struct $name<T>(pub(super) T);
+
+        impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for $name<T> {
+            type Rejection = Problem;
+
+            async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+                match axum::extract::$name::<T>::from_request_parts(parts, state).await {
+                    Ok(axum::extract::$name(value)) => Ok(Self(value)),
+                    Err(rejection) => Err(Problem::new(rejection.status(), rejection.body_text())),
+                }
+            }
+        }
+    };
+}
+
+extractor!(
+    /// What stands in the path.
+    Path
+);
+extractor!(
+    /// What stands in the query.
+    Query
+);
+
+/// A body of JSON; nothing at all, or `null`, is as good as an empty object.
+pub(super) struct Body<T>(pub(super) T);
+
+impl<T: DeserializeOwned + Default, S: Send + Sync> FromRequest<S> for Body<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let is_json = is_json(request.headers());
+        let body = Bytes::from_request(request, state)
+            .await
+            .map_err(|rejection| Problem::new(rejection.status(), rejection.body_text()))?;
+        let body: &[u8] = match body.as_ref() {
+            [] => b"null",
+            _ if !is_json => {
+                let detail = "the body must be JSON, and `Content-Type` must say so";
+                return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
+            }
+            body => body,
+        };
+        let body = serde_json::from_slice::<Option<T>>(body);
+        body.map(|body| Self(body.unwrap_or_default()))
+            .map_err(|error| Problem::bad(format!("the body: {error}")))
+    }
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let media_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    media_type.split(';').next().is_some_and(|it| it.trim().eq_ignore_ascii_case("application/json"))
+}
+
+/// Words between commas.
+pub(super) fn words<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: FromStr<Err: Display>,
+{
+    let text = String::deserialize(deserializer)?;
+    text.split(',').map(|word| word.parse().map_err(D::Error::custom)).collect()
+}
+
+/// A moment that both databases can hold.
+pub(super) fn moment<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<DateTime<Utc>>, D::Error> {
+    match Option::<DateTime<Utc>>::deserialize(deserializer)? {
+        Some(time) if !(1..=9999).contains(&time.year()) => Err(D::Error::custom("no year from 1 to 9999")),
+        time => Ok(time),
+    }
+}
+
+/// The page that a query asks for.
+pub(super) fn page(after: Option<&str>, limit: Option<u32>, order: Option<Order>) -> Result<Page, Problem> {
+    let limit = limit.unwrap_or(PAGE);
+    if !(1..=MAX_PAGE).contains(&limit) {
+        return Err(Problem::bad(format!("`limit` is {limit}, and must be 1 to {MAX_PAGE}")));
+    }
+    let after =
+        after.map(|cursor| read_cursor(cursor).ok_or_else(|| Problem::bad("`after` is no `next` of a page")));
+    Ok(Page { after: after.transpose()?, order: order.unwrap_or_default(), limit })
+}
+
+/// A page as it is answered: `rows` are those that `page` gave, and `id` names them.
+pub(super) fn listed<R, T>(
+    page: Page,
+    rows: Vec<R>,
+    id: impl Fn(&R) -> Uuid,
+    item: impl FnMut(R) -> T,
+) -> Listed<T> {
+    let is_full = rows.len() == page.limit as usize;
+    let next = rows.last().filter(|_| is_full).map(|last| BASE64URL_NOPAD.encode(id(last).as_bytes()));
+    Listed { items: rows.into_iter().map(item).collect(), next }
+}
+
+fn read_cursor(cursor: &str) -> Option<Uuid> {
+    Uuid::from_slice(&BASE64URL_NOPAD.decode(cursor.as_bytes()).ok()?).ok()
+}
+
+/// A person's reason, bounded.
+pub(super) fn reason(given: Option<String>, otherwise: &str) -> Result<String, Problem> {
+    let given = given.unwrap_or_default();
+    match given.trim() {
+        "" => Ok(otherwise.to_owned()),
+        reason if reason.chars().count() > MAX_REASON => {
+            Err(Problem::bad(format!("`reason` has more than {MAX_REASON} characters")))
+        }
+        reason => Ok(reason.to_owned()),
+    }
+}

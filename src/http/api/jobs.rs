@@ -1,0 +1,158 @@
+//! Jobs: what the queue holds. A transfer stands for its file, so what is done to it is done to the file.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use serde::Deserialize;
+use tracing::info;
+use utoipa::IntoParams;
+use uuid::Uuid;
+
+use super::Desk;
+use super::ask::{Body, Path, Query, listed, page, reason, words};
+use super::problem::{Missing, Problem, Refusal, Trouble};
+use super::words::{Job, Listed, TRANSFER, Why};
+use crate::domain::ids::{FileId, JobId};
+use crate::domain::job::{JobRow, JobState};
+use crate::store::{JobFilter, Order};
+
+/// Why a job is withdrawn, where nothing is said.
+const WITHDRAWN: &str = "withdrawn by a person";
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Wanted {
+    /// In one of these states, between commas.
+    #[serde(default, deserialize_with = "words")]
+    #[param(style = Form, explode = false, min_items = 1, inline)]
+    state: Vec<JobState>,
+    /// Of this kind: `transfer`, `manifest`, `remove`, `reconcile`…
+    kind: Option<String>,
+    /// That ask this account, by Zoom's id.
+    account_id: Option<String>,
+    /// About this file or recording.
+    subject: Option<Uuid>,
+    /// `next` of the page before.
+    #[param(pattern = "^[A-Za-z0-9_-]{21}[AQgw]$")]
+    after: Option<String>,
+    /// Most rows of the page.
+    #[param(minimum = 1, maximum = 500, default = 100)]
+    limit: Option<u32>,
+    /// Which way the list goes.
+    #[param(inline)]
+    order: Option<Order>,
+}
+
+/// Lists jobs.
+#[utoipa::path(
+    get,
+    operation_id = "list_jobs",
+    path = "/jobs",
+    tag = "jobs",
+    params(Wanted),
+    responses((status = 200, description = "A page of them", body = Listed<Job>), Trouble)
+)]
+pub(super) async fn list(
+    State(desk): State<Arc<Desk>>,
+    Query(wanted): Query<Wanted>,
+) -> Result<Json<Listed<Job>>, Problem> {
+    let page = page(wanted.after.as_deref(), wanted.limit, wanted.order)?;
+    let filter = JobFilter {
+        states: wanted.state,
+        kind: wanted.kind,
+        account: wanted.account_id,
+        subject: wanted.subject,
+    };
+    let rows = desk.store.list_jobs(&filter, page).await?;
+    Ok(Json(listed(page, rows, |row| row.id.0, Job::from)))
+}
+
+/// Shows a job.
+#[utoipa::path(
+    get,
+    operation_id = "show_job",
+    path = "/jobs/{id}",
+    tag = "jobs",
+    params(("id" = JobId, Path, description = "The job")),
+    responses((status = 200, description = "The job", body = Job), Trouble, Missing)
+)]
+pub(super) async fn show(State(desk): State<Arc<Desk>>, Path(id): Path<JobId>) -> Result<Json<Job>, Problem> {
+    Ok(Json(known(&desk, id).await?.into()))
+}
+
+async fn known(desk: &Desk, id: JobId) -> Result<JobRow, Problem> {
+    desk.store.job(id).await?.ok_or_else(|| Problem::missing("job"))
+}
+
+/// Tries a job again, with all its attempts.
+///
+/// Not one that waits, runs or is done. A transfer: where its file is parked, dead or gone.
+#[utoipa::path(
+    post,
+    operation_id = "retry_job",
+    path = "/jobs/{id}/retry",
+    tag = "jobs",
+    params(("id" = JobId, Path, description = "The job")),
+    responses((status = 200, description = "It waits for another try", body = Job), Trouble, Missing, Refusal)
+)]
+pub(super) async fn retry(
+    State(desk): State<Arc<Desk>>,
+    Path(id): Path<JobId>,
+) -> Result<Json<Job>, Problem> {
+    let row = known(&desk, id).await?;
+    let (done, refusal) = if row.kind == TRANSFER {
+        (desk.store.retry(FileId(row.subject)).await?, "carries a file that is not parked, dead or gone")
+    } else {
+        (desk.store.retry_job(id).await?, "is not parked, dead or cancelled")
+    };
+    told(&desk, id, done, refusal, "a person has a job tried again").await
+}
+
+/// Withdraws a job that has not ended, also while it runs.
+///
+/// The file of a transfer is skipped by that. Any other job waits again when something wants it again.
+#[utoipa::path(
+    post,
+    operation_id = "cancel_job",
+    path = "/jobs/{id}/cancel",
+    tag = "jobs",
+    params(("id" = JobId, Path, description = "The job")),
+    request_body = Option<Why>,
+    responses((status = 200, description = "It is withdrawn", body = Job), Trouble, Missing, Refusal)
+)]
+pub(super) async fn cancel(
+    State(desk): State<Arc<Desk>>,
+    Path(id): Path<JobId>,
+    Body(why): Body<Why>,
+) -> Result<Json<Job>, Problem> {
+    let row = known(&desk, id).await?;
+    let reason = reason(why.reason, WITHDRAWN)?;
+    let (done, refusal) = if row.kind == TRANSFER {
+        (
+            desk.store.skip(FileId(row.subject), &reason).await?,
+            "carries a file that is not pending, parked or dead",
+        )
+    } else {
+        (desk.store.cancel_job(id, &reason).await?, "has ended")
+    };
+    told(&desk, id, done, refusal, "a person withdraws a job").await
+}
+
+/// How a job stands after a deed; a conflict when it was not for it.
+async fn told(
+    desk: &Desk,
+    id: JobId,
+    done: bool,
+    refusal: &str,
+    deed: &'static str,
+) -> Result<Json<Job>, Problem> {
+    if !done {
+        return Err(Problem::conflict(format!("{id} {refusal}")));
+    }
+    desk.wake.notify_one();
+    let row = known(desk, id).await?;
+    info!(job.id = %id, job.kind = row.kind, job.state = %row.state, "{deed}");
+    Ok(Json(row.into()))
+}

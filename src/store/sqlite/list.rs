@@ -1,0 +1,137 @@
+//! Lists for people, and the single rows that they name.
+
+use std::time::Duration;
+
+use sqlx::sqlite::SqliteRow;
+use sqlx::{AssertSqlSafe, FromRow, Sqlite, SqlitePool};
+
+use super::super::list::{self, Bound, EventFilter, FileFilter, JobFilter, Page, RecordingFilter, Statement};
+use super::super::rows::{
+    EventRecord, FileRecord, FlowRecord, JobRowRecord, KeptRecord, RecordingRecord, TallyRecord,
+    event_columns, file_columns, job_columns, millis,
+};
+use super::super::{Flow, StoreError, Tally};
+use super::NOW;
+use crate::domain::event::EventRow;
+use crate::domain::file::{FileRow, RecordingRow};
+use crate::domain::ids::{EventId, FileId, JobId, RecordingId};
+use crate::domain::job::JobRow;
+
+async fn fetch<T>(pool: &SqlitePool, statement: Statement) -> Result<Vec<T>, StoreError>
+where
+    T: for<'r> FromRow<'r, SqliteRow> + Send + Unpin,
+{
+    let mut query = sqlx::query_as::<Sqlite, T>(AssertSqlSafe(statement.sql));
+    for value in statement.values {
+        query = match value {
+            Bound::Id(id) => query.bind(id),
+            Bound::Text(text) => query.bind(text),
+            Bound::Time(time) => query.bind(time),
+            Bound::Number(number) => query.bind(number),
+        };
+    }
+    Ok(query.fetch_all(pool).await?)
+}
+
+/// A page of recordings.
+pub(super) async fn recordings(
+    pool: &SqlitePool,
+    filter: &RecordingFilter,
+    page: Page,
+) -> Result<Vec<RecordingRow>, StoreError> {
+    let rows: Vec<RecordingRecord> = fetch(pool, list::recordings(filter, page)).await?;
+    rows.into_iter().map(RecordingRecord::read).collect()
+}
+
+/// How many files of some recordings stand where.
+pub(super) async fn tally(pool: &SqlitePool, recordings: &[RecordingId]) -> Result<Vec<Tally>, StoreError> {
+    if recordings.is_empty() {
+        return Ok(Vec::new());
+    }
+    let rows: Vec<TallyRecord> = fetch(pool, list::tally(recordings)).await?;
+    rows.into_iter().map(TallyRecord::read).collect()
+}
+
+/// A page of files.
+pub(super) async fn files(
+    pool: &SqlitePool,
+    filter: &FileFilter,
+    page: Page,
+) -> Result<Vec<FileRow>, StoreError> {
+    let rows: Vec<FileRecord> = fetch(pool, list::files(filter, page)).await?;
+    rows.into_iter().map(FileRecord::read).collect()
+}
+
+/// How many files.
+pub(super) async fn count_files(pool: &SqlitePool, filter: &FileFilter) -> Result<u64, StoreError> {
+    let counts: Vec<(i64,)> = fetch(pool, list::count_files(filter)).await?;
+    Ok(counts.first().and_then(|(count,)| u64::try_from(*count).ok()).unwrap_or_default())
+}
+
+/// A file.
+pub(super) async fn file(pool: &SqlitePool, id: FileId) -> Result<Option<FileRow>, StoreError> {
+    let row: Option<FileRecord> =
+        sqlx::query_as(concat!("SELECT ", file_columns!(), " FROM files WHERE id = $1"))
+            .bind(id.0)
+            .fetch_optional(pool)
+            .await?;
+    row.map(FileRecord::read).transpose()
+}
+
+/// A page of jobs.
+pub(super) async fn jobs(
+    pool: &SqlitePool,
+    filter: &JobFilter,
+    page: Page,
+) -> Result<Vec<JobRow>, StoreError> {
+    let rows: Vec<JobRowRecord> = fetch(pool, list::jobs(filter, page)).await?;
+    rows.into_iter().map(JobRowRecord::read).collect()
+}
+
+/// A job.
+pub(super) async fn job(pool: &SqlitePool, id: JobId) -> Result<Option<JobRow>, StoreError> {
+    let row: Option<JobRowRecord> =
+        sqlx::query_as(concat!("SELECT ", job_columns!(), " FROM jobs WHERE id = $1"))
+            .bind(id.0)
+            .fetch_optional(pool)
+            .await?;
+    row.map(JobRowRecord::read).transpose()
+}
+
+/// A page of events.
+pub(super) async fn events(
+    pool: &SqlitePool,
+    filter: &EventFilter,
+    page: Page,
+) -> Result<Vec<EventRow>, StoreError> {
+    let rows: Vec<EventRecord> = fetch(pool, list::events(filter, page)).await?;
+    rows.into_iter().map(EventRecord::read).collect()
+}
+
+/// An event with its body.
+pub(super) async fn event(pool: &SqlitePool, id: EventId) -> Result<Option<(EventRow, Vec<u8>)>, StoreError> {
+    let row: Option<KeptRecord> =
+        sqlx::query_as(concat!("SELECT ", event_columns!(), ", body FROM events WHERE id = $1"))
+            .bind(id.0)
+            .fetch_optional(pool)
+            .await?;
+    row.map(KeptRecord::read).transpose()
+}
+
+/// What was archived of late, and what is left.
+pub(super) async fn flow(pool: &SqlitePool, window: Duration) -> Result<Flow, StoreError> {
+    let now: i64 = sqlx::query_scalar(NOW).fetch_one(pool).await?;
+    let flow: FlowRecord = sqlx::query_as(
+        "WITH late AS (SELECT bytes FROM files WHERE state = 'archived' AND archived_at > $1),
+         left_over AS (SELECT announced_bytes AS bytes FROM files WHERE state = 'pending')
+         SELECT (SELECT count(*) FROM late) AS files,
+            (SELECT COALESCE(sum(bytes), 0) FROM late) AS bytes,
+            (SELECT count(*) FROM left_over) AS files_left,
+            (SELECT COALESCE(sum(bytes), 0) FROM left_over) AS bytes_left,
+            (SELECT count(*) FROM left_over WHERE bytes IS NULL) AS files_of_unknown_size",
+    )
+    .bind(now.saturating_sub(millis(window)))
+    .fetch_one(pool)
+    .await?;
+    flow.read()
+}

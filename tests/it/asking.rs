@@ -1,0 +1,195 @@
+//! Commands that ask: a running service or the database itself, with the same answer.
+
+use std::process::Output;
+
+use serde_json::Value;
+use zoom_archiver::domain::file::FileState;
+use zoom_archiver::domain::recording::RecordingKind;
+use zoom_archiver::simulator::events::EventKind;
+use zoom_archiver::simulator::{FakeFile, FakeRecording, Fault, When};
+
+use crate::support::scene::Scene;
+use crate::support::service::program;
+
+const TOKEN: &str = "adm1n-token";
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// A session of one file, whose token has expired.
+fn expired() -> FakeRecording {
+    FakeRecording::new(RecordingKind::VideoSdk, 2).with([FakeFile::generated(2, 1000)])
+}
+
+/// A scene with one archived file and one parked one.
+async fn scene() -> Scene {
+    let scene = Scene::with(|setup| setup.env("ADMIN_TOKEN", TOKEN)).await;
+    let good = FakeRecording::new(RecordingKind::VideoSdk, 1).with([FakeFile::generated(1, 1000)]);
+    scene.announce(&good, EventKind::Recording).await;
+    scene.one_file_in(FileState::Archived).await;
+    let bad = expired();
+    scene.shelve(&bad);
+    scene.zoom.library().inject(&bad.files[0].key, Fault::ExpiredToken, When::Always);
+    scene.announce(&bad, EventKind::Recording).await;
+    scene.one_file_in(FileState::Parked).await;
+    scene.settled().await;
+    scene
+}
+
+/// The same command both ways: straight on the database, and over the network from a place without any.
+async fn both(scene: &Scene, arguments: &[&str]) -> (Output, Output) {
+    let url = format!("http://{}", scene.service.admin_addr());
+    let elsewhere = tempfile::tempdir().unwrap();
+    let token = elsewhere.path().join("token");
+    std::fs::write(&token, format!("{TOKEN}\n")).unwrap();
+    let there = program()
+        .args(arguments)
+        .args(["--url", &url, "--token-file", token.to_str().unwrap()])
+        .args(["--data-dir", elsewhere.path().join("none").to_str().unwrap()])
+        .output()
+        .await
+        .unwrap();
+    (scene.setup.run(arguments).await, there)
+}
+
+#[tokio::test]
+async fn a_service_and_its_database_give_the_same_documents() {
+    let scene = scene().await;
+    let file = scene.one_file_in(FileState::Parked).await;
+    let first = async |list: &[&str]| -> String {
+        let output = scene.setup.run(&[list, &["--json", "--limit", "1"]].concat()).await;
+        let item: Value = serde_json::from_slice(&output.stdout).unwrap();
+        item["id"].as_str().unwrap().to_owned()
+    };
+    let (job, event) = (first(&["jobs", "list"]).await, first(&["events", "list"]).await);
+    let (file_id, recording) = (file.id.to_string(), file.recording_id.to_string());
+    for arguments in [
+        ["recordings", "list"].as_slice(),
+        &["recordings", "list", "--kind", "video_sdk", "--state", "completed", "--oldest-first"],
+        &["recordings", "show", &recording],
+        &["files", "list", "--state", "parked,archived"],
+        &["files", "list", "--limit", "1"],
+        &["files", "show", &file_id],
+        &["jobs", "list", "--kind", "transfer"],
+        &["jobs", "show", &job],
+        &["events", "list", "--recording", &recording],
+        &["events", "show", &event],
+    ] {
+        let (here, there) = both(&scene, &[arguments, &["--json"]].concat()).await;
+        assert!(here.status.success(), "{arguments:?}: {}", text(&here.stderr));
+        assert!(there.status.success(), "{arguments:?}: {}", text(&there.stderr));
+        assert!(!here.stdout.is_empty(), "{arguments:?}");
+        assert_eq!(text(&here.stdout), text(&there.stdout), "{arguments:?}");
+        let (here, there) = both(&scene, arguments).await;
+        assert_eq!(text(&here.stdout), text(&there.stdout), "{arguments:?}");
+    }
+    // Time goes on between the two.
+    let (here, there) = both(&scene, &["status", "--json"]).await;
+    let read = |output: &Output| {
+        let mut status: Value = serde_json::from_slice(&output.stdout).unwrap();
+        status["nearest_loss_secs"].take();
+        status
+    };
+    assert_eq!(read(&here), read(&there));
+    assert_eq!(read(&here)["transfers"]["parked"], 1);
+    scene.close().await.assert_free_of([TOKEN]);
+}
+
+#[tokio::test]
+async fn deeds_over_the_network_are_those_on_the_database() {
+    let scene = scene().await;
+    let file = scene.one_file_in(FileState::Parked).await;
+    let id = file.id.to_string();
+    let url = format!("http://{}", scene.service.admin_addr());
+    let there = async |arguments: &[&str]| {
+        let arguments = [arguments, &["--url", &url]].concat();
+        program().args(arguments).env("ADMIN_TOKEN", TOKEN).output().await.unwrap()
+    };
+    let output = there(&["files", "retry", "--state", "parked,dead", "--dry-run"]).await;
+    assert_eq!(text(&output.stdout), "1 files would wait for another try\n");
+    let output = there(&["files", "skip", &id, "--reason", "a test"]).await;
+    assert!(output.status.success() && text(&output.stdout).contains("1 of 1 files are left out"));
+    assert_eq!(scene.one_file_in(FileState::Skipped).await.reason.as_deref(), Some("a test"));
+    let output = there(&["files", "skip", &id]).await;
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stdout).contains("is not pending, parked or dead"), "{}", text(&output.stdout));
+    scene.zoom.library().clear_faults(&expired().files[0].key);
+    assert!(there(&["files", "unskip", "--all"]).await.status.success());
+
+    let output =
+        program().args(["files", "list", "--url", &url]).env("ADMIN_TOKEN", "wrong").output().await.unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("bearer token") && !text(&output.stderr).contains("wrong\""));
+    let output = program().args(["status", "--url", "http://127.0.0.1:9"]).output().await.unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("does not answer"), "{}", text(&output.stderr));
+    scene.settled().await;
+    scene.close().await.assert_free_of([TOKEN]);
+}
+
+#[tokio::test]
+async fn a_job_that_carries_no_file_is_seen_in_the_status_and_has_a_way_out() {
+    let scene = scene().await;
+    let path = scene.data.path().join("zoom-archiver.db");
+    let sql = sqlx::SqlitePool::connect(&format!("sqlite:{}", path.display())).await.unwrap();
+    let dead =
+        "UPDATE jobs SET state = 'dead', reason = 'no room', finished_at = updated_at, checkpoint = NULL,
+        waits_for = NULL WHERE kind = 'manifest' AND state = 'done'";
+    assert!(sqlx::query(dead).execute(&sql).await.unwrap().rows_affected() > 0);
+    let told = text(&scene.setup.run(&["status"]).await.stdout);
+    assert!(told.contains("of kind manifest") && told.contains("jobs list --state parked,dead"), "{told}");
+    let output = scene.setup.run(&["jobs", "list", "--kind", "manifest", "--state", "dead", "--json"]).await;
+    let job: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(job["reason"], "no room");
+    let id = job["id"].as_str().unwrap();
+    let output = scene.setup.run(&["jobs", "retry", id]).await;
+    assert!(output.status.success(), "{}", text(&output.stdout));
+    scene.settled().await;
+    let output = scene.setup.run(&["jobs", "show", id, "--json"]).await;
+    let job: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(job["state"], "done", "it was written again");
+    let output = scene.setup.run(&["jobs", "cancel", id, "--reason", "late"]).await;
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stdout).contains("has ended"), "{}", text(&output.stdout));
+    scene.close().await;
+}
+
+#[tokio::test]
+async fn events_that_cannot_be_read_are_replayed_by_command() {
+    let scene = scene().await;
+    assert!(scene.sender.deliver(b"{\"event\":\"recording.completed\"}").await.answer.is_accepted());
+    let output = scene.setup.run(&["events", "replay", "--unreadable"]).await;
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stdout).contains("cannot be read"), "{}", text(&output.stdout));
+    let readable =
+        scene.setup.run(&["events", "list", "--name", "session.recording_completed", "--json"]).await;
+    for line in text(&readable.stdout).lines() {
+        let event: Value = serde_json::from_str(line).unwrap();
+        let output = scene.setup.run(&["events", "replay", event["id"].as_str().unwrap(), "--json"]).await;
+        let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!((&told["readable"], &told["new_files"]), (&true.into(), &0.into()), "{told}");
+    }
+    assert_eq!(scene.files().await.len(), 2);
+    scene.settled().await;
+    scene.close().await;
+}
+
+#[tokio::test]
+async fn shells_complete_every_command_and_each_has_its_page() {
+    for shell in ["bash", "zsh", "fish"] {
+        let output = program().args(["completions", shell]).output().await.unwrap();
+        let script = text(&output.stdout);
+        assert!(output.status.success() && script.contains("zoom-archiver") && script.contains("unskip"));
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let output = program().args(["man", folder.path().to_str().unwrap()]).output().await.unwrap();
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    for page in
+        ["zoom-archiver.1", "zoom-archiver-files.1", "zoom-archiver-files-retry.1", "zoom-archiver-events.1"]
+    {
+        assert!(folder.path().join(page).exists(), "{page}");
+    }
+    let output = program().args(["man", "/nowhere/at/all"]).output().await.unwrap();
+    assert_eq!(output.status.code(), Some(1));
+}
