@@ -20,7 +20,7 @@ use crate::config::notify::Target;
 use crate::config::secrets::ZoomAccount;
 use crate::config::{Config, Secrets};
 use crate::domain::account::AccountNames;
-use crate::domain::job::Queue;
+use crate::domain::job::{Queue, Task};
 use crate::domain::key::{KeyTemplate, TemplateError};
 use crate::domain::notice::Subscriptions;
 use crate::http::api::{self, Desk, Shelf};
@@ -32,8 +32,9 @@ use crate::jobs::Jobs;
 use crate::jobs::buffers::Buffers;
 use crate::jobs::throttle::Throttle;
 use crate::jobs::turns::Turns;
+use crate::jobs::verify::Verifier;
 use crate::notify::Notifier;
-use crate::scheduler::{janitor, loss_watch, reconciler};
+use crate::scheduler::{janitor, loss_watch, rounds};
 use crate::store::{self, Intake, SharedStore, StoreError};
 use crate::telemetry;
 use crate::worker::{Board, Pool, sweeper};
@@ -56,8 +57,8 @@ pub enum Role {
     Receiver,
     /// Works through the queue.
     Worker,
-    /// Returns the jobs of workers that are gone, gives up uploads that nobody goes on with, and has Zoom asked for what
-    /// no event brought.
+    /// Returns the jobs of workers that are gone, gives up uploads that nobody goes on with, has Zoom asked for what no
+    /// event brought, and has the archive verified.
     Scheduler,
 }
 
@@ -238,7 +239,11 @@ impl App {
             }
             if let Some(period) = self.config.reconcile.interval().filter(|_| self.can_ask_zoom()) {
                 let (store, wake) = (Arc::clone(&self.store), Arc::clone(&wake));
-                service.tasks.spawn(reconciler::run(store, period, wake, stop.clone()));
+                service.tasks.spawn(rounds::run(store, Task::Reconcile, period, wake, stop.clone()));
+            }
+            if let Some(period) = self.config.verify.interval() {
+                let (store, wake) = (Arc::clone(&self.store), Arc::clone(&wake));
+                service.tasks.spawn(rounds::run(store, Task::Verify, period, wake, stop.clone()));
             }
         }
         let auto_start = AutoStart::new(&self.config.zoom.auto_start, accounts.clone());
@@ -309,6 +314,8 @@ impl App {
             notifier: Notifier::new(&self.config.notify, self.targets.clone(), Clock::System)
                 .map_err(StartError::Notifier)?,
             after_archive: self.config.after_archive.clone(),
+            verifier: Verifier::new(&self.store, &self.archive, &self.config.verify),
+            verify: self.config.verify.clone(),
             clock: Clock::System,
             config: transfer.clone(),
         };

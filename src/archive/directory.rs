@@ -22,6 +22,7 @@ use uuid::Uuid;
 use super::exercise::{self, DOCTOR};
 use super::location::is_plain_segment;
 use super::review::{review, review_body, review_part};
+use super::walk::walk;
 use super::{
     Archive, ArchiveError, MOST_UNFINISHED, NewObject, ObjectStream, Part, StoredObject, Unfinished, Upload,
     age,
@@ -30,6 +31,7 @@ use crate::domain::checksum::Crc64Nvme;
 use crate::domain::file::Proof;
 use crate::domain::finding::{Finding, Subject};
 use crate::domain::part::{MAX_PARTS, PartPlan};
+use crate::domain::verification::ListedObject;
 
 /// Where unfinished files lie, in the archive's root: on the same file system as what they become.
 const STAGING: &str = ".staging";
@@ -515,6 +517,15 @@ impl Archive for DirectoryArchive {
         _valid: Duration,
     ) -> Result<Option<SecretString>, ArchiveError> {
         Ok(None)
+    }
+
+    async fn keys(&self, after: Option<&str>, limit: usize) -> Result<Vec<ListedObject>, ArchiveError> {
+        let after = after.map(str::to_owned);
+        self.run(move |this| {
+            walk(&this.root, &[STAGING, DOCTOR], after.as_deref(), limit)
+                .map_err(|error| this.failed("list", error))
+        })
+        .await
     }
 
     async fn examine(&self) -> Vec<Finding> {

@@ -8,6 +8,7 @@
 //! - [`location`]: how that URL is read
 //! - [`s3`]: any S3-compatible store
 //! - [`directory`]: a directory of this machine
+//! - `walk`: the objects of a directory, in the order of their keys
 //! - `review`: what is checked before an object of several parts is completed
 
 pub mod directory;
@@ -15,13 +16,14 @@ mod exercise;
 pub mod location;
 mod review;
 pub mod s3;
+mod walk;
 
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use chrono::{DateTime, Utc};
 use futures_util::TryStreamExt;
 use futures_util::stream::BoxStream;
@@ -37,6 +39,7 @@ use crate::config::archive::ArchiveConfig;
 use crate::domain::file::{Proof, Sha256Digest, StoreChecksum};
 use crate::domain::finding::Finding;
 use crate::domain::part::PartPlan;
+use crate::domain::verification::ListedObject;
 
 /// Why the archive could not do what it was asked. The variant is the decision.
 #[derive(Debug, thiserror::Error)]
@@ -234,6 +237,11 @@ pub trait Archive: Send + Sync + 'static {
     /// [`ArchiveError::Refused`] when there is none.
     async fn read(&self, key: &str) -> Result<ObjectStream, ArchiveError>;
 
+    /// The objects after a key, in the order of their keys, byte by byte; at most `limit`, and fewer only at the end.
+    /// Neither what is unfinished nor what `doctor` writes is among them. A directory keeps the names of one folder at a
+    /// time in memory.
+    async fn keys(&self, after: Option<&str>, limit: usize) -> Result<Vec<ListedObject>, ArchiveError>;
+
     /// Reads a piece of an object: the bytes of `range`, which lies within it.
     ///
     /// # Errors
@@ -284,7 +292,17 @@ pub async fn read_back(
     key: &str,
     seen: impl Fn(u64),
 ) -> Result<(u64, Sha256Digest), ArchiveError> {
-    let mut content = archive.read(key).await?;
+    digest(archive.read(key).await?, seen).await
+}
+
+/// The length and SHA-256 of a content. `seen` is told of each piece, as bytes.
+///
+/// # Errors
+/// As [`Archive::read`].
+pub async fn digest(
+    mut content: ObjectStream,
+    seen: impl Fn(u64),
+) -> Result<(u64, Sha256Digest), ArchiveError> {
     let (mut bytes, mut hasher) = (0, Sha256::new());
     while let Some(piece) = content.try_next().await? {
         bytes += piece.len() as u64;
@@ -292,6 +310,22 @@ pub async fn read_back(
         seen(piece.len() as u64);
     }
     Ok((bytes, Sha256Digest(hasher.finalize().into())))
+}
+
+/// Reads a small object into memory, of at most `most` bytes.
+///
+/// # Errors
+/// As [`Archive::read`]; [`ArchiveError::Refused`] when it is longer.
+pub async fn fetch(archive: &dyn Archive, key: &str, most: usize) -> Result<Bytes, ArchiveError> {
+    let mut content = archive.read(key).await?;
+    let mut body = BytesMut::new();
+    while let Some(piece) = content.try_next().await? {
+        if body.len() + piece.len() > most {
+            return Err(ArchiveError::Refused(format!("{key} is longer than {most} bytes")));
+        }
+        body.extend_from_slice(&piece);
+    }
+    Ok(body.freeze())
 }
 
 /// How long ago something was, by this machine's clock; nothing for what lies ahead of it.

@@ -208,7 +208,9 @@ impl Stage {
         running
             .filter_map(|running| match running.task {
                 Task::Transfer(file) => Some((file, running.bytes)),
-                Task::Manifest(_) | Task::Remove(_) | Task::Reconcile | Task::Notify(_) => None,
+                Task::Manifest(_) | Task::Remove(_) | Task::Reconcile | Task::Verify | Task::Notify(_) => {
+                    None
+                }
             })
             .collect()
     }

@@ -8,12 +8,14 @@ mod doctor;
 mod events;
 mod explain;
 mod files;
+mod findings;
 mod healthcheck;
 mod jobs;
 mod migrate;
 mod notify;
 mod package;
 mod reach;
+mod rebuild;
 mod reconcile;
 mod recording;
 mod recordings;
@@ -21,6 +23,7 @@ mod serve;
 mod session_token;
 mod simulate;
 mod status;
+mod verify;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -80,6 +83,12 @@ enum Command {
     Reconcile(reconcile::ReconcileArgs),
     /// Shows recordings and how their files stand; takes them out of Zoom's trash.
     Recordings(recordings::RecordingsArgs),
+    /// Reads objects again and compares them with what was proven of them; exit code 1 when one is not as it was.
+    Verify(verify::VerifyArgs),
+    /// Shows what verifications have found, and mends what can be mended.
+    Findings(findings::FindingsArgs),
+    /// Fills an empty database from the manifests in the archive.
+    Rebuild(rebuild::RebuildArgs),
     /// Looks at database, archive and Zoom's API from all sides, and says how to mend what is wrong.
     Doctor(doctor::DoctorArgs),
     /// Sends a sample to the receivers of notifications, and says what comes back.
@@ -118,6 +127,9 @@ pub fn main() -> ExitCode {
             Command::Backfill(args) => backfill::run(&cli.common, args).await,
             Command::Reconcile(args) => reconcile::run(&cli.common, args).await,
             Command::Recordings(args) => recordings::run(&cli.common, args).await,
+            Command::Verify(args) => verify::run(&cli.common, args).await,
+            Command::Findings(args) => findings::run(&cli.common, args).await,
+            Command::Rebuild(args) => rebuild::run(&cli.common, &args).await,
             Command::Doctor(args) => doctor::run(&cli.common, &args).await,
             Command::Notify(args) => notify::run(&cli.common, args).await,
             Command::Migrate => migrate::run(&cli.common).await,

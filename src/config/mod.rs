@@ -19,6 +19,7 @@ pub mod reconcile;
 pub mod secrets;
 pub mod store;
 pub mod transfer;
+pub mod verify;
 pub mod worker;
 pub mod zoom;
 
@@ -49,6 +50,8 @@ pub struct Config {
     pub after_archive: after_archive::AfterArchiveConfig,
     /// What is looked for that no event brought.
     pub reconcile: reconcile::ReconcileConfig,
+    /// How often the archive is compared with what was proven of it.
+    pub verify: verify::VerifyConfig,
     /// Who is told of what.
     pub notify: notify::NotifyConfig,
     /// What is logged and how.
@@ -69,6 +72,7 @@ impl Config {
         self.transfer.check(&mut problems);
         self.reconcile.check(&mut problems);
         self.after_archive.check(&mut problems);
+        self.verify.check(&mut problems);
         self.notify.check(&mut problems);
         problems.0
     }

@@ -8,7 +8,7 @@ use super::{LONGEST_SECS, Problems};
 use crate::domain::part::{MIN_PART_BYTES, MIN_PART_BYTES_UNKNOWN_LENGTH};
 
 /// Lowest ceiling that makes sense, in bytes per second: below it the stall limit would cut what waits its turn.
-const LEAST_CEILING: u64 = 64 * 1024;
+pub(super) const LEAST_CEILING: u64 = 64 * 1024;
 
 /// See `config/default.toml`.
 #[derive(Debug, Clone, Serialize, Deserialize)]

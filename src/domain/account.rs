@@ -33,6 +33,18 @@ impl AccountNames {
         self.by_id.get(account_id).map(String::as_str)
     }
 
+    /// Zoom's ids of an account that is named by a person: by the name that the configuration gives it, or by the id
+    /// itself. Empty for all accounts: `default`, where that is the only one.
+    #[must_use]
+    pub fn ids(&self, name: &str) -> Vec<String> {
+        if name == DEFAULT_ACCOUNT && self.by_id.is_empty() {
+            return Vec::new();
+        }
+        let named = self.by_id.iter().filter(|(_, known)| *known == name).map(|(id, _)| id.clone());
+        let ids: Vec<String> = named.collect();
+        if ids.is_empty() { vec![name.to_owned()] } else { ids }
+    }
+
     /// A word for metrics and logs, of which there are no more than accounts in the configuration, and one: the name;
     /// `default` for all that have none, as far as the environment has secrets.
     #[must_use]
@@ -92,6 +104,8 @@ mod tests {
         assert_eq!((names.label("a1"), names.in_keys("a1")), ("emea", "emea"));
         assert_eq!((names.label("a2"), names.in_keys("a2")), (DEFAULT_ACCOUNT, "a2"));
         assert_eq!((names.label("a3"), names.in_keys("a3")), (DEFAULT_ACCOUNT, "a3"));
+        assert_eq!((names.ids("emea"), names.ids("a9")), (vec!["a1".to_owned()], vec!["a9".to_owned()]));
+        assert!(none.ids(DEFAULT_ACCOUNT).is_empty(), "there is no other");
         let closed = AccountNames::new([pair("emea", "a1")], true);
         assert_eq!((closed.label("a1"), closed.label("a3"), closed.in_keys("a3")), ("emea", OTHER, "a3"));
     }

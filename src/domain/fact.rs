@@ -97,6 +97,9 @@ mod tests {
             object_key: None,
             archived: None,
             archived_at: None,
+            verified_at: None,
+            found: None,
+            proven_before: None,
             first_event_id: EventId::new(),
             announced_at: at,
         };

@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 
 use super::ids::{EventId, FileId, RecordingId};
 use super::recording::{FileIdentity, RecordingIdentity, RecordingState, TextState, UnknownWord};
+use super::verification::Found;
 
 /// Where a file stands. Every file that Zoom ever announced is in exactly one of these.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
@@ -77,6 +78,18 @@ impl fmt::Display for Sha256Digest {
 impl fmt::Debug for Sha256Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Sha256Digest({self})")
+    }
+}
+
+impl Serialize for Sha256Digest {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Sha256Digest {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
     }
 }
 
@@ -181,6 +194,13 @@ pub struct FileRow {
     pub archived: Option<ArchivedFile>,
     /// When it was archived.
     pub archived_at: Option<DateTime<Utc>>,
+    /// When its object was last compared with the proof; never yet when `None`.
+    pub verified_at: Option<DateTime<Utc>>,
+    /// What was wrong then.
+    pub found: Option<Found>,
+    /// Bytes and SHA-256 that had been proven of a file that is fetched again, because its object is missing or
+    /// wrong; forgotten when it is archived again.
+    pub proven_before: Option<(u64, Sha256Digest)>,
     /// The event that announced it first.
     pub first_event_id: EventId,
     /// When it was first announced.

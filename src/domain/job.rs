@@ -27,6 +27,8 @@ pub enum Task {
     Remove(RecordingId),
     /// Look for what no event brought. There is one such job, which comes again by period.
     Reconcile,
+    /// Compare a share of the archive with what was proven of it. There is one such job, which comes again by period.
+    Verify,
     /// Send one notice to one receiver.
     Notify(NoticeId),
 }
@@ -40,6 +42,7 @@ impl Task {
             Self::Manifest(_) => "manifest",
             Self::Remove(_) => "remove",
             Self::Reconcile => "reconcile",
+            Self::Verify => "verify",
             Self::Notify(_) => "notify",
         }
     }
@@ -52,7 +55,7 @@ impl Task {
             | Self::Manifest(RecordingId(id))
             | Self::Remove(RecordingId(id))
             | Self::Notify(NoticeId(id)) => id,
-            Self::Reconcile => Uuid::nil(),
+            Self::Reconcile | Self::Verify => Uuid::nil(),
         }
     }
 
@@ -66,6 +69,7 @@ impl Task {
             "manifest" => Ok(Self::Manifest(RecordingId(subject))),
             "remove" => Ok(Self::Remove(RecordingId(subject))),
             "reconcile" => Ok(Self::Reconcile),
+            "verify" => Ok(Self::Verify),
             "notify" => Ok(Self::Notify(NoticeId(subject))),
             _ => Err(UnknownWord::new("job kind", kind)),
         }

@@ -69,6 +69,20 @@ pub enum TemplateError {
     NoFolder,
 }
 
+/// Another key for the same file, beside the one that it had: `a/b.mp4`, `a/b.again1.mp4`, `a/b.again2.mp4`.
+#[must_use]
+pub fn another_key(key: &str) -> String {
+    const AGAIN: &str = ".again";
+    let (folder, name) = key.rsplit_once('/').map_or(("", key), |(folder, name)| (folder, name));
+    let (stem, extension) = name.rsplit_once('.').unwrap_or((name, ""));
+    let counted =
+        stem.rsplit_once(AGAIN).and_then(|(first, count)| Some((first, count.parse::<u64>().ok()?)));
+    let (first, count) = counted.map_or((stem, 1), |(first, count)| (first, count.saturating_add(1)));
+    let dot = if extension.is_empty() { "" } else { "." };
+    let slash = if folder.is_empty() { "" } else { "/" };
+    format!("{folder}{slash}{first}{AGAIN}{count}{dot}{extension}")
+}
+
 /// What a key is rendered from.
 #[derive(Debug, Clone)]
 pub struct KeyInput<'a> {
@@ -364,6 +378,18 @@ mod tests {
     #[test]
     fn a_file_without_extension_gets_one() {
         assert!(Sample { extension: "", ..Sample::default() }.key(DEFAULT).ends_with(".bin"));
+    }
+
+    #[test]
+    fn a_file_that_is_fetched_again_gets_the_next_key_beside_the_one_it_had() {
+        for (key, next) in [
+            ("a/b/c-f00d.mp4", "a/b/c-f00d.again1.mp4"),
+            ("a/b/c-f00d.again1.mp4", "a/b/c-f00d.again2.mp4"),
+            ("a.b/c", "a.b/c.again1"),
+            ("c.againx.mp4", "c.againx.again1.mp4"),
+        ] {
+            assert_eq!(another_key(key), next);
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@
 //! - [`fact`]: plain facts about a file, for an object's metadata
 //! - [`key`]: where in the archive a file lies
 //! - [`loss`]: until when a file can be had
+//! - [`manifest`]: the JSON beside the objects of a recording
 //! - [`notice`]: what is told to receivers outside, and who wants to hear of what
 //! - [`media`]: file types, extensions, media types
 //! - [`origin`]: which origins recordings may be fetched from
@@ -16,6 +17,7 @@
 //! - [`probe`]: whether a file has the shape that its type promises
 //! - [`checksum`]: the CRC-64/NVME that proves parts and whole
 //! - [`filter`]: which files are taken
+//! - [`finding`]: what `doctor` finds; [`verification`]: what a verification finds
 //! - [`hash`]: the SHA-256 of a file while it comes, to be continued elsewhere
 
 pub mod account;
@@ -30,9 +32,11 @@ pub mod ids;
 pub mod job;
 pub mod key;
 pub mod loss;
+pub mod manifest;
 pub mod media;
 pub mod notice;
 pub mod origin;
 pub mod part;
 pub mod probe;
 pub mod recording;
+pub mod verification;

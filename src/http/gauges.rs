@@ -10,7 +10,8 @@ use tokio::time::Instant;
 
 use crate::domain::account::AccountNames;
 use crate::domain::job::JobState;
-use crate::store::{Backlog, Connections, Health, Losses, SharedStore, StoreError};
+use crate::domain::verification::FileFinding;
+use crate::store::{Backlog, Connections, Health, Losses, SharedStore, StoreError, Verification};
 
 /// Time for the database to answer; whoever asks for metrics waits for some ten seconds.
 const PATIENCE: Duration = Duration::from_secs(4);
@@ -41,6 +42,7 @@ struct Told {
     backlog: Vec<Backlog>,
     losses: Losses,
     health: Health,
+    verification: Verification,
 }
 
 impl Gauges {
@@ -73,9 +75,10 @@ impl Gauges {
     }
 
     async fn ask(&self) -> Result<Told, StoreError> {
-        let (backlog, losses, health) =
-            tokio::try_join!(self.store.backlog(), self.store.losses(), self.store.health())?;
-        Ok(Told { backlog, losses, health })
+        let store = &self.store;
+        let (backlog, losses, health, verification) =
+            tokio::try_join!(store.backlog(), store.losses(), store.health(), store.verification())?;
+        Ok(Told { backlog, losses, health, verification })
     }
 
     fn show_connections(&self) {
@@ -121,6 +124,7 @@ fn of_database(told: &Told, names: &AccountNames) -> BTreeMap<Series, f64> {
     let nearest = told.losses.nearest.map_or(f64::INFINITY, |nearest| nearest.as_secs_f64());
     series.insert(("zoom_archiver_nearest_loss_seconds", Vec::new()), nearest);
     series.insert(("zoom_archiver_overdue_files", Vec::new()), float(told.losses.overdue));
+    series.extend(of_archive(&told.verification));
     series.insert(("zoom_archiver_database_bytes", Vec::new()), float(told.health.bytes));
     if let Some(oldest) = told.health.oldest_transaction {
         series
@@ -132,6 +136,20 @@ fn of_database(told: &Told, names: &AccountNames) -> BTreeMap<Series, f64> {
             series.insert(("zoom_archiver_table_rows", labels), float(count));
         }
     }
+    series
+}
+
+/// For how long that object was not verified of which it is longest, and what is not as it was proven.
+fn of_archive(verification: &Verification) -> BTreeMap<Series, f64> {
+    let oldest = verification.oldest.unwrap_or_default().as_secs_f64();
+    let found = FileFinding::ALL.map(|finding| {
+        let found = verification.findings.iter().find(|(found, _)| *found == finding);
+        let labels = vec![("finding", finding.as_str().to_owned())];
+        (("zoom_archiver_findings", labels), found.map_or(0.0, |(_, files)| float(*files)))
+    });
+    let mut series = BTreeMap::from(found);
+    series.insert(("zoom_archiver_oldest_unverified_seconds", Vec::new()), oldest);
+    series.insert(("zoom_archiver_foreign_objects", Vec::new()), float(verification.foreign));
     series
 }
 
@@ -160,7 +178,12 @@ mod tests {
     use super::*;
 
     fn told(backlog: Vec<Backlog>) -> Told {
-        Told { backlog, losses: Losses::default(), health: Health::default() }
+        Told {
+            backlog,
+            losses: Losses::default(),
+            health: Health::default(),
+            verification: Verification::default(),
+        }
     }
 
     fn backlog(account: Option<&str>, state: JobState, jobs: u64, oldest_secs: u64) -> Backlog {

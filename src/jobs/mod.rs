@@ -4,6 +4,7 @@
 //! - [`manifest`]: writes the manifest of one recording
 //! - [`remove`]: removes one recording at Zoom, after it was archived
 //! - [`reconcile`]: looks for what no event brought
+//! - [`verify`]: compares the archive with what was proven of it
 //! - [`notify`]: sends one notice to one receiver
 //! - [`buffers`]: the memory that all transfers share
 //! - [`throttle`]: the ceiling on what they bring together
@@ -19,6 +20,7 @@ pub mod remove;
 pub mod throttle;
 pub mod transfer;
 pub mod turns;
+pub mod verify;
 
 use std::sync::Arc;
 
@@ -29,6 +31,7 @@ use crate::clock::Clock;
 use crate::config::after_archive::AfterArchiveConfig;
 use crate::config::reconcile::ReconcileConfig;
 use crate::config::transfer::TransferConfig;
+use crate::config::verify::VerifyConfig;
 use crate::domain::account::AccountNames;
 use crate::domain::job::{Outcome, Task, WaitsFor};
 use crate::domain::key::KeyTemplate;
@@ -43,6 +46,7 @@ use crate::zoom::download::{DownloadError, Downloader};
 use buffers::Buffers;
 use throttle::Throttle;
 use turns::Turns;
+use verify::{Verifier, VerifyError};
 
 /// What every job works with.
 pub struct Jobs {
@@ -72,6 +76,10 @@ pub struct Jobs {
     pub notifier: Notifier,
     /// What becomes of recordings at Zoom.
     pub after_archive: AfterArchiveConfig,
+    /// How often the archive is verified.
+    pub verify: VerifyConfig,
+    /// What compares objects with their proofs.
+    pub verifier: Verifier,
     /// The time, for what expires.
     pub clock: Clock,
 }
@@ -89,6 +97,7 @@ impl Jobs {
                     Task::Manifest(recording) => manifest::run(&jobs, recording, &context).await,
                     Task::Remove(recording) => remove::run(&jobs, recording, &context).await,
                     Task::Reconcile => reconcile::run(&jobs, &context).await,
+                    Task::Verify => verify::round::run(&jobs, &job, &context).await,
                     Task::Notify(notice) => notify::run(&jobs, notice, &context).await,
                 }
             }
@@ -151,6 +160,15 @@ impl From<ReconcileError> for Outcome {
             ReconcileError::Api(error) => error.into(),
             ReconcileError::Store(error) => error.into(),
             ReconcileError::Archive(error) => error.into(),
+        }
+    }
+}
+
+impl From<VerifyError> for Outcome {
+    fn from(error: VerifyError) -> Self {
+        match error {
+            VerifyError::Store(error) => error.into(),
+            VerifyError::Archive(error) => error.into(),
         }
     }
 }

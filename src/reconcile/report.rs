@@ -474,6 +474,9 @@ mod tests {
             object_key: Some("k".to_owned()),
             archived: Some(archived),
             archived_at: Some(DateTime::UNIX_EPOCH),
+            verified_at: None,
+            found: None,
+            proven_before: None,
             first_event_id: EventId::new(),
             announced_at: DateTime::UNIX_EPOCH,
         }

@@ -244,7 +244,7 @@ fn clean_secret(secret: &SecretString) -> SecretString {
     clean(secret.expose_secret()).into()
 }
 
-fn clean_map(map: &Map<String, Value>) -> Map<String, Value> {
+pub(super) fn clean_map(map: &Map<String, Value>) -> Map<String, Value> {
     map.iter().map(|(key, value)| (clean(key), clean_json(value))).collect()
 }
 

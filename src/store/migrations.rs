@@ -18,8 +18,8 @@ pub struct Migrated {
 pub(super) const VERSION: i64 = NAMES.len() as i64;
 
 /// The steps; the first is number 1.
-const NAMES: [&str; 9] =
-    ["record", "queue", "account", "state", "loss", "identity", "notices", "watch", "lists"];
+const NAMES: [&str; 10] =
+    ["record", "queue", "account", "state", "loss", "identity", "notices", "watch", "lists", "verification"];
 
 pub(super) const POSTGRES: [&str; NAMES.len()] = [
     include_str!("../../migrations/postgres/0001_record.sql"),
@@ -31,6 +31,7 @@ pub(super) const POSTGRES: [&str; NAMES.len()] = [
     include_str!("../../migrations/postgres/0007_notices.sql"),
     include_str!("../../migrations/postgres/0008_watch.sql"),
     include_str!("../../migrations/postgres/0009_lists.sql"),
+    include_str!("../../migrations/postgres/0010_verification.sql"),
 ];
 
 pub(super) const SQLITE: [&str; NAMES.len()] = [
@@ -43,6 +44,7 @@ pub(super) const SQLITE: [&str; NAMES.len()] = [
     include_str!("../../migrations/sqlite/0007_notices.sql"),
     include_str!("../../migrations/sqlite/0008_watch.sql"),
     include_str!("../../migrations/sqlite/0009_lists.sql"),
+    include_str!("../../migrations/sqlite/0010_verification.sql"),
 ];
 
 /// Takes the steps that are missing. Holds sqlx's advisory lock meanwhile where the database has such locks

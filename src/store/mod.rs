@@ -13,11 +13,13 @@ mod list;
 mod migrations;
 mod moment;
 mod postgres;
+mod restored;
 mod rows;
 mod settled;
 mod sqlite;
 mod unbroken;
 mod url;
+mod verification;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,13 +36,17 @@ use crate::domain::file::{FileRow, FileState, RecordingRow};
 use crate::domain::finding::Finding;
 use crate::domain::ids::{EventId, FileId, JobId, NoticeId, RecordingId};
 use crate::domain::job::{Job, JobRow, JobState, Lease, Settlement, Task};
+use crate::domain::manifest::Manifest;
 use crate::domain::notice::Notice;
 use crate::domain::recording::RecordingIdentity;
+use crate::domain::verification::{FileFinding, ForeignObject, Found, ListedObject};
 use url::DatabaseUrl;
 
 pub use intake::Intake;
 pub use list::{EventFilter, FileFilter, JobFilter, Order, Page, RecordingFilter};
 pub use migrations::Migrated;
+pub use restored::Restored;
+pub use verification::{Selection, ToVerify, Unverified, Verification};
 
 /// Why the store could not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -353,7 +359,13 @@ pub trait Store: Send + Sync + 'static {
     async fn sweep(&self, max_lost_leases: u32) -> Result<Swept, StoreError>;
 
     /// Wakes the transfer of a file that is parked, dead or gone, as a person decides: it waits again, due now,
-    /// with all its attempts, and the file is pending. `false`, and nothing changed, when it is none of these.
+    /// with all its attempts, and the file is pending.
+    ///
+    /// The same for an archived file whose object a verification has found missing or wrong: what had been proven of it
+    /// is kept beside, and it gets another key where something lies under the one that it had; that object is foreign
+    /// from then on. Where only the manifest was found missing or wrong, that is written again.
+    ///
+    /// `false`, and nothing changed, when it is none of these.
     async fn retry(&self, file: FileId) -> Result<bool, StoreError>;
 
     /// Leaves out a file that is pending, parked or dead, as a person decides: its transfer is withdrawn, also while it
@@ -459,6 +471,57 @@ pub trait Store: Send + Sync + 'static {
 
     /// What was archived within the last `window`, by the database's clock, and what is left.
     async fn flow(&self, window: Duration) -> Result<Flow, StoreError>;
+
+    /// Files with one of these findings, in order of announcement, at most `limit`, after the file `after` where one is
+    /// named.
+    async fn found(
+        &self,
+        findings: &[FileFinding],
+        after: Option<FileId>,
+        limit: u32,
+    ) -> Result<Vec<FileRow>, StoreError>;
+
+    /// How many archived files of a selection there are, and how many of them were last looked at longer ago than
+    /// `period`.
+    async fn to_verify(&self, selection: &Selection, period: Duration) -> Result<ToVerify, StoreError>;
+
+    /// Archived files of a selection that were last looked at before `until`, which is when they were verified or
+    /// archived; the longest unverified first, at most `limit`, after the one that is named by both.
+    async fn unverified(
+        &self,
+        selection: &Selection,
+        until: DateTime<Utc>,
+        after: Option<(DateTime<Utc>, FileId)>,
+        limit: u32,
+    ) -> Result<Vec<Unverified>, StoreError>;
+
+    /// Writes what a verification of an archived file found, in place of what an earlier one did. `false`, and nothing
+    /// written, when the file is not any more what was looked at.
+    async fn verified(&self, file: &FileRow, found: Option<&Found>) -> Result<bool, StoreError>;
+
+    /// Takes a part of the archive's listing, all keys after `after` up to and with `until` (without one: to the end), and
+    /// returns which objects are foreign: neither a file's nor the manifest of a recording. Up to `room` of them are kept
+    /// for [`foreign`](Self::foreign), and what was kept of that part and is foreign no more is forgotten.
+    async fn sift(
+        &self,
+        after: Option<&str>,
+        until: Option<&str>,
+        listed: &[ListedObject],
+        room: u32,
+    ) -> Result<Vec<ListedObject>, StoreError>;
+
+    /// The foreign objects that are kept, in order of their keys, at most `limit`, after a key where one is named.
+    async fn foreign(&self, after: Option<&str>, limit: u32) -> Result<Vec<ForeignObject>, StoreError>;
+
+    /// How all archived files stand, by what the last verification of each has found.
+    async fn verification(&self) -> Result<Verification, StoreError>;
+
+    /// Whether the record holds nothing but what [`restore`](Self::restore) has brought.
+    async fn is_unwritten(&self) -> Result<bool, StoreError>;
+
+    /// Brings back a recording and its files from its manifest, which lies in `folder`: what is archived with its proof,
+    /// what is skipped or gone as it was, all else parked for a token. A recording that is known stays as it is.
+    async fn restore(&self, folder: &str, manifest: &Manifest) -> Result<Restored, StoreError>;
 
     /// Which of these uploads, each an id and the key of its object, are ours and of no more use: the key is that
     /// of one of our files (or empty, where the archive knows by itself that it is ours), no transfer that may

@@ -13,6 +13,7 @@ use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::moment::Moment;
+use super::verification::{ToVerify, Unverified, Verification};
 use super::{Backlog, Depth, EndingToken, Flow, Losses, StoreError, Tally, TransferWork};
 use crate::domain::event::EventRow;
 use crate::domain::file::{ArchivedFile, FileRow, RecordingRow, Sha256Digest};
@@ -20,6 +21,7 @@ use crate::domain::ids::{EventId, FileId, JobId, NoticeId, RecordingId};
 use crate::domain::job::{Job, JobRow, Lease, Task};
 use crate::domain::notice::Notice;
 use crate::domain::recording::{FileIdentity, RecordingIdentity, UnknownWord};
+use crate::domain::verification::{ForeignObject, Found};
 
 /// The columns of a [`RecordingRecord`].
 macro_rules! recording_columns {
@@ -34,7 +36,8 @@ macro_rules! file_columns {
     () => {
         "id, recording_id, collection, name, recording_type, file_type, extension, recording_start, \
          announced_bytes, metadata, token_expires_at, loses_at, state, reason, object_key, bytes, sha256, content_type, store_checksum, \
-         etag, version_id, mark, archived_at, first_event_id, announced_at"
+         etag, version_id, mark, archived_at, verified_at, finding, finding_detail, proven_bytes, proven_sha256, \
+         first_event_id, announced_at"
     };
 }
 
@@ -116,6 +119,11 @@ pub(super) struct FileRecord {
     #[sqlx(flatten)]
     proof: ProofRecord,
     archived_at: Option<Moment>,
+    verified_at: Option<Moment>,
+    finding: Option<String>,
+    finding_detail: Option<String>,
+    proven_bytes: Option<i64>,
+    proven_sha256: Option<Vec<u8>>,
     first_event_id: Uuid,
     announced_at: Moment,
 }
@@ -154,6 +162,12 @@ impl FileRecord {
             archived: self.proof.read(self.object_key.as_deref())?,
             object_key: self.object_key,
             archived_at: time(self.archived_at),
+            verified_at: time(self.verified_at),
+            found: found(self.finding, self.finding_detail)?,
+            proven_before: match (self.proven_bytes, self.proven_sha256) {
+                (Some(bytes), Some(sha256)) => Some((whole(bytes)?, digest(sha256)?)),
+                _ => None,
+            },
             first_event_id: EventId(self.first_event_id),
             announced_at: self.announced_at.0,
         })
@@ -167,11 +181,10 @@ impl ProofRecord {
         else {
             return Ok(None);
         };
-        let sha256 = sha256.try_into().map_err(|_| unreadable("a SHA-256 that has not 32 bytes"))?;
         Ok(Some(ArchivedFile {
             object_key: object_key.to_owned(),
             bytes: whole(bytes)?,
-            sha256: Sha256Digest(sha256),
+            sha256: digest(sha256)?,
             content_type,
             store_checksum: self.store_checksum.as_deref().map(FromStr::from_str).transpose()?,
             etag: self.etag,
@@ -479,6 +492,82 @@ impl LossesRecord {
     }
 }
 
+/// An archived file that is to be verified.
+#[derive(FromRow)]
+pub(super) struct UnverifiedRecord {
+    #[sqlx(flatten)]
+    file: FileRecord,
+    folder: Option<String>,
+    manifest_waits: bool,
+    looked_at: Moment,
+}
+
+impl UnverifiedRecord {
+    pub(super) fn read(self) -> Result<Unverified, StoreError> {
+        Ok(Unverified {
+            file: self.file.read()?,
+            folder: self.folder,
+            manifest_waits: self.manifest_waits,
+            looked_at: self.looked_at.0,
+        })
+    }
+}
+
+/// How much there is to verify.
+#[derive(FromRow)]
+pub(super) struct ToVerifyRecord {
+    now: Moment,
+    files: i64,
+    bytes: i64,
+    overdue: i64,
+}
+
+impl ToVerifyRecord {
+    pub(super) fn read(self) -> Result<ToVerify, StoreError> {
+        Ok(ToVerify {
+            until: self.now.0,
+            files: whole(self.files)?,
+            bytes: whole(self.bytes)?,
+            overdue: whole(self.overdue)?,
+        })
+    }
+}
+
+/// A row of `foreign_objects`.
+#[derive(FromRow)]
+pub(super) struct ForeignRecord {
+    key: String,
+    bytes: Option<i64>,
+    found_at: Moment,
+    detail: Option<String>,
+}
+
+impl ForeignRecord {
+    pub(super) fn read(self) -> Result<ForeignObject, StoreError> {
+        Ok(ForeignObject {
+            key: self.key,
+            bytes: self.bytes.map(whole).transpose()?,
+            found_at: self.found_at.0,
+            detail: self.detail,
+        })
+    }
+}
+
+/// What the last verifications have found, from its parts.
+pub(super) fn verification(
+    oldest_ms: Option<i64>,
+    findings: Vec<(String, i64)>,
+    foreign: i64,
+) -> Result<Verification, StoreError> {
+    let findings = findings.into_iter().map(|(word, files)| Ok((word.parse()?, whole(files)?)));
+    Ok(Verification {
+        // A clock that was set back is no age.
+        oldest: oldest_ms.map(|ms| Duration::from_millis(ms.max(0).unsigned_abs())),
+        findings: findings.collect::<Result<_, StoreError>>()?,
+        foreign: whole(foreign)?,
+    })
+}
+
 /// A length of time as the databases take it; one that does not fit is as good as for ever.
 pub(super) fn millis(duration: Duration) -> i64 {
     // A thousand years: far below the last date of either database.
@@ -494,7 +583,16 @@ fn word<T: FromStr<Err = UnknownWord>>(text: Option<String>) -> Result<Option<T>
     Ok(text.as_deref().map(FromStr::from_str).transpose()?)
 }
 
-fn whole(number: i64) -> Result<u64, StoreError> {
+fn found(finding: Option<String>, detail: Option<String>) -> Result<Option<Found>, StoreError> {
+    let Some(finding) = finding else { return Ok(None) };
+    Ok(Some(Found { finding: finding.parse()?, detail: detail.unwrap_or_default() }))
+}
+
+fn digest(sha256: Vec<u8>) -> Result<Sha256Digest, StoreError> {
+    sha256.try_into().map(Sha256Digest).map_err(|_| unreadable("a SHA-256 that has not 32 bytes"))
+}
+
+pub(super) fn whole(number: i64) -> Result<u64, StoreError> {
     u64::try_from(number).map_err(|_| unreadable("a negative count"))
 }
 

@@ -101,6 +101,15 @@ const COUNTERS: &[(&str, Unit, &str, Start)] = &[
         By("how", &["trashed", "deleted"]),
     ),
     (
+        "zoom_archiver_verified_files_total",
+        Unit::Count,
+        "Files whose objects were read again, by what was found",
+        By(
+            "result",
+            &["right", "missing", "size", "sha256", "unreadable", "checksum", "no_manifest", "manifest"],
+        ),
+    ),
+    (
         "zoom_archiver_notifications_total",
         Unit::Count,
         "Attempts to tell a receiver something, by receiver, event and what became of it",
@@ -117,6 +126,17 @@ const GAUGES: &[(&str, Unit, &str)] = &[
         Unit::Count,
         "Jobs in the database that are not finished, by kind, state and account",
     ),
+    (
+        "zoom_archiver_oldest_unverified_seconds",
+        Unit::Seconds,
+        "For how long that object was not read again of which it is longest, since it was verified or archived",
+    ),
+    (
+        "zoom_archiver_findings",
+        Unit::Count,
+        "Archived files that are not as they were proven, by what was found",
+    ),
+    ("zoom_archiver_foreign_objects", Unit::Count, "Objects in the archive that no row knows"),
     (
         "zoom_archiver_oldest_due_seconds",
         Unit::Seconds,

@@ -171,7 +171,7 @@ fn name_subject(span: &Span, task: Task) {
         Task::Manifest(recording) | Task::Remove(recording) => {
             span.record("recording.id", field::display(recording))
         }
-        Task::Notify(_) | Task::Reconcile => span,
+        Task::Notify(_) | Task::Reconcile | Task::Verify => span,
     };
 }
 

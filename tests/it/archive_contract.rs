@@ -16,7 +16,7 @@ use zoom_archiver::archive::directory::DirectoryArchive;
 use zoom_archiver::archive::location::S3Location;
 use zoom_archiver::archive::s3::{Access, S3Archive};
 use zoom_archiver::archive::{
-    Archive, ArchiveError, MOST_UNFINISHED, NewObject, ObjectStream, Part, SharedArchive, StoredObject,
+    self, Archive, ArchiveError, MOST_UNFINISHED, NewObject, ObjectStream, Part, SharedArchive, StoredObject,
     Upload,
 };
 use zoom_archiver::config::archive::{ArchiveConfig, ChecksumMode, S3Config, Switch};
@@ -557,6 +557,56 @@ fn files(root: &Path) -> Vec<String> {
     found
 }
 
+/// All that is listed, page by page.
+async fn listed(archive: &SharedArchive, limit: usize) -> Vec<(String, u64)> {
+    let (mut all, mut after): (Vec<(String, u64)>, Option<String>) = (Vec::new(), None);
+    loop {
+        let page = archive.keys(after.as_deref(), limit).await.unwrap();
+        assert!(page.len() <= limit);
+        let is_last = page.len() < limit;
+        all.extend(page.into_iter().map(|object| (object.key, object.bytes)));
+        after = all.last().map(|(key, _)| key.clone());
+        if is_last {
+            return all;
+        }
+    }
+}
+
+async fn objects_are_listed_in_the_order_of_their_keys_and_from_any_key_on(bench: Bench) {
+    assert_eq!(bench.archive.keys(None, 10).await.unwrap(), []);
+    let mut expected = Vec::new();
+    for key in ["a/b.txt", "a/b/c", "a/b-c/d", "a0", "b/recording.json", "z"] {
+        put(&bench.archive, key, &content(key.len(), 1)).await.unwrap();
+        expected.push((key.to_owned(), key.len() as u64));
+    }
+    expected.sort();
+    for limit in [1, 2, 3, 6, 7, 1001] {
+        assert_eq!(listed(&bench.archive, limit).await, expected, "{limit} at a time");
+    }
+    let from = |after: &'static str| async {
+        let found = bench.archive.keys(Some(after), 1).await.unwrap();
+        found.first().map(|object| object.key.clone())
+    };
+    assert_eq!(from("a/b").await.as_deref(), Some("a/b-c/d"), "after a key that is none");
+    assert_eq!(from("z").await, None);
+}
+
+async fn what_is_unfinished_and_what_doctor_writes_is_not_listed(bench: Bench) {
+    let upload = bench.archive.begin(&object(KEY)).await.unwrap();
+    send_parts(&bench.archive, &upload, &three_parts()).await;
+    put(&bench.archive, "zoom-archiver-doctor/x/small", &content(3, 1)).await.unwrap();
+    assert_eq!(bench.archive.keys(None, 10).await.unwrap(), []);
+    bench.archive.abort(&upload).await.unwrap();
+}
+
+async fn a_small_object_is_fetched_and_a_larger_one_is_not(bench: Bench) {
+    let body = content(1000, 1);
+    put(&bench.archive, KEY, &body).await.unwrap();
+    assert_eq!(archive::fetch(bench.archive.as_ref(), KEY, 1000).await.unwrap(), body);
+    let refused = archive::fetch(bench.archive.as_ref(), KEY, 999).await;
+    assert!(matches!(refused, Err(ArchiveError::Refused(_))), "{refused:?}");
+}
+
 macro_rules! contract {
     ($($sentence:ident)*) => {
         mod directory {
@@ -599,6 +649,9 @@ contract! {
     a_part_sent_again_is_told_as_it_is_now
     the_parts_of_an_upload_that_was_given_up_or_completed_are_not_known
     a_ping_writes_nothing
+    objects_are_listed_in_the_order_of_their_keys_and_from_any_key_on
+    what_is_unfinished_and_what_doctor_writes_is_not_listed
+    a_small_object_is_fetched_and_a_larger_one_is_not
 }
 
 mod only_directory {
@@ -651,6 +704,24 @@ mod only_directory {
             assert!(matches!(abort, Err(ArchiveError::Refused(_))), "{abort:?}");
         }
         assert_eq!(std::fs::read(victim).unwrap(), b"untouched");
+    }
+
+    #[tokio::test]
+    async fn objects_are_listed_on_every_page_and_below_the_prefix_alone() {
+        let bench = Bench::quirky(Quirks { per_page: 2, ..Quirks::default() }, default_config()).await;
+        let keys = ["a", "b", "c", "d", "e"];
+        for key in keys {
+            put(&bench.archive, key, &content(1, 1)).await.unwrap();
+        }
+        let Place::S3 { server, bucket } = &bench.place else { panic!("a bucket") };
+        for other in ["zoom", "zoom.txt", "zooma/x", "zz"] {
+            server.overwrite(bucket, other, Some(b"of others")).await;
+        }
+        // What consoles leave for a folder is no object of anybody's.
+        server.overwrite(bucket, "zoom/", Some(b"")).await;
+        server.overwrite(bucket, "zoom/c/", Some(b"")).await;
+        let listed = listed(&bench.archive, 4).await;
+        assert_eq!(listed.iter().map(|(key, _)| key.as_str()).collect::<Vec<_>>(), keys);
     }
 
     #[tokio::test]

@@ -191,6 +191,10 @@ async fn what_contradicts_the_picture_of_the_states_is_refused(database: Databas
         format!("UPDATE files SET token_expires_at = {time}"),
         format!("UPDATE files SET state = 'gone', reason = 'why', download_url = NULL, loses_at = {time}"),
         "UPDATE files SET state = 'gone', reason = 'why'".to_owned(),
+        format!("UPDATE files SET verified_at = {time}"),
+        "UPDATE files SET finding = 'missing'".to_owned(),
+        "UPDATE files SET finding_detail = 'why'".to_owned(),
+        "UPDATE files SET proven_bytes = 1".to_owned(),
     ];
     for statement in wrong {
         let refused = database.execute(&statement).await;

@@ -185,7 +185,7 @@ fn archive(file: FileId, next: Vec<(Task, Duration)>) -> Settlement {
 fn transferred(job: &Job) -> FileId {
     match job.task {
         Task::Transfer(file) => file,
-        Task::Manifest(_) | Task::Remove(_) | Task::Reconcile | Task::Notify(_) => {
+        Task::Manifest(_) | Task::Remove(_) | Task::Reconcile | Task::Verify | Task::Notify(_) => {
             panic!("is no transfer: {job:?}")
         }
     }

@@ -174,7 +174,7 @@ async fn a_file_that_zoom_has_no_more_is_gone_and_what_follows_is_done_too() {
                 reason: "404, and the API agrees".to_owned(),
                 next: vec![(Task::Manifest(recording), Duration::ZERO)],
             },
-            Task::Manifest(_) | Task::Remove(_) | Task::Reconcile | Task::Notify(_) => {
+            Task::Manifest(_) | Task::Remove(_) | Task::Reconcile | Task::Verify | Task::Notify(_) => {
                 Outcome::Done(Box::default())
             }
         }

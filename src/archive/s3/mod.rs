@@ -13,6 +13,7 @@
 //! - `examine`: a look at the store from all sides, for `doctor`
 //! - `options`: what is asked of the store for every object beside its content
 //! - `object`: whole objects
+//! - `listing`: which objects there are
 //! - `multipart`: objects of several parts
 
 mod ability;
@@ -20,6 +21,7 @@ mod algorithm;
 mod client;
 mod examine;
 mod failure;
+mod listing;
 mod multipart;
 mod negotiate;
 mod object;
@@ -47,6 +49,7 @@ use crate::config::archive::{S3Config, Switch};
 use crate::domain::file::Proof;
 use crate::domain::finding::Finding;
 use crate::domain::part::PartPlan;
+use crate::domain::verification::ListedObject;
 
 /// The slowest way to the store that is not taken for a dead one, in bytes per second. A request may take its
 /// time limit plus what its body needs at this rate.
@@ -216,6 +219,10 @@ impl Archive for S3Archive {
         valid: Duration,
     ) -> Result<Option<SecretString>, ArchiveError> {
         self.presign(key, disposition, valid).await.map(Some)
+    }
+
+    async fn keys(&self, after: Option<&str>, limit: usize) -> Result<Vec<ListedObject>, ArchiveError> {
+        self.list_objects(after, limit).await
     }
 
     async fn examine(&self) -> Vec<Finding> {

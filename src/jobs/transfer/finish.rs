@@ -37,12 +37,15 @@ pub(super) async fn ask_once_more(
 }
 
 /// What speaks against the content of a file, if anything: it has not the shape of its type, or not the digest
-/// that Zoom announced.
+/// that Zoom announced, or that was proven of it when it was archived before.
 pub(super) fn doubt(file: &FileRow, measured: &Measured) -> Option<String> {
     let announced = file.metadata.get(ANNOUNCED_SHA256).and_then(|value| value.as_str());
     let announced = announced.and_then(|text| text.to_ascii_lowercase().parse::<Sha256Digest>().ok());
     if announced.is_some_and(|announced| announced != measured.proof().sha256) {
         return Some("its SHA-256 is not the one that Zoom announced".to_owned());
+    }
+    if let Some((_, before)) = file.proven_before.filter(|(_, before)| *before != measured.proof().sha256) {
+        return Some(format!("its SHA-256 was {before} when it was archived before"));
     }
     measured.suspicion()
 }

@@ -15,7 +15,9 @@ mod list;
 mod queue;
 mod read;
 mod record;
+mod restore;
 mod tell;
+mod verify;
 mod watch;
 
 use std::future::Future;
@@ -32,11 +34,13 @@ use super::connections::connections;
 use super::gather::Gather;
 use super::intake::PERSON;
 use super::migrations::{self, Migrated};
+use super::restored::RestoredRecording;
 use super::settled::Headway;
 use super::unbroken::unbroken;
 use super::{
     Backlog, Connections, Depth, EndingToken, EventFilter, FileFilter, Flow, Health, Intake, JobFilter,
-    Losses, NoticeWork, Page, Recorded, RecordingFilter, Store, StoreError, Swept, Tally, TransferWork,
+    Losses, NoticeWork, Page, Recorded, RecordingFilter, Restored, Selection, Store, StoreError, Swept,
+    Tally, ToVerify, TransferWork, Unverified, Verification,
 };
 use crate::config::store::StoreConfig;
 use crate::domain::event::{Event, EventRow};
@@ -44,7 +48,9 @@ use crate::domain::file::{FileRow, RecordingRow};
 use crate::domain::finding::Finding;
 use crate::domain::ids::{EventId, FileId, JobId, NoticeId, RecordingId};
 use crate::domain::job::{Job, JobRow, Lease, Queue, Settlement, Task};
+use crate::domain::manifest::Manifest;
 use crate::domain::recording::RecordingIdentity;
+use crate::domain::verification::{FileFinding, ForeignObject, Found, ListedObject};
 
 /// Longest time for one verb. A healthy database needs milliseconds; behind a dead network a statement would
 /// wait for the kernel to give up, which takes a quarter of an hour.
@@ -286,6 +292,60 @@ impl Store for PostgresStore {
 
     async fn flow(&self, window: Duration) -> Result<Flow, StoreError> {
         bounded(list::flow(&self.readers, window)).await
+    }
+
+    async fn found(
+        &self,
+        findings: &[FileFinding],
+        after: Option<FileId>,
+        limit: u32,
+    ) -> Result<Vec<FileRow>, StoreError> {
+        bounded(verify::found(&self.readers, findings, after, limit)).await
+    }
+
+    async fn to_verify(&self, selection: &Selection, period: Duration) -> Result<ToVerify, StoreError> {
+        bounded(verify::to_verify(&self.readers, selection, period)).await
+    }
+
+    async fn unverified(
+        &self,
+        selection: &Selection,
+        until: DateTime<Utc>,
+        after: Option<(DateTime<Utc>, FileId)>,
+        limit: u32,
+    ) -> Result<Vec<Unverified>, StoreError> {
+        bounded(verify::unverified(&self.readers, selection, until, after, limit)).await
+    }
+
+    async fn verified(&self, file: &FileRow, found: Option<&Found>) -> Result<bool, StoreError> {
+        bounded(verify::verified(&self.pool, file, found)).await
+    }
+
+    async fn sift(
+        &self,
+        after: Option<&str>,
+        until: Option<&str>,
+        listed: &[ListedObject],
+        room: u32,
+    ) -> Result<Vec<ListedObject>, StoreError> {
+        bounded(verify::sift(&self.pool, after, until, listed, room)).await
+    }
+
+    async fn foreign(&self, after: Option<&str>, limit: u32) -> Result<Vec<ForeignObject>, StoreError> {
+        bounded(verify::foreign(&self.readers, after, limit)).await
+    }
+
+    async fn verification(&self) -> Result<Verification, StoreError> {
+        bounded(verify::verification(&self.readers)).await
+    }
+
+    async fn is_unwritten(&self) -> Result<bool, StoreError> {
+        bounded(restore::is_unwritten(&self.readers)).await
+    }
+
+    async fn restore(&self, folder: &str, manifest: &Manifest) -> Result<Restored, StoreError> {
+        let recording = RestoredRecording::new(folder, manifest);
+        bounded(restore::restore(&self.pool, &recording)).await
     }
 
     async fn leftovers(&self, uploads: &[(String, String)]) -> Result<Vec<String>, StoreError> {

@@ -12,11 +12,14 @@ use super::super::announcement::{clean, clean_json};
 use super::super::intake::PERSON;
 use super::super::rows::{JobRecord, claimed, millis};
 use super::super::settled::{Headway, LOST_TOO_OFTEN, Settled};
+use super::super::verification::{left_behind, why_again};
 use super::super::{StoreError, Swept};
 use super::tell::tell;
 use crate::domain::ids::{FileId, JobId};
 use crate::domain::job::{Job, Lease, Queue, Settlement};
+use crate::domain::key::another_key;
 use crate::domain::notice::{News, NoticeKind, Subscriptions};
+use crate::domain::verification::{FileFinding, Mend};
 
 /// Candidates that a claim looks at beyond what it wants: room for claimers at the same moment, whose rows it skips.
 const ROOM: u32 = 8;
@@ -298,7 +301,7 @@ archived AS (
     UPDATE files SET state = 'archived', reason = NULL, object_key = $12, bytes = $13, sha256 = $14,
         content_type = $15, store_checksum = $16, etag = $17, version_id = $18, mark = $19,
         download_url = NULL, download_token = NULL, token_expires_at = NULL, loses_at = NULL, content = NULL,
-        archived_at = now(), updated_at = now()
+        proven_bytes = NULL, proven_sha256 = NULL, archived_at = now(), updated_at = now()
     FROM job WHERE files.id = $11 AND files.state <> 'archived'
 ),
 next AS (
@@ -383,7 +386,7 @@ news AS (
     Ok(Swept { returned: u64::try_from(returned).unwrap_or(0), parked: u64::try_from(parked).unwrap_or(0) })
 }
 
-/// Wakes a parked or dead transfer, or that of a gone file, and the file.
+/// Wakes a parked or dead transfer, or that of a gone file, and the file; or mends what a verification has found.
 pub(super) async fn retry(pool: &PgPool, file: FileId) -> Result<bool, StoreError> {
     let result = sqlx::query(
         "
@@ -405,8 +408,89 @@ FROM job WHERE files.id = job.subject AND files.state IN ('parked', 'dead', 'gon
     .bind(file.0)
     .execute(pool)
     .await?;
+    if result.rows_affected() == 1 { Ok(true) } else { mend(pool, file).await }
+}
+
+/// Does about an archived file what its finding asks for.
+async fn mend(pool: &PgPool, file: FileId) -> Result<bool, StoreError> {
+    let found: Option<(String, String, Uuid)> = sqlx::query_as(
+        "SELECT finding, object_key, recording_id FROM files
+         WHERE id = $1 AND state = 'archived' AND finding IS NOT NULL",
+    )
+    .bind(file.0)
+    .fetch_optional(pool)
+    .await?;
+    let Some((word, key, recording)) = found else { return Ok(false) };
+    let finding: FileFinding = word.parse()?;
+    match finding.mend() {
+        None => Ok(false),
+        Some(Mend::FetchAgain) => fetch_again(pool, file, finding, &key, &key).await,
+        Some(Mend::FetchAgainBeside) => fetch_again(pool, file, finding, &key, &another_key(&key)).await,
+        Some(Mend::WriteManifest) => {
+            sqlx::query(concat!(
+                "INSERT INTO jobs AS known (id, kind, subject, state, run_at)
+                 VALUES ($1, 'manifest', $2, 'waiting', now())",
+                or_want_again!()
+            ))
+            .bind(Uuid::now_v7())
+            .bind(recording)
+            .execute(pool)
+            .await?;
+            Ok(true)
+        }
+    }
+}
+
+/// Has a file fetched again that is archived no more, to `new_key`. What lies under another key that it had is foreign
+/// from now on.
+async fn fetch_again(
+    pool: &PgPool,
+    file: FileId,
+    finding: FileFinding,
+    key: &str,
+    new_key: &str,
+) -> Result<bool, StoreError> {
+    let result = sqlx::query(FETCH_AGAIN)
+        .bind(file.0)
+        .bind(finding.as_str())
+        .bind(key)
+        .bind(new_key)
+        .bind(Uuid::now_v7())
+        .bind(why_again(finding))
+        .bind(left_behind(file, new_key))
+        .execute(pool)
+        .await?;
     Ok(result.rows_affected() == 1)
 }
+
+/// The job first, then the file, as everywhere. A job that waits or runs is about to find the file archived: it is left
+/// to.
+const FETCH_AGAIN: &str = "
+WITH transfer AS MATERIALIZED (
+    SELECT id, state FROM jobs WHERE kind = 'transfer' AND subject = $1 FOR UPDATE
+),
+held AS MATERIALIZED (
+    SELECT file.id, recording.account_id
+    FROM files file JOIN recordings recording ON recording.id = file.recording_id
+    WHERE file.id = $1 AND file.state = 'archived' AND file.finding = $2 AND file.object_key = $3
+        AND NOT EXISTS (SELECT 1 FROM transfer WHERE state IN ('waiting', 'running'))
+    FOR UPDATE OF file
+),
+job AS (
+    INSERT INTO jobs (id, kind, subject, account, state, run_at)
+    SELECT $5, 'transfer', held.id, held.account_id, 'waiting', now() FROM held
+    ON CONFLICT (kind, subject) DO UPDATE SET state = 'waiting', run_at = now(), attempts = 0, snoozes = 0,
+        lost_leases = 0, waits_for = NULL, reason = NULL, finished_at = NULL, updated_at = now()
+),
+left_behind AS (
+    INSERT INTO foreign_objects (key, found_at, detail)
+    SELECT $3, now(), $7 FROM held WHERE $3 <> $4
+    ON CONFLICT (key) DO NOTHING
+)
+UPDATE files SET state = 'pending', reason = $6, object_key = $4, proven_bytes = bytes, proven_sha256 = sha256,
+    bytes = NULL, sha256 = NULL, content_type = NULL, store_checksum = NULL, etag = NULL, version_id = NULL,
+    mark = NULL, archived_at = NULL, verified_at = NULL, finding = NULL, finding_detail = NULL, updated_at = now()
+FROM held WHERE files.id = held.id AND files.state = 'archived'";
 
 /// Withdraws the transfer of a file that is not archived, also a running one, which loses its lease by that. No transfer will
 /// tell the manifest of it, so it is written again where there is one.

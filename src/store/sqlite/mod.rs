@@ -14,7 +14,9 @@ mod list;
 mod queue;
 mod read;
 mod record;
+mod restore;
 mod tell;
+mod verify;
 mod watch;
 
 use std::fs::File;
@@ -33,11 +35,13 @@ use super::connections::connections;
 use super::gather::Gather;
 use super::intake::PERSON;
 use super::migrations::{self, Migrated};
+use super::restored::RestoredRecording;
 use super::settled::Headway;
 use super::unbroken::unbroken;
 use super::{
     Backlog, Connections, Depth, EndingToken, EventFilter, FileFilter, Flow, Health, Intake, JobFilter,
-    Losses, NoticeWork, Page, Recorded, RecordingFilter, Store, StoreError, Swept, Tally, TransferWork,
+    Losses, NoticeWork, Page, Recorded, RecordingFilter, Restored, Selection, Store, StoreError, Swept,
+    Tally, ToVerify, TransferWork, Unverified, Verification,
 };
 use crate::config::store::StoreConfig;
 use crate::domain::event::{Event, EventRow};
@@ -45,7 +49,9 @@ use crate::domain::file::{FileRow, RecordingRow};
 use crate::domain::finding::Finding;
 use crate::domain::ids::{EventId, FileId, JobId, NoticeId, RecordingId};
 use crate::domain::job::{Job, JobRow, Lease, Queue, Settlement, Task};
+use crate::domain::manifest::Manifest;
 use crate::domain::recording::RecordingIdentity;
+use crate::domain::verification::{FileFinding, ForeignObject, Found, ListedObject};
 
 /// The database's clock, in Unix milliseconds. Several processes on one file share one machine, and so its clock.
 const NOW: &str = "SELECT CAST(unixepoch('subsec') * 1000 AS INTEGER)";
@@ -426,6 +432,72 @@ impl Store for SqliteStore {
 
     async fn flow(&self, window: Duration) -> Result<Flow, StoreError> {
         list::flow(&self.readers, window).await
+    }
+
+    async fn found(
+        &self,
+        findings: &[FileFinding],
+        after: Option<FileId>,
+        limit: u32,
+    ) -> Result<Vec<FileRow>, StoreError> {
+        verify::found(&self.readers, findings, after, limit).await
+    }
+
+    async fn to_verify(&self, selection: &Selection, period: Duration) -> Result<ToVerify, StoreError> {
+        verify::to_verify(&self.readers, selection, period).await
+    }
+
+    async fn unverified(
+        &self,
+        selection: &Selection,
+        until: DateTime<Utc>,
+        after: Option<(DateTime<Utc>, FileId)>,
+        limit: u32,
+    ) -> Result<Vec<Unverified>, StoreError> {
+        verify::unverified(&self.readers, selection, until, after, limit).await
+    }
+
+    async fn verified(&self, file: &FileRow, found: Option<&Found>) -> Result<bool, StoreError> {
+        let (file, found) = (file.clone(), found.cloned());
+        self.write_repeatable(move |transaction| {
+            Box::pin(async move { verify::verified(transaction, &file, found.as_ref()).await })
+        })
+        .await
+    }
+
+    async fn sift(
+        &self,
+        after: Option<&str>,
+        until: Option<&str>,
+        listed: &[ListedObject],
+        room: u32,
+    ) -> Result<Vec<ListedObject>, StoreError> {
+        let (after, until) = (after.map(str::to_owned), until.map(str::to_owned));
+        let listed = listed.to_vec();
+        self.write_repeatable(move |transaction| {
+            Box::pin(async move {
+                verify::sift(transaction, after.as_deref(), until.as_deref(), &listed, room).await
+            })
+        })
+        .await
+    }
+
+    async fn foreign(&self, after: Option<&str>, limit: u32) -> Result<Vec<ForeignObject>, StoreError> {
+        verify::foreign(&self.readers, after, limit).await
+    }
+
+    async fn verification(&self) -> Result<Verification, StoreError> {
+        verify::verification(&self.readers).await
+    }
+
+    async fn is_unwritten(&self) -> Result<bool, StoreError> {
+        restore::is_unwritten(&self.readers).await
+    }
+
+    async fn restore(&self, folder: &str, manifest: &Manifest) -> Result<Restored, StoreError> {
+        let recording = RestoredRecording::new(folder, manifest);
+        self.write(|transaction| Box::pin(async move { restore::restore(transaction, recording).await }))
+            .await
     }
 
     async fn leftovers(&self, uploads: &[(String, String)]) -> Result<Vec<String>, StoreError> {

@@ -12,13 +12,16 @@ use super::super::announcement::{clean, clean_json};
 use super::super::intake::PERSON;
 use super::super::rows::{JobRecord, claimed, millis};
 use super::super::settled::{Headway, LOST_TOO_OFTEN, Settled};
+use super::super::verification::{left_behind, why_again};
 use super::super::{StoreError, Swept};
 use super::now;
 use super::tell::{Telling, tell};
 use crate::domain::file::ArchivedFile;
 use crate::domain::ids::{FileId, JobId, RecordingId};
 use crate::domain::job::{Job, JobState, Lease, Queue, Settlement, Task};
+use crate::domain::key::another_key;
 use crate::domain::notice::{News, NoticeKind, Subscriptions};
+use crate::domain::verification::{FileFinding, Mend};
 
 /// Claims due jobs, one after the other: each changes whose turn is next.
 pub(super) async fn claim(
@@ -320,7 +323,7 @@ async fn archive_file(
         "UPDATE files SET state = 'archived', reason = NULL, object_key = $2, bytes = $3, sha256 = $4,
             content_type = $5, store_checksum = $6, etag = $7, version_id = $8, mark = $9,
             download_url = NULL, download_token = NULL, token_expires_at = NULL, loses_at = NULL, content = NULL,
-            archived_at = $10, updated_at = $10
+            proven_bytes = NULL, proven_sha256 = NULL, archived_at = $10, updated_at = $10
          WHERE id = $1 AND state <> 'archived'",
     )
     .bind(id.0)
@@ -432,7 +435,7 @@ pub(super) async fn sweep(
     Ok(swept)
 }
 
-/// Wakes a parked or dead transfer, or that of a gone file, and the file.
+/// Wakes a parked or dead transfer, or that of a gone file, and the file; or mends what a verification has found.
 pub(super) async fn retry(db: &mut SqliteConnection, file: FileId) -> Result<bool, StoreError> {
     let now = now(db).await?;
     let woken = sqlx::query(
@@ -448,7 +451,7 @@ pub(super) async fn retry(db: &mut SqliteConnection, file: FileId) -> Result<boo
     .execute(&mut *db)
     .await?;
     if woken.rows_affected() == 0 {
-        return Ok(false);
+        return mend(db, file, now).await;
     }
     sqlx::query(
         "UPDATE files SET state = 'pending', reason = NULL, updated_at = $2
@@ -458,6 +461,80 @@ pub(super) async fn retry(db: &mut SqliteConnection, file: FileId) -> Result<boo
     .bind(now)
     .execute(&mut *db)
     .await?;
+    Ok(true)
+}
+
+/// Does about an archived file what its finding asks for.
+async fn mend(db: &mut SqliteConnection, file: FileId, now: i64) -> Result<bool, StoreError> {
+    let found: Option<(String, String, Uuid)> = sqlx::query_as(
+        "SELECT finding, object_key, recording_id FROM files
+         WHERE id = $1 AND state = 'archived' AND finding IS NOT NULL",
+    )
+    .bind(file.0)
+    .fetch_optional(&mut *db)
+    .await?;
+    let Some((word, key, recording)) = found else { return Ok(false) };
+    let finding: FileFinding = word.parse()?;
+    match finding.mend() {
+        None => Ok(false),
+        Some(Mend::FetchAgain) => fetch_again(db, file, finding, &key, &key, now).await,
+        Some(Mend::FetchAgainBeside) => fetch_again(db, file, finding, &key, &another_key(&key), now).await,
+        Some(Mend::WriteManifest) => {
+            enqueue(db, Task::Manifest(RecordingId(recording)), 0, None, now).await?;
+            Ok(true)
+        }
+    }
+}
+
+/// Has a file fetched again that is archived no more, to `new_key`. What lies under another key that it had is foreign
+/// from now on. A job that waits or runs is about to find the file archived: it is left to.
+async fn fetch_again(
+    db: &mut SqliteConnection,
+    file: FileId,
+    finding: FileFinding,
+    key: &str,
+    new_key: &str,
+    now: i64,
+) -> Result<bool, StoreError> {
+    let woken = sqlx::query(
+        "INSERT INTO jobs AS known (id, kind, subject, account, state, run_at, created_at, updated_at)
+         SELECT $1, 'transfer', files.id, recordings.account_id, 'waiting', $3, $3, $3
+         FROM files JOIN recordings ON recordings.id = files.recording_id WHERE files.id = $2
+         ON CONFLICT (kind, subject) DO UPDATE SET state = 'waiting', run_at = $3, attempts = 0, snoozes = 0,
+            lost_leases = 0, waits_for = NULL, reason = NULL, finished_at = NULL, updated_at = $3
+         WHERE known.state NOT IN ('waiting', 'running')",
+    )
+    .bind(Uuid::now_v7())
+    .bind(file.0)
+    .bind(now)
+    .execute(&mut *db)
+    .await?;
+    if woken.rows_affected() == 0 {
+        return Ok(false);
+    }
+    sqlx::query(
+        "UPDATE files SET state = 'pending', reason = $2, object_key = $3, proven_bytes = bytes,
+            proven_sha256 = sha256, bytes = NULL, sha256 = NULL, content_type = NULL, store_checksum = NULL,
+            etag = NULL, version_id = NULL, mark = NULL, archived_at = NULL, verified_at = NULL, finding = NULL,
+            finding_detail = NULL, updated_at = $4
+         WHERE id = $1",
+    )
+    .bind(file.0)
+    .bind(why_again(finding))
+    .bind(new_key)
+    .bind(now)
+    .execute(&mut *db)
+    .await?;
+    if key != new_key {
+        sqlx::query(
+            "INSERT INTO foreign_objects (key, found_at, detail) VALUES ($1, $2, $3) ON CONFLICT (key) DO NOTHING",
+        )
+        .bind(key)
+        .bind(now)
+        .bind(left_behind(file, new_key))
+        .execute(&mut *db)
+        .await?;
+    }
     Ok(true)
 }
 

@@ -95,6 +95,22 @@ impl Place {
         }
     }
 
+    /// Writes something under a key, or removes what is there, behind everybody's back.
+    pub(crate) async fn overwrite(&self, key: &str, body: Option<&[u8]>) {
+        match self {
+            Self::Bucket(bucket) => bucket.server.overwrite(&bucket.name, key, body).await,
+            Self::Directory(root) => {
+                let path = root.path().join(key);
+                // Objects are written once: what lies there gives way to something new.
+                let _ = std::fs::remove_file(&path);
+                if let Some(body) = body {
+                    std::fs::create_dir_all(path.parent().expect("a folder")).expect("it can be made");
+                    std::fs::write(path, body).expect("it can be written");
+                }
+            }
+        }
+    }
+
     /// What is unfinished: in a bucket the uploads under this key, in a directory everything.
     pub(crate) async fn unfinished(&self, key: &str) -> Vec<String> {
         match self {

@@ -674,11 +674,30 @@ impl S3 for Memory {
         &self,
         req: S3Request<ListObjectsV2Input>,
     ) -> S3Result<S3Response<ListObjectsV2Output>> {
+        self.answer()?;
+        let prefix = req.input.prefix.unwrap_or_default();
+        let after = req.input.continuation_token.or(req.input.start_after).unwrap_or_default();
+        let most = req.input.max_keys.map_or(1000, |most| most as usize).min(self.per_page());
         self.with(&req.input.bucket, |bucket| {
-            let keys = bucket.objects.keys();
-            let contents = keys.map(|key| Object { key: Some(key.clone()), ..Object::default() }).collect();
-            let listed = ListObjectsV2Output { contents: Some(contents), ..ListObjectsV2Output::default() };
-            Ok(S3Response::new(listed))
+            let wanted = |key: &&String| key.starts_with(&prefix) && **key > after;
+            let rest = bucket.objects.iter().filter(|(key, _)| wanted(key));
+            let mut contents: Vec<Object> = rest
+                .take(most + 1)
+                .map(|(key, stored)| Object {
+                    key: Some(key.clone()),
+                    size: Some(stored.body.len() as i64),
+                    ..Object::default()
+                })
+                .collect();
+            let is_truncated = contents.len() > most;
+            contents.truncate(most);
+            let last = contents.last().and_then(|last| last.key.clone());
+            Ok(S3Response::new(ListObjectsV2Output {
+                contents: Some(contents),
+                is_truncated: Some(is_truncated),
+                next_continuation_token: last.filter(|_| is_truncated),
+                ..ListObjectsV2Output::default()
+            }))
         })
     }
 

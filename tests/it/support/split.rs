@@ -23,7 +23,8 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    async fn create() -> Self {
+    /// Another one, empty and not migrated yet.
+    pub(crate) async fn create() -> Self {
         let folder = tempfile::tempdir().expect("a directory");
         let server = PostgresDatabase::create().await;
         let url = match &server {

@@ -1,5 +1,6 @@
-//! Has Zoom asked by period for what no event brought. The asking itself is a job, like all work: of all processes that
-//! want it one gets it, and the database's clock says when it is time again.
+//! Has something done by period: Zoom asked for what no event brought, a share of the archive verified. The doing itself
+//! is a job, like all work: of all processes that want it one gets it, and the database's clock says when it is time
+//! again.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,15 +16,21 @@ use crate::store::SharedStore;
 const LONGEST_REST: Duration = Duration::from_secs(60);
 
 /// Wakes the job by period until told to stop, and rings `wake` when it has.
-pub async fn run(store: SharedStore, period: Duration, wake: Arc<Notify>, stop: CancellationToken) {
+pub async fn run(
+    store: SharedStore,
+    task: Task,
+    period: Duration,
+    wake: Arc<Notify>,
+    stop: CancellationToken,
+) {
     loop {
-        match store.repeat(Task::Reconcile, period).await {
+        match store.repeat(task, period).await {
             Ok(true) => {
-                debug!("it is time to reconcile with Zoom");
+                debug!(job.kind = task.kind(), "it is time for another round");
                 wake.notify_one();
             }
             Ok(false) => {}
-            Err(error) => warn!(%error, "cannot have Zoom reconciled with"),
+            Err(error) => warn!(job.kind = task.kind(), %error, "cannot begin another round"),
         }
         tokio::select! {
             () = stop.cancelled() => return,
