@@ -151,7 +151,7 @@ impl Database {
 
 /// Settings for tests: few connections, and patience with a machine that is busy with other tests.
 pub(crate) fn config() -> StoreConfig {
-    StoreConfig { max_connections: 4, acquire_timeout_ms: 20_000 }
+    StoreConfig { max_connections: 8, acquire_timeout_ms: 20_000 }
 }
 
 /// Makes two tests of each sentence, an `async fn(Database)`: one on SQLite, one on PostgreSQL.
