@@ -35,7 +35,7 @@ use crate::jobs::throttle::Throttle;
 use crate::jobs::turns::Turns;
 use crate::jobs::verify::Verifier;
 use crate::notify::Notifier;
-use crate::scheduler::{janitor, loss_watch, rounds};
+use crate::scheduler::{janitor, loss_watch, retention, rounds};
 use crate::store::{self, Intake, SharedStore, StoreError};
 use crate::telemetry;
 use crate::worker::{Board, Pool, sweeper};
@@ -58,8 +58,8 @@ pub enum Role {
     Receiver,
     /// Works through the queue.
     Worker,
-    /// Returns the jobs of workers that are gone, gives up uploads that nobody goes on with, has Zoom asked for what no
-    /// event brought, and has the archive verified.
+    /// Returns the jobs of workers that are gone, gives up uploads that nobody goes on with, forgets rows that are old, has
+    /// Zoom asked for what no event brought, and has the archive verified.
     Scheduler,
 }
 
@@ -265,6 +265,11 @@ impl App {
                 Arc::clone(&self.store),
                 Arc::clone(&self.archive),
                 self.config.transfer.leftover_age(),
+                stop.clone(),
+            ));
+            service.tasks.spawn(retention::run(
+                Arc::clone(&self.store),
+                self.config.retention.clone(),
                 stop.clone(),
             ));
             if !self.targets.is_empty() {

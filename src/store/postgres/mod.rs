@@ -7,11 +7,13 @@
 //! decided on a locked row. An UPDATE begins with the row of the snapshot all the same, and goes over to the
 //! newest one only after the CHECKs and its own WHERE have passed on that: so it sets every column that a CHECK
 //! binds to the new state, and its WHERE names every state that the snapshot may show. Locks are taken in one order:
-//! recording, job, file, following jobs, what was told; several of a kind in the order of their identity.
+//! recording, job, file, following jobs, what was told; several of a kind in the order of their identity. What is
+//! forgotten by age waits for no lock but those of its counts, which come last.
 
 mod compare;
 mod examine;
 mod list;
+mod prune;
 mod queue;
 mod read;
 mod record;
@@ -34,6 +36,7 @@ use super::connections::connections;
 use super::gather::Gather;
 use super::intake::PERSON;
 use super::migrations::{self, Migrated};
+use super::pruning::{Bygone, Prunable, Pruned, PrunedCount};
 use super::restored::RestoredRecording;
 use super::settled::Headway;
 use super::unbroken::Unbroken;
@@ -363,6 +366,20 @@ impl Store for PostgresStore {
 
     async fn abandon(&self, older_than: Duration, limit: u32) -> Result<Vec<Value>, StoreError> {
         bounded(queue::abandon(&self.pool, older_than, limit)).await
+    }
+
+    async fn prune(
+        &self,
+        what: Prunable,
+        age: Duration,
+        after: Option<Bygone>,
+        limit: u32,
+    ) -> Result<Pruned, StoreError> {
+        bounded(prune::prune(&self.readers, what, age, after, limit)).await
+    }
+
+    async fn pruned(&self) -> Result<Vec<PrunedCount>, StoreError> {
+        bounded(prune::pruned(&self.readers)).await
     }
 
     async fn tell_losses(&self, lead: Duration) -> Result<u64, StoreError> {

@@ -11,6 +11,7 @@
 mod compare;
 mod examine;
 mod list;
+mod prune;
 mod queue;
 mod read;
 mod record;
@@ -35,6 +36,7 @@ use super::connections::connections;
 use super::gather::Gather;
 use super::intake::PERSON;
 use super::migrations::{self, Migrated};
+use super::pruning::{Bygone, Prunable, Pruned, PrunedCount};
 use super::restored::RestoredRecording;
 use super::settled::Headway;
 use super::unbroken::Unbroken;
@@ -513,6 +515,23 @@ impl Store for SqliteStore {
             Box::pin(async move { queue::abandon(transaction, older_than, limit).await })
         })
         .await
+    }
+
+    async fn prune(
+        &self,
+        what: Prunable,
+        age: Duration,
+        after: Option<Bygone>,
+        limit: u32,
+    ) -> Result<Pruned, StoreError> {
+        self.write_repeatable(move |transaction| {
+            Box::pin(async move { prune::prune(transaction, what, age, after, limit).await })
+        })
+        .await
+    }
+
+    async fn pruned(&self) -> Result<Vec<PrunedCount>, StoreError> {
+        prune::pruned(&self.readers).await
     }
 
     async fn tell_losses(&self, lead: Duration) -> Result<u64, StoreError> {
