@@ -2099,6 +2099,26 @@ async fn a_file_that_is_found_gone_at_the_very_moment_of_a_fresh_url_is_woken() 
     assert_eq!(jobs(&store).await, stand(&[("transfer", JobState::Waiting, 1)]));
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_verdict_that_is_written_after_a_later_fact_does_not_stand() {
+    let Some(database) = Database::postgres().await else { return };
+    let exclude = Rules { hosts: vec![Pattern::new("eve@*")], ..Rules::default() };
+    let store = database.store_with(Intake::new(Filter { exclude, ..Filter::default() }, |_| true)).await;
+    record(&store, announce(session("s"), vec![file("a")])).await;
+
+    let mut holding = database.postgres_pool().begin().await.expect("a transaction begins");
+    holding.execute("SELECT id FROM jobs FOR UPDATE").await.expect("the job is held");
+    let recorder = store.clone();
+    let left_out =
+        tokio::spawn(async move { record(&recorder, announce(hosted_by("eve@example.com"), vec![])).await });
+    until_somebody_waits_for_a_lock(&database).await;
+    record(&store, announce(hosted_by("ada@example.com"), vec![])).await;
+    holding.commit().await.expect("the job is let go");
+
+    assert_eq!(left_out.await.expect("the event is recorded").woken, 1);
+    assert_eq!(only_file(&store).await.state, FileState::Pending);
+}
+
 /// Waits until a statement stands before a row that somebody else has locked.
 async fn until_somebody_waits_for_a_lock(database: &Database) {
     let blocked = "SELECT count(*) FROM pg_stat_activity

@@ -84,15 +84,24 @@ struct Told<'e> {
 }
 
 /// Has the rules judge everything that is known of the recording by now; returns how many files they take after all.
-/// Whoever records last sees what all have written. Where it is not reached, the event is not answered, and Zoom repeats
-/// it.
+/// A verdict may have been out of date by the time it was written down: so whoever writes one looks again, and whatever
+/// is written last is looked at by the one who wrote it. Where that is not reached, the event is not answered, and Zoom
+/// repeats it.
 async fn judge(pool: &PgPool, recording: RecordingId, intake: &Intake) -> Result<u64, StoreError> {
-    let Some((recording, files)) = read::recording(pool, recording).await? else { return Ok(0) };
-    let mut taken = 0;
-    for verdict in intake.verdicts(&recording, &files) {
-        match verdict.leaves_out {
-            Some(reason) => drop(skip(pool, verdict.file, &reason, intake.rules()).await?),
-            None => taken += u64::from(unskip(pool, verdict.file, intake.rules()).await?),
+    let (mut taken, mut is_settled) = (0, false);
+    while !is_settled {
+        let Some((recording, files)) = read::recording(pool, recording).await? else { break };
+        is_settled = true;
+        for verdict in intake.verdicts(&recording, &files) {
+            let is_written = match verdict.leaves_out {
+                Some(reason) => skip(pool, verdict.file, &reason, intake.rules()).await?,
+                None => {
+                    let is_taken = unskip(pool, verdict.file, intake.rules()).await?;
+                    taken += u64::from(is_taken);
+                    is_taken
+                }
+            };
+            is_settled &= !is_written;
         }
     }
     Ok(taken)
@@ -148,10 +157,7 @@ async fn announce_and_wake(
     for (Told { rows, .. }, number) in told.iter().zip(1..) {
         let written: Vec<&Written> = written.iter().filter(|row| row.number == number).collect();
         let recording = written.first().ok_or(sqlx::Error::RowNotFound)?;
-        let by_token = !rows.recording.renewable && !rows.files.is_empty();
-        let is_dated = written.iter().any(|row| row.is_dated == Some(true));
-        let endangered = if recording.is_bounded || is_dated || by_token || rows.recording.has_consequences()
-        {
+        let endangered = if has_consequences(&rows.recording, &written) {
             follow(pool, recording.recording, &rows.recording).await?
         } else {
             0
@@ -170,6 +176,16 @@ async fn announce_and_wake(
         outcomes.push((recorded, RecordingId(recording.recording)));
     }
     Ok(outcomes)
+}
+
+/// Whether what was written changes anything for what was known before. A new file of a new recording got all that
+/// follows for it when it was written.
+fn has_consequences(told: &NewRecording, written: &[&Written]) -> bool {
+    let is_new = written.first().is_some_and(|row| row.recording == told.id.0);
+    let is_leaving = told.change.state.is_some_and(RecordingState::is_leaving);
+    let ends = |row: &Written| row.is_dated == Some(true) || !told.renewable;
+    let redates = written.iter().any(|row| row.is_new == Some(false) && ends(row));
+    redates || told.has_consequences() && (!is_new || is_leaving)
 }
 
 /// Known files for which something came that a parked transfer may wait for, and what came.
@@ -206,8 +222,6 @@ struct Written {
     /// Of the event, from 1.
     number: i64,
     recording: Uuid,
-    /// Whether Zoom keeps it for some time only, as far as is known.
-    is_bounded: bool,
     id: Option<Uuid>,
     /// The id that it would have got, had it been new.
     announced_as: Option<Uuid>,
@@ -275,6 +289,13 @@ async fn announce(pool: &PgPool, told: &[Told<'_>]) -> Result<Vec<Written>, sqlx
         .await
 }
 
+/// Until when Zoom keeps what was moved to the trash.
+macro_rules! trashed {
+    () => {
+        "LEAST(recordings.state_at + interval '30 days', recordings.auto_delete_at)"
+    };
+}
+
 /// Events, recordings, files and the jobs of new files. An event that is recorded already stays as it is, unless it was
 /// kept raw; so the statement can be repeated. A gone file gets no URL here: it gets it when it is woken. One that is
 /// announced under two accounts at this very moment is taken twice.
@@ -291,7 +312,7 @@ WITH told AS MATERIALIZED (
     )
 ),
 recording AS (
-    INSERT INTO recordings AS known
+    INSERT INTO recordings
         (id, account_id, kind, instance_id, topic, start_time, metadata, announced_at, topic_at, told_at,
          state, state_at, transcript, transcript_at, summary, summary_at, auto_delete_at)
     SELECT recording_id, account_id, kind, instance_id, topic, start_time, metadata, received_at,
@@ -301,30 +322,32 @@ recording AS (
         summary, CASE WHEN summary IS NOT NULL THEN happened_at END, auto_delete_at
     FROM told ORDER BY instance_id
     ON CONFLICT (instance_id, account_id, (replace(kind, 'webinar', 'meeting'))) DO UPDATE SET
-        kind = CASE EXCLUDED.kind WHEN 'webinar' THEN EXCLUDED.kind ELSE known.kind END,
-        topic = CASE WHEN known.topic_at > EXCLUDED.topic_at THEN known.topic
-            ELSE COALESCE(EXCLUDED.topic, known.topic) END,
-        topic_at = GREATEST(known.topic_at, EXCLUDED.topic_at),
-        start_time = COALESCE(EXCLUDED.start_time, known.start_time),
-        metadata = CASE WHEN known.told_at > EXCLUDED.told_at THEN EXCLUDED.metadata || known.metadata
-            ELSE known.metadata || EXCLUDED.metadata END,
-        told_at = GREATEST(known.told_at, EXCLUDED.told_at),
-        state = CASE WHEN known.state_at > EXCLUDED.state_at THEN known.state
-            ELSE COALESCE(EXCLUDED.state, known.state) END,
-        state_at = GREATEST(known.state_at, EXCLUDED.state_at),
-        transcript = CASE WHEN known.transcript_at > EXCLUDED.transcript_at THEN known.transcript
-            ELSE COALESCE(EXCLUDED.transcript, known.transcript) END,
-        transcript_at = GREATEST(known.transcript_at, EXCLUDED.transcript_at),
-        summary = CASE WHEN known.summary_at > EXCLUDED.summary_at THEN known.summary
-            ELSE COALESCE(EXCLUDED.summary, known.summary) END,
-        summary_at = GREATEST(known.summary_at, EXCLUDED.summary_at),
+        kind = CASE EXCLUDED.kind WHEN 'webinar' THEN EXCLUDED.kind ELSE recordings.kind END,
+        topic = CASE WHEN recordings.topic_at > EXCLUDED.topic_at THEN recordings.topic
+            ELSE COALESCE(EXCLUDED.topic, recordings.topic) END,
+        topic_at = GREATEST(recordings.topic_at, EXCLUDED.topic_at),
+        start_time = COALESCE(EXCLUDED.start_time, recordings.start_time),
+        metadata = CASE WHEN recordings.told_at > EXCLUDED.told_at THEN EXCLUDED.metadata || recordings.metadata
+            ELSE recordings.metadata || EXCLUDED.metadata END,
+        told_at = GREATEST(recordings.told_at, EXCLUDED.told_at),
+        state = CASE WHEN recordings.state_at > EXCLUDED.state_at THEN recordings.state
+            ELSE COALESCE(EXCLUDED.state, recordings.state) END,
+        state_at = GREATEST(recordings.state_at, EXCLUDED.state_at),
+        transcript = CASE WHEN recordings.transcript_at > EXCLUDED.transcript_at THEN recordings.transcript
+            ELSE COALESCE(EXCLUDED.transcript, recordings.transcript) END,
+        transcript_at = GREATEST(recordings.transcript_at, EXCLUDED.transcript_at),
+        summary = CASE WHEN recordings.summary_at > EXCLUDED.summary_at THEN recordings.summary
+            ELSE COALESCE(EXCLUDED.summary, recordings.summary) END,
+        summary_at = GREATEST(recordings.summary_at, EXCLUDED.summary_at),
         auto_delete_at = CASE
-            WHEN known.told_at > EXCLUDED.told_at THEN known.auto_delete_at
+            WHEN recordings.told_at > EXCLUDED.told_at THEN recordings.auto_delete_at
             WHEN (SELECT says_auto_delete FROM told WHERE told.instance_id = EXCLUDED.instance_id)
                 THEN EXCLUDED.auto_delete_at
-            ELSE known.auto_delete_at
+            ELSE recordings.auto_delete_at
         END
-    RETURNING id, instance_id, state IN ('trashed', 'deleted') OR auto_delete_at IS NOT NULL AS is_bounded
+    RETURNING id, instance_id, ",
+    keeps_until!(trashed!()),
+    " AS keeps_until
 ),
 event AS (
     INSERT INTO events (id, received_at, name, body, recording_id, odd)
@@ -370,11 +393,11 @@ file AS (
     INSERT INTO files AS known
         (id, recording_id, collection, name, recording_type, file_type, extension, recording_start,
          announced_bytes, metadata, download_url, download_token, token_expires_at, renewable, content, state,
-         reason, decided_by, first_event_id, announced_at)
+         reason, decided_by, first_event_id, announced_at, loses_at)
     SELECT a.id, recording.id, a.collection, a.name, a.recording_type, a.file_type, a.extension,
         a.recording_start, a.announced_bytes, a.metadata, a.download_url, a.download_token,
         a.token_expires_at, told.renewable, a.content, a.state, a.reason, a.decided_by, told.event_id,
-        told.received_at
+        told.received_at, LEAST(recording.keeps_until, CASE WHEN NOT told.renewable THEN a.token_expires_at END)
     FROM announced a JOIN told USING (number) JOIN recording USING (instance_id)
     ORDER BY instance_id, a.collection, a.name, a.recording_type
     ON CONFLICT (recording_id, collection, name, recording_type) DO UPDATE SET
@@ -410,21 +433,22 @@ file AS (
         updated_at = now()
     WHERE known.state <> 'archived'
     RETURNING id, recording_id, collection, name, recording_type, state = 'skipped' AS is_skipped,
-        decided_by = $38 AS is_twin, loses_at IS NOT NULL AS is_dated
+        decided_by = $38 AS is_twin, loses_at
 ),
 job AS (
-    INSERT INTO jobs (id, kind, subject, account, state, run_at, waits_for, reason, finished_at, trace)
+    INSERT INTO jobs (id, kind, subject, account, state, run_at, waits_for, reason, finished_at, trace, loses_at)
     SELECT a.job_id, 'transfer', a.id, told.account_id,
         CASE a.state WHEN 'pending' THEN 'waiting' WHEN 'skipped' THEN 'cancelled' ELSE 'parked' END,
         now(),
         CASE a.state WHEN 'parked' THEN 'token' END,
         a.reason,
         CASE a.state WHEN 'skipped' THEN now() END,
-        told.trace
+        told.trace,
+        COALESCE(file.loses_at, '9999-12-31T00:00:00Z')
     FROM announced a JOIN told USING (number) JOIN file ON file.id = a.id
 )
-SELECT told.number, recording.id AS recording, COALESCE(is_bounded, false) AS is_bounded,
-    written.id, announced.id AS announced_as, written.id = announced.id AS is_new, is_skipped, is_twin, is_dated
+SELECT told.number, recording.id AS recording, written.id, announced.id AS announced_as,
+    written.id = announced.id AS is_new, is_skipped, is_twin, written.loses_at IS NOT NULL AS is_dated
 FROM told JOIN recording USING (instance_id)
     LEFT JOIN (file written JOIN announced USING (collection, name, recording_type))
         ON written.recording_id = recording.id AND announced.number = told.number
@@ -449,7 +473,7 @@ const FOLLOW: &str = concat!(
     "
 WITH recording AS (
     SELECT id, folder, $2 AND state IN ('trashed', 'deleted') AND state_at = $3 AS leaves, ",
-    keeps_until!("LEAST(recordings.state_at + interval '30 days', recordings.auto_delete_at)"),
+    keeps_until!(trashed!()),
     " AS keeps_until
     FROM recordings WHERE id = $1
 ),

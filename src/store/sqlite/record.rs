@@ -2,8 +2,8 @@
 
 use secrecy::ExposeSecret;
 use serde_json::{Map, Value};
-use sqlx::SqliteConnection;
 use sqlx::types::Json;
+use sqlx::{QueryBuilder, SqliteConnection};
 use uuid::Uuid;
 
 use super::super::announcement::{NO_URL, NewFile, NewRecording, Rows, clean, keeps_until, merged, outlives};
@@ -13,9 +13,24 @@ use super::super::{Intake, Recorded, StoreError};
 use super::queue::{enqueue, skip, unskip};
 use super::{compare, never, now, read};
 use crate::domain::event::{Event, EventContent};
+use crate::domain::file::FileState;
 use crate::domain::ids::{FileId, RecordingId};
 use crate::domain::job::Task;
-use crate::domain::recording::{RecordingState, TextState};
+use crate::domain::recording::{FileIdentity, RecordingState, TextState};
+
+/// Files that one statement adds: far from what SQLite binds at most (32,766 values).
+const FILES_AT_ONCE: usize = 100;
+
+/// Until when Zoom keeps what was moved to the trash.
+macro_rules! trashed {
+    () => {
+        concat!(
+            "min(recordings.state_at + 30 * 86400000, COALESCE(recordings.auto_delete_at, ",
+            never!(),
+            "))"
+        )
+    };
+}
 
 /// Makes an event durable.
 pub(super) async fn record(
@@ -48,33 +63,36 @@ async fn record_rows(
     let now = now(db).await?;
     let told = rows.recording;
     let recording = keep_recording(db, event, &told).await?;
-    keep_event(db, event, Some(recording), None, &rows.odd).await?;
-    let mut recorded = Recorded::default();
-    for mut file in rows.files {
-        match known_file(db, recording, &file).await? {
-            Some(known) => {
-                recorded.known_files += 1;
-                recorded.woken += refresh(db, known, file, told.renewable, now).await?;
-            }
-            None => {
-                if file.skip.is_none()
-                    && let Some(reason) = taken_elsewhere(db, &told, &file).await?
-                {
-                    (file.skip, file.decided_by) = (Some(reason), TWIN.to_owned());
-                    recorded.twins += 1;
+    keep_event(db, event, Some(recording.id), None, &rows.odd).await?;
+    let (mut recorded, mut new) = (Recorded::default(), Vec::with_capacity(rows.files.len()));
+    for file in rows.files {
+        match recording.is_new {
+            true => new.push(file),
+            false => match known_file(db, recording.id, &file).await? {
+                Some(known) => {
+                    recorded.known_files += 1;
+                    recorded.woken += refresh(db, known, file, told.renewable, now).await?;
                 }
-                recorded.new_files += 1;
-                recorded.skipped += u64::from(file.skip.is_some());
-                add_file(db, event, recording, &file, told.renewable, now).await?;
-                add_transfer(db, &file, &told.identity.account_id, event.trace.as_deref(), now).await?;
-            }
+                None => new.push(file),
+            },
         }
+    }
+    recorded.twins = leave_out_twins(db, &told, &mut new).await?;
+    recorded.new_files = new.len() as u64;
+    recorded.skipped = new.iter().filter(|file| file.skip.is_some()).count() as u64;
+    for some in new.chunks(FILES_AT_ONCE) {
+        add_files(db, event, &recording, some, told.renewable, now).await?;
+        add_transfers(db, event, &recording, some, &told, now).await?;
     }
     warn_of_twins(&told.identity, recorded.twins);
     if intake.has_rules() {
-        recorded.woken += judge(db, RecordingId(recording), intake).await?;
+        recorded.woken += judge(db, RecordingId(recording.id), intake).await?;
     }
-    recorded.endangered = follow(db, recording, &told, now).await?;
+    // A new file of a new recording got all that follows for it when it was written.
+    let is_leaving = told.change.state.is_some_and(RecordingState::is_leaving);
+    if recorded.known_files > 0 || told.has_consequences() && (!recording.is_new || is_leaving) {
+        recorded.endangered = follow(db, recording.id, &told, now).await?;
+    }
     Ok(recorded)
 }
 
@@ -95,32 +113,36 @@ async fn judge(
     Ok(taken)
 }
 
-/// Why a file is not taken that is known under another account, and taken there: a wrong account id in the settings must
-/// not have everything archived twice.
-async fn taken_elsewhere(
+/// Leaves out files that are known under another account, and taken there: a wrong account id in the settings must not
+/// have everything archived twice. Returns how many.
+async fn leave_out_twins(
     db: &mut SqliteConnection,
     recording: &NewRecording,
-    file: &NewFile,
-) -> Result<Option<String>, StoreError> {
-    let reason = sqlx::query_scalar(concat!(
-        "SELECT ",
+    files: &mut [NewFile],
+) -> Result<u64, StoreError> {
+    let taken: Vec<(String, String, String, String)> = sqlx::query_as(concat!(
+        "SELECT twin.collection, twin.name, twin.recording_type, ",
         known_elsewhere!("other.account_id"),
         " FROM recordings other JOIN files twin ON twin.recording_id = other.id
          WHERE other.instance_id = $1 AND other.account_id <> $2
             AND replace(other.kind, 'webinar', 'meeting') = replace($3, 'webinar', 'meeting')
-            AND twin.collection = $4 AND twin.name = $5 AND twin.recording_type = $6
-            AND twin.state IN ('pending', 'archived')
-         LIMIT 1"
+            AND twin.state IN ('pending', 'archived')"
     ))
     .bind(&recording.identity.instance_id)
     .bind(&recording.identity.account_id)
     .bind(recording.identity.kind.as_str())
-    .bind(&file.identity.collection)
-    .bind(&file.identity.name)
-    .bind(&file.identity.recording_type)
-    .fetch_optional(db)
+    .fetch_all(db)
     .await?;
-    Ok(reason)
+    let mut twins = 0;
+    for file in files.iter_mut().filter(|file| file.skip.is_none()) {
+        let FileIdentity { collection, name, recording_type } = &file.identity;
+        let twin = taken.iter().find(|(c, n, t, _)| (c, n, t) == (collection, name, recording_type));
+        if let Some((.., reason)) = twin {
+            (file.skip, file.decided_by) = (Some(reason.clone()), TWIN.to_owned());
+            twins += 1;
+        }
+    }
+    Ok(twins)
 }
 
 /// What follows from what is known of the recording now: until when its files can be had. When it was this event that
@@ -157,11 +179,7 @@ async fn expect_losses(db: &mut SqliteConnection, recording: Uuid) -> Result<(),
         "UPDATE files SET loses_at = loss.loses_at
          FROM (
             SELECT file.id, NULLIF(min(COALESCE(",
-        keeps_until!(concat!(
-            "min(recordings.state_at + 30 * 86400000, COALESCE(recordings.auto_delete_at, ",
-            never!(),
-            "))"
-        )),
+        keeps_until!(trashed!()),
         ", ",
         never!(),
         "), COALESCE(iif(file.renewable, NULL, file.token_expires_at), ",
@@ -257,12 +275,21 @@ async fn known_recording(
     Ok(known)
 }
 
-/// Writes the recording, or refreshes the known one; returns its id.
+/// A recording as it stands now.
+#[derive(sqlx::FromRow)]
+struct Recording {
+    id: Uuid,
+    is_new: bool,
+    /// Until when Zoom keeps it, if that is known.
+    keeps_until: Option<Moment>,
+}
+
+/// Writes the recording, or refreshes the known one.
 async fn keep_recording(
     db: &mut SqliteConnection,
     event: &Event,
     recording: &NewRecording,
-) -> Result<Uuid, StoreError> {
+) -> Result<Recording, StoreError> {
     let identity = &recording.identity;
     let (known, told_at) = match known_recording(db, recording).await? {
         Some((known, told_at)) => (known.0, told_at),
@@ -272,33 +299,35 @@ async fn keep_recording(
     let is_late = told_at.is_some_and(|told_at| told_at > recording.happened_at);
     let metadata = if is_late { merged(told, known) } else { merged(known, told) };
     // `max` of two is NULL when one of them is.
-    let id = sqlx::query_scalar(
-        "INSERT INTO recordings AS known
+    let kept = sqlx::query_as(concat!(
+        "INSERT INTO recordings
             (id, account_id, kind, instance_id, topic, start_time, metadata, announced_at, topic_at, told_at,
              state, state_at, transcript, transcript_at, summary, summary_at, auto_delete_at)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, iif($5 IS NULL, NULL, $9), $9, $10, iif($10 IS NULL, NULL, $9),
             $11, iif($11 IS NULL, NULL, $9), $12, iif($12 IS NULL, NULL, $9), $14)
          ON CONFLICT (instance_id, account_id, replace(kind, 'webinar', 'meeting')) DO UPDATE SET
-            kind = iif(excluded.kind = 'webinar', excluded.kind, known.kind),
-            topic = iif(known.topic_at > excluded.topic_at, known.topic, COALESCE(excluded.topic, known.topic)),
-            topic_at = COALESCE(max(known.topic_at, excluded.topic_at), known.topic_at, excluded.topic_at),
-            start_time = COALESCE(excluded.start_time, known.start_time),
+            kind = iif(excluded.kind = 'webinar', excluded.kind, recordings.kind),
+            topic = iif(recordings.topic_at > excluded.topic_at, recordings.topic, COALESCE(excluded.topic, recordings.topic)),
+            topic_at = COALESCE(max(recordings.topic_at, excluded.topic_at), recordings.topic_at, excluded.topic_at),
+            start_time = COALESCE(excluded.start_time, recordings.start_time),
             metadata = excluded.metadata,
-            told_at = COALESCE(max(known.told_at, excluded.told_at), excluded.told_at),
-            state = iif(known.state_at > excluded.state_at, known.state, COALESCE(excluded.state, known.state)),
-            state_at = COALESCE(max(known.state_at, excluded.state_at), known.state_at, excluded.state_at),
-            transcript = iif(known.transcript_at > excluded.transcript_at, known.transcript,
-                COALESCE(excluded.transcript, known.transcript)),
-            transcript_at = COALESCE(max(known.transcript_at, excluded.transcript_at), known.transcript_at,
+            told_at = COALESCE(max(recordings.told_at, excluded.told_at), excluded.told_at),
+            state = iif(recordings.state_at > excluded.state_at, recordings.state, COALESCE(excluded.state, recordings.state)),
+            state_at = COALESCE(max(recordings.state_at, excluded.state_at), recordings.state_at, excluded.state_at),
+            transcript = iif(recordings.transcript_at > excluded.transcript_at, recordings.transcript,
+                COALESCE(excluded.transcript, recordings.transcript)),
+            transcript_at = COALESCE(max(recordings.transcript_at, excluded.transcript_at), recordings.transcript_at,
                 excluded.transcript_at),
-            summary = iif(known.summary_at > excluded.summary_at, known.summary,
-                COALESCE(excluded.summary, known.summary)),
-            auto_delete_at = iif($13 AND NOT COALESCE(known.told_at > excluded.told_at, false),
-                excluded.auto_delete_at, known.auto_delete_at),
-            summary_at = COALESCE(max(known.summary_at, excluded.summary_at), known.summary_at,
+            summary = iif(recordings.summary_at > excluded.summary_at, recordings.summary,
+                COALESCE(excluded.summary, recordings.summary)),
+            auto_delete_at = iif($13 AND NOT COALESCE(recordings.told_at > excluded.told_at, false),
+                excluded.auto_delete_at, recordings.auto_delete_at),
+            summary_at = COALESCE(max(recordings.summary_at, excluded.summary_at), recordings.summary_at,
                 excluded.summary_at)
-         RETURNING id",
-    )
+         RETURNING id, id = $1 AS is_new, ",
+        keeps_until!(trashed!()),
+        " AS keeps_until"
+    ))
     .bind(recording.id.0)
     .bind(&identity.account_id)
     .bind(identity.kind.as_str())
@@ -315,7 +344,7 @@ async fn keep_recording(
     .bind(recording.auto_delete.flatten())
     .fetch_one(db)
     .await?;
-    Ok(id)
+    Ok(kept)
 }
 
 /// A file that was announced before.
@@ -346,84 +375,102 @@ async fn known_file(
     Ok(known)
 }
 
-async fn add_file(
+async fn add_files(
     db: &mut SqliteConnection,
     event: &Event,
-    recording: Uuid,
-    file: &NewFile,
+    recording: &Recording,
+    files: &[NewFile],
     renewable: bool,
     now: i64,
 ) -> Result<(), StoreError> {
-    sqlx::query(
+    let mut insert = QueryBuilder::new(
         "INSERT INTO files
             (id, recording_id, collection, name, recording_type, file_type, extension, recording_start,
              announced_bytes, metadata, download_url, download_token, content, state, reason, first_event_id,
-             announced_at, updated_at, token_expires_at, renewable, decided_by)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)",
-    )
-    .bind(file.id.0)
-    .bind(recording)
-    .bind(&file.identity.collection)
-    .bind(&file.identity.name)
-    .bind(&file.identity.recording_type)
-    .bind(&file.file_type)
-    .bind(&file.extension)
-    .bind(file.recording_start)
-    .bind(file.announced_bytes)
-    .bind(Json(&file.metadata))
-    .bind(file.download_url.as_ref().map(|url| url.expose_secret()))
-    .bind(file.download_token.as_ref().map(|token| token.expose_secret()))
-    .bind(&file.content)
-    .bind(if file.skip.is_some() {
-        "skipped"
-    } else if file.has_no_source() {
-        "parked"
-    } else {
-        "pending"
-    })
-    .bind(why_it_rests(file))
-    .bind(event.id.0)
-    .bind(Moment(event.received_at))
-    .bind(now)
-    .bind(file.token_expires_at)
-    .bind(renewable)
-    .bind(&file.decided_by)
-    .execute(db)
-    .await?;
+             announced_at, updated_at, token_expires_at, renewable, decided_by, loses_at) ",
+    );
+    insert.push_values(files, |mut row, file| {
+        row.push_bind(file.id.0)
+            .push_bind(recording.id)
+            .push_bind(&file.identity.collection)
+            .push_bind(&file.identity.name)
+            .push_bind(&file.identity.recording_type)
+            .push_bind(&file.file_type)
+            .push_bind(&file.extension)
+            .push_bind(file.recording_start)
+            .push_bind(file.announced_bytes)
+            .push_bind(Json(&file.metadata))
+            .push_bind(file.download_url.as_ref().map(|url| url.expose_secret()))
+            .push_bind(file.download_token.as_ref().map(|token| token.expose_secret()))
+            .push_bind(&file.content)
+            .push_bind(state_of_new(file).as_str())
+            .push_bind(why_it_rests(file))
+            .push_bind(event.id.0)
+            .push_bind(Moment(event.received_at))
+            .push_bind(now)
+            .push_bind(file.token_expires_at)
+            .push_bind(renewable)
+            .push_bind(&file.decided_by)
+            .push_bind(loses_at(recording, file, renewable));
+    });
+    insert.build().execute(db).await?;
     Ok(())
 }
 
-async fn add_transfer(
+async fn add_transfers(
     db: &mut SqliteConnection,
-    file: &NewFile,
-    account: &str,
-    trace: Option<&str>,
+    event: &Event,
+    recording: &Recording,
+    files: &[NewFile],
+    told: &NewRecording,
     now: i64,
 ) -> Result<(), StoreError> {
-    let (skipped, parked) = (file.skip.is_some(), file.has_no_source());
-    sqlx::query(
+    let mut insert = QueryBuilder::new(
         "INSERT INTO jobs
-            (id, kind, subject, account, state, run_at, waits_for, reason, finished_at, created_at, updated_at, trace)
-         VALUES ($1, 'transfer', $2, $7, $3, $4, $5, $6, $8, $4, $4, $9)",
-    )
-    .bind(file.job.0)
-    .bind(file.id.0)
-    .bind(if skipped {
-        "cancelled"
-    } else if parked {
-        "parked"
-    } else {
-        "waiting"
-    })
-    .bind(now)
-    .bind((parked && !skipped).then_some("token"))
-    .bind(why_it_rests(file))
-    .bind(account)
-    .bind(skipped.then_some(now))
-    .bind(trace)
-    .execute(db)
-    .await?;
+            (id, kind, subject, account, state, run_at, waits_for, reason, finished_at, created_at, updated_at, trace,
+             loses_at) ",
+    );
+    insert.push_values(files, |mut row, file| {
+        let state = state_of_new(file);
+        row.push_bind(file.job.0)
+            .push("'transfer'")
+            .push_bind(file.id.0)
+            .push_bind(&told.identity.account_id)
+            .push_bind(match state {
+                FileState::Skipped => "cancelled",
+                FileState::Parked => "parked",
+                _ => "waiting",
+            })
+            .push_bind(now)
+            .push_bind((state == FileState::Parked).then_some("token"))
+            .push_bind(why_it_rests(file))
+            .push_bind((state == FileState::Skipped).then_some(now))
+            .push_bind(now)
+            .push_bind(now)
+            .push_bind(event.trace.as_deref())
+            .push("COALESCE(")
+            .push_bind_unseparated(loses_at(recording, file, told.renewable))
+            .push_unseparated(concat!(", ", never!(), ")"));
+    });
+    insert.build().execute(db).await?;
     Ok(())
+}
+
+/// After that a new file cannot be had any more.
+fn loses_at(recording: &Recording, file: &NewFile, renewable: bool) -> Option<Moment> {
+    let token_ends = file.token_expires_at.filter(|_| !renewable);
+    recording.keeps_until.into_iter().chain(token_ends).min()
+}
+
+/// How a new file begins.
+fn state_of_new(file: &NewFile) -> FileState {
+    if file.skip.is_some() {
+        FileState::Skipped
+    } else if file.has_no_source() {
+        FileState::Parked
+    } else {
+        FileState::Pending
+    }
 }
 
 /// Why a new file is skipped or parked, when it is.
