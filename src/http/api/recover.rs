@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use tracing::{Instrument, info, warn};
+use tracing::{Instrument, info};
 
 use super::Desk;
 use super::ask::Path;
@@ -13,7 +13,7 @@ use super::recordings::shown;
 use super::words::RecordingShown;
 use crate::clock::Clock;
 use crate::domain::event::Event;
-use crate::domain::file::{FileRow, FileState};
+use crate::domain::file::FileRow;
 use crate::domain::ids::RecordingId;
 use crate::domain::recording::{RecordingIdentity, RecordingState};
 use crate::zoom::accounts::Account;
@@ -58,8 +58,8 @@ async fn take_out(desk: Arc<Desk>, id: RecordingId) -> Result<Json<RecordingShow
         recovered => recovered?,
     }
     desk.store.record(&Event::of_state(Clock::System.now(), identity, RecordingState::Recovered)).await?;
+    desk.wake.notify_one();
     info!(recording.id = %id, "taken out of Zoom's trash");
-    ask_for_the_rest(&desk, account, identity, &files).await?;
     shown(&desk, id).await
 }
 
@@ -81,24 +81,4 @@ async fn recover_files(
         }
     }
     if is_any { Ok(()) } else { Err(refused.unwrap_or(otherwise)) }
-}
-
-/// What was not archived when it went to the trash can be had again: Zoom is asked for access to it.
-async fn ask_for_the_rest(
-    desk: &Desk,
-    account: &Account,
-    recording: &RecordingIdentity,
-    files: &[FileRow],
-) -> Result<(), Problem> {
-    if files.iter().all(|file| matches!(file.state, FileState::Archived | FileState::Skipped)) {
-        return Ok(());
-    }
-    match account.api.recording(recording).await {
-        Ok(event) => {
-            desk.store.record(&event).await?;
-            desk.wake.notify_one();
-        }
-        Err(error) => warn!(%error, "cannot ask for what is not archived yet; a round of reconciling will"),
-    }
-    Ok(())
 }

@@ -184,7 +184,7 @@ fn not_there(jobs: &Jobs, work: &TransferWork, words: &str) -> Outcome {
 }
 
 /// Zoom shows nothing of what lies in its trash, to whoever asks; but until its time there is over, it can be taken out.
-/// The event that tells so brings access, and a round of reconciling finds what it does not tell.
+/// Whatever tells so wakes the transfer.
 fn waits_in_trash(jobs: &Jobs, work: &TransferWork) -> Option<Outcome> {
     let TransferWork { recording, file, .. } = work;
     let until = file.loses_at.filter(|until| *until > jobs.clock.now())?;
