@@ -8,7 +8,7 @@ use clap::Args;
 use indicatif::DecimalBytes;
 
 use super::Common;
-use super::ask::{Archive, Office, Whom, ended, print_one};
+use super::ask::{Archive, Office, Whom, ended, moment, print_one};
 use super::reach::Failure;
 use crate::http::api::words::Status;
 
@@ -66,6 +66,18 @@ fn print(out: &mut impl Write, status: &Status) -> io::Result<()> {
             out,
             "              → mend the account ids in your settings, or zoom-archiver files unskip FILE_ID …"
         )?;
+    }
+    print_pruned(out, status)
+}
+
+/// What lists do not show any more.
+fn print_pruned(out: &mut impl Write, status: &Status) -> io::Result<()> {
+    for (table, words) in [("events", "events"), ("jobs", "finished jobs")] {
+        let of_table = || status.pruned.iter().filter(|pruned| pruned.table == table);
+        if let Some(until) = of_table().map(|pruned| pruned.until).max() {
+            let rows: u64 = of_table().map(|pruned| pruned.rows).sum();
+            writeln!(out, "pruned        {rows} {words}, none later than {}", moment(Some(until)))?;
+        }
     }
     Ok(())
 }

@@ -30,6 +30,7 @@ mod operator_api;
 mod rebuild;
 mod receiver;
 mod reconcile;
+mod retention;
 mod scale_out;
 mod simulator;
 mod store_contract;

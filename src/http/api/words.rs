@@ -14,7 +14,7 @@ use crate::domain::file::{FileRow, FileState, RecordingRow};
 use crate::domain::ids::{EventId, FileId, JobId, RecordingId};
 use crate::domain::job::{JobRow, JobState, WaitsFor};
 use crate::domain::recording::{RecordingKind, RecordingState, TextState};
-use crate::store::{Depth, Flow, Losses};
+use crate::store::{Depth, Flow, Losses, PrunedCount};
 
 /// Most rows of a page.
 pub const MAX_PAGE: u32 = 500;
@@ -510,6 +510,27 @@ pub struct Status {
     pub rate: Rate,
     /// What is still to come.
     pub left: Left,
+    /// What has been forgotten because of its age: no list shows it any more. Finished jobs among it are counted here alone.
+    pub pruned: Vec<Pruned>,
+}
+
+/// Rows that have been forgotten because of their age.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Pruned {
+    /// What they were: `events` or `jobs`.
+    pub table: String,
+    /// Zoom's name of the events, or the kind of the jobs.
+    pub kind: String,
+    /// How many.
+    pub rows: u64,
+    /// When the newest of them came, or was finished.
+    pub until: DateTime<Utc>,
+}
+
+impl From<PrunedCount> for Pruned {
+    fn from(count: PrunedCount) -> Self {
+        Self { table: count.table, kind: count.kind, rows: count.rows, until: count.until }
+    }
 }
 
 /// How fast files have been archived of late.
@@ -548,6 +569,7 @@ impl Status {
         depths: &[Depth],
         (losses, twins): (Losses, u64),
         (flow, window_secs): (Flow, u64),
+        pruned: Vec<PrunedCount>,
     ) -> Self {
         let (mut transfers, mut others) = (JobCounts::default(), Vec::<KindCounts>::new());
         for depth in depths {
@@ -582,6 +604,7 @@ impl Status {
                 files_of_unknown_size: flow.files_of_unknown_size,
                 secs,
             },
+            pruned: pruned.into_iter().map(Pruned::from).collect(),
         }
     }
 }
