@@ -49,13 +49,6 @@ pub(super) struct Whom {
     token_file: Option<PathBuf>,
 }
 
-impl Whom {
-    /// Whether a running service is to be asked.
-    pub(super) fn is_a_service(&self) -> bool {
-        self.url.is_some()
-    }
-}
-
 /// How much of a list is wanted, and in which shape.
 #[derive(Debug, Clone, Args)]
 pub(super) struct ListArgs {

@@ -42,8 +42,10 @@ pub(super) struct BackfillArgs {
     json: bool,
 }
 
-/// Log lines take the place of the bar where there is no terminal.
+/// Log lines take the place of the bar where there is none.
 const LOG: &str = "warn,zoom_archiver::cli=info";
+/// Beside the bar they would only tear it.
+const LOG_BESIDE_A_BAR: &str = "warn";
 
 pub(super) async fn run(common: &Common, args: BackfillArgs) -> ExitCode {
     let days = match days(args.from, args.to) {
@@ -57,13 +59,14 @@ pub(super) async fn run(common: &Common, args: BackfillArgs) -> ExitCode {
 }
 
 async fn backfill(common: &Common, args: &BackfillArgs, days: Days) -> Result<(), Failure> {
-    let reach = Reach::open(common, LOG).await?;
+    let shows_bar = !args.json && io::stderr().is_terminal();
+    let reach = Reach::open(common, if shows_bar { LOG_BESIDE_A_BAR } else { LOG }).await?;
     let sources = sources(&reach.accounts, args.account.as_deref(), args.user.as_deref())?;
     let say = Words { json: args.json };
     for words in &sources.unlisted {
         say.beside(words);
     }
-    let walk = Walk { sources: &sources, store: &reach.store, days, quiet: args.json };
+    let walk = Walk { sources: &sources, store: &reach.store, days, shows_bar };
     let found = walk.survey().await?;
     for words in &found.odd {
         say.beside(words);
@@ -93,7 +96,7 @@ struct Walk<'a> {
     sources: &'a Sources<'a>,
     store: &'a SharedStore,
     days: Days,
-    quiet: bool,
+    shows_bar: bool,
 }
 
 impl Walk<'_> {
@@ -140,7 +143,7 @@ impl Walk<'_> {
     }
 
     fn bar(&self, template: &str, length: Option<u64>) -> ProgressBar {
-        if self.quiet || !io::stderr().is_terminal() {
+        if !self.shows_bar {
             return ProgressBar::hidden();
         }
         let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());

@@ -12,6 +12,7 @@ use crate::domain::account::AccountNames;
 use crate::domain::filter::{Candidate, Filter};
 use crate::domain::key::{KeyInput, KeyTemplate};
 use crate::domain::recording::{AnnouncedFile, Announcement};
+use crate::zoom::auto_start::{Begun, Rule, SESSION_STARTED};
 use crate::zoom::payload::{self, Message};
 
 /// What would become of one file.
@@ -34,12 +35,14 @@ pub(super) fn explain(
     path: &Path,
     as_json: bool,
 ) -> Result<(), Box<dyn std::error::Error>> {
-    let announcements = match payload::read(&body(path)?) {
+    let event = body(path)?;
+    let announcements = match payload::read(&event) {
         Message::Announcement { announcement, .. } => vec![announcement],
         Message::Announcements { parts, .. } => parts.into_iter().map(|part| part.announcement).collect(),
         Message::UrlValidation { .. } => {
             return say("Zoom asks whether this URL is ours: answered, and not kept");
         }
+        Message::Other { name } if name == SESSION_STARTED => return say(&begins(config, &event)),
         Message::Other { name } => {
             return say(&format!("`{name}` is about no recording: answered, counted, and not kept"));
         }
@@ -70,6 +73,18 @@ fn body(path: &Path) -> Result<Vec<u8>, String> {
     };
     read.map_err(|error| format!("cannot read {}: {error}", path.display()))?;
     Ok(body)
+}
+
+/// What becomes of the event that a session has begun.
+fn begins(config: &Config, event: &[u8]) -> String {
+    let becomes = match Begun::read(event) {
+        Some(session) if Rule::new(&config.zoom.auto_start).wants(&session) => {
+            format!("zoom.auto_start names \"{}\": its recording is started", session.name)
+        }
+        Some(session) => format!("zoom.auto_start does not name \"{}\": nothing is done", session.name),
+        None => "it names no session: nothing is done".to_owned(),
+    };
+    format!("a session has begun, and {becomes}")
 }
 
 fn say(words: &str) -> Result<(), Box<dyn std::error::Error>> {

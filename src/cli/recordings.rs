@@ -4,18 +4,14 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
+use serde_json::json;
 
 use super::Common;
-use super::ask::{Archive, ListArgs, Office, Whom, ended, moment, print_list, print_one, said};
-use super::reach::{Day, Failure, Reach};
-use crate::clock::Clock;
-use crate::domain::file::FileRow;
+use super::ask::{Archive, ListArgs, Office, Unanswered, Whom, ended, moment, print_list, print_one, said};
+use super::reach::{Day, Failure};
 use crate::domain::ids::RecordingId;
-use crate::domain::recording::{RecordingIdentity, RecordingKind, RecordingState};
+use crate::domain::recording::{RecordingKind, RecordingState};
 use crate::http::api::words::{Recording, RecordingShown};
-use crate::jobs::remove::tell;
-use crate::zoom::accounts::Account;
-use crate::zoom::api::ApiError;
 
 /// Options of `recordings`.
 #[derive(Debug, Args)]
@@ -61,7 +57,7 @@ enum Action {
         json: bool,
     },
     /// Takes recordings out of Zoom's trash, where they lie for thirty days. They stay at Zoom from then on, whatever
-    /// `after_archive` says.
+    /// `after_archive` says, and what of them is not archived is fetched.
     Recover {
         /// Which ones; `recordings list` names them.
         #[arg(value_name = "RECORDING_ID", required = true)]
@@ -93,12 +89,9 @@ async fn act(common: &Common, args: RecordingsArgs) -> Result<ExitCode, Failure>
             let office = Office::open(common, &args.whom, Archive::Unused).await?;
             print_one(&office.get::<RecordingShown>(&format!("/recordings/{recording}"), &[]).await?, json)
         }
-        Action::Recover { .. } if args.whom.is_a_service() => {
-            Err("recover asks Zoom itself, and the database: it cannot be asked of a service (--url)".into())
-        }
         Action::Recover { recordings } => {
-            let all = recover(common, &recordings).await?;
-            Ok(if all { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+            let office = Office::open(common, &args.whom, Archive::Unused).await?;
+            recover(&office, &recordings).await
         }
     }
 }
@@ -117,53 +110,20 @@ fn in_words(recording: &Recording) -> [String; 8] {
     ]
 }
 
-/// Whether all of them could be recovered.
-async fn recover(common: &Common, recordings: &[RecordingId]) -> Result<bool, Failure> {
-    let reach = Reach::open(common, "warn").await?;
+/// Takes recordings out of the trash. One that cannot be keeps no other in it; but where nobody answers, it ends.
+async fn recover(office: &Office, recordings: &[RecordingId]) -> Result<ExitCode, Failure> {
     let mut recovered = 0;
     for id in recordings {
-        let words = match recover_one(&reach, *id).await {
-            Ok(()) => {
+        let done = office.post::<RecordingShown>(&format!("/recordings/{id}/recover"), &json!({})).await;
+        let words = match done {
+            Ok(_) => {
                 recovered += 1;
                 format!("{id} is recovered")
             }
-            Err(error) => format!("{id} is not recovered: {error}"),
+            Err(error @ Unanswered::Refused(_)) => format!("{id} is not recovered: {error}"),
+            Err(error) => return Err(error.into()),
         };
         writeln!(std::io::stdout().lock(), "{words}")?;
     }
-    Ok(recovered == recordings.len())
-}
-
-async fn recover_one(reach: &Reach, id: RecordingId) -> Result<(), Failure> {
-    let (recording, files) = reach.store.recording(id).await?.ok_or("there is no such recording here")?;
-    let identity = &recording.identity;
-    let account = reach.accounts.for_recordings(&identity.account_id, identity.kind);
-    let account = account.ok_or("there are no credentials for its account")?;
-    match account.api.recover(identity, None).await {
-        // Where files of it have gone one by one, it is not in the trash as a whole.
-        Err(error @ ApiError::NotFound(_)) => recover_files(account, identity, &files, error).await?,
-        recovered => recovered?,
-    }
-    reach.store.record(&tell(Clock::System.now(), &recording, RecordingState::Recovered)).await?;
-    Ok(())
-}
-
-/// Takes out of the trash what of it is there. `otherwise` is why it failed as a whole, when there is nothing.
-async fn recover_files(
-    account: &Account,
-    recording: &RecordingIdentity,
-    files: &[FileRow],
-    otherwise: ApiError,
-) -> Result<(), ApiError> {
-    let mut is_any = false;
-    let mut refused = None;
-    for file in files.iter().filter(|file| file.archived.is_some() && file.metadata.contains_key("id")) {
-        match account.api.recover(recording, Some(&file.identity.name)).await {
-            Ok(()) => is_any = true,
-            Err(ApiError::NotFound(_)) => {}
-            // One of them must not keep the others in the trash.
-            Err(error) => refused = refused.or(Some(error)),
-        }
-    }
-    if is_any { Ok(()) } else { Err(refused.unwrap_or(otherwise)) }
+    Ok(if recovered == recordings.len() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -2,8 +2,10 @@
 
 use chrono::{DateTime, Utc};
 
+use serde_json::{Map, json};
+
 use super::ids::{EventId, RecordingId};
-use super::recording::Announcement;
+use super::recording::{AnnouncedRecording, Announcement, Change, RecordingIdentity, RecordingState};
 
 /// One delivery of Zoom's that is to be made durable.
 #[derive(Debug, Clone)]
@@ -20,6 +22,41 @@ pub struct Event {
     pub content: EventContent,
     /// The trace that it began (`traceparent`, W3C Trace Context), if any.
     pub trace: Option<String>,
+}
+
+impl Event {
+    /// An event of our own, about something that we do to a recording at Zoom.
+    #[must_use]
+    pub fn of_ours(at: DateTime<Utc>, recording: &RecordingIdentity, what: &str, change: Change) -> Self {
+        let recording = AnnouncedRecording {
+            identity: recording.clone(),
+            topic: None,
+            start_time: None,
+            metadata: Map::new(),
+        };
+        Self {
+            id: EventId::new(),
+            received_at: at,
+            name: format!("archiver.recording_{what}"),
+            body: json!({ "recording": what }).to_string().into(),
+            content: EventContent::Announcement(Announcement {
+                recording,
+                happened_at: None,
+                change,
+                files: Vec::new(),
+                odd: Vec::new(),
+            }),
+            trace: None,
+        }
+    }
+
+    /// The same, about how the recording stands at Zoom since then: where Zoom's own event is not ticked, the record
+    /// would not know.
+    #[must_use]
+    pub fn of_state(at: DateTime<Utc>, recording: &RecordingIdentity, state: RecordingState) -> Self {
+        let change = Change { state: Some(state), ..Change::default() };
+        Self::of_ours(at, recording, state.as_str(), change)
+    }
 }
 
 /// What an event says.

@@ -9,21 +9,19 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
-use serde_json::{Map, Value, json};
+use chrono::TimeDelta;
+use serde_json::Value;
 use tracing::{info, warn};
 
 use super::Jobs;
 use super::transfer::alive_while;
 use crate::archive::read_back;
 use crate::config::after_archive::AtZoom;
-use crate::domain::event::{Event, EventContent};
+use crate::domain::event::Event;
 use crate::domain::file::{ArchivedFile, FileRow, FileState, RecordingRow};
-use crate::domain::ids::{EventId, FileId, RecordingId};
+use crate::domain::ids::{FileId, RecordingId};
 use crate::domain::job::{Outcome, WaitsFor};
-use crate::domain::recording::{
-    AnnouncedFile, AnnouncedRecording, Announcement, Change, RecordingKind, RecordingState,
-};
+use crate::domain::recording::{AnnouncedFile, Change, RecordingKind, RecordingState};
 use crate::reconcile::compare::{announced, compare, is_more_expected, row_of};
 use crate::worker::JobContext;
 use crate::zoom::api::ApiError;
@@ -85,7 +83,8 @@ async fn remove(jobs: &Jobs, id: RecordingId, context: &JobContext) -> Result<()
     context.confirm_lease().await?;
     // An event is on disk when it is recorded, and with it all that was settled before: that a file is archived must not
     // be forgotten once Zoom has let go of it.
-    jobs.store.record(&event_of_ours(jobs.clock.now(), &recording, "removing", Change::default())).await?;
+    let removing = Event::of_ours(jobs.clock.now(), &recording.identity, "removing", Change::default());
+    jobs.store.record(&removing).await?;
     carry_out(jobs, context, &recording, &plan).await
 }
 
@@ -293,38 +292,7 @@ async fn carry_out(
     }
     metrics::counter!("zoom_archiver_removed_at_zoom_total", "how" => word).increment(wanted.len() as u64);
     if matches!(plan, Plan::Whole) {
-        jobs.store.record(&tell(jobs.clock.now(), recording, state)).await?;
+        jobs.store.record(&Event::of_state(jobs.clock.now(), identity, state)).await?;
     }
     Ok(())
-}
-
-/// An event of our own about what has become of a recording at Zoom: where Zoom's own is not ticked, the record would
-/// not know.
-#[must_use]
-pub fn tell(at: DateTime<Utc>, recording: &RecordingRow, state: RecordingState) -> Event {
-    let change = Change { state: Some(state), ..Change::default() };
-    event_of_ours(at, recording, state.as_str(), change)
-}
-
-fn event_of_ours(at: DateTime<Utc>, recording: &RecordingRow, what: &str, change: Change) -> Event {
-    let announced = AnnouncedRecording {
-        identity: recording.identity.clone(),
-        topic: None,
-        start_time: None,
-        metadata: Map::new(),
-    };
-    Event {
-        id: EventId::new(),
-        received_at: at,
-        name: format!("archiver.recording_{what}"),
-        body: json!({ "recording": what }).to_string().into(),
-        content: EventContent::Announcement(Announcement {
-            recording: announced,
-            happened_at: None,
-            change,
-            files: Vec::new(),
-            odd: Vec::new(),
-        }),
-        trace: None,
-    }
 }

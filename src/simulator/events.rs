@@ -250,7 +250,9 @@ fn happened_object(recording: &FakeRecording, what: Happening<'_>, links: &Links
             object.insert("recording_file".to_owned(), started);
         }
         // Meetings list the files even when they are gone.
-        Happening::Trashed | Happening::Deleted if recording.kind != RecordingKind::VideoSdk => {
+        Happening::Trashed | Happening::Deleted | Happening::Recovered
+            if recording.kind != RecordingKind::VideoSdk =>
+        {
             object = object_with(recording, &all, links);
         }
         Happening::BatchTrashed => return json!({ "meeting_uuids": [recording.instance_id] }),

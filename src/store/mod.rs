@@ -292,8 +292,8 @@ pub trait Store: Send + Sync + 'static {
     /// or gone stays, and so does what a person has left out or taken.
     ///
     /// The recording's state, topic and other facts are moved by what happened last, in whatever order the events
-    /// come. When a recording leaves Zoom, what waits to be fetched of it is due at once. What a manifest should tell
-    /// has it written again.
+    /// come. When a recording leaves Zoom, what waits to be fetched of it is due at once. When it is taken out of the
+    /// trash, what of it waits for access or was gone is tried again. What a manifest should tell has it written again.
     ///
     /// An event that is recorded already stays as it is, unless it was kept raw and can be read now.
     async fn record(&self, event: &Event) -> Result<Recorded, StoreError>;

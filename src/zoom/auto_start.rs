@@ -61,10 +61,28 @@ impl Begun {
     }
 }
 
+/// The rule: patterns for names of sessions. One without any is for none.
+#[derive(Debug)]
+pub struct Rule(Vec<WildMatch>);
+
+impl Rule {
+    /// The rule that these patterns make.
+    #[must_use]
+    pub fn new(patterns: &[String]) -> Self {
+        Self(patterns.iter().map(|pattern| WildMatch::new(pattern)).collect())
+    }
+
+    /// Whether the recording of a session is to be started.
+    #[must_use]
+    pub fn wants(&self, session: &Begun) -> bool {
+        self.0.iter().any(|pattern| pattern.matches(&session.name))
+    }
+}
+
 /// Which sessions are started, and how.
 #[derive(Debug)]
 pub struct AutoStart {
-    patterns: Vec<WildMatch>,
+    rule: Rule,
     accounts: Accounts,
     places: Semaphore,
     started: Mutex<VecDeque<String>>,
@@ -74,10 +92,9 @@ impl AutoStart {
     /// Starts sessions whose name matches one of these patterns; `None` when there are none.
     #[must_use]
     pub fn new(patterns: &[String], accounts: Accounts) -> Option<Arc<Self>> {
-        let patterns: Vec<_> = patterns.iter().map(|pattern| WildMatch::new(pattern)).collect();
         (!patterns.is_empty()).then(|| {
             Arc::new(Self {
-                patterns,
+                rule: Rule::new(patterns),
                 accounts,
                 places: Semaphore::new(MOST_AT_ONCE),
                 started: Mutex::default(),
@@ -88,7 +105,7 @@ impl AutoStart {
     /// Whether the recording of a session is to be started.
     #[must_use]
     pub fn wants(&self, session: &Begun) -> bool {
-        self.patterns.iter().any(|pattern| pattern.matches(&session.name))
+        self.rule.wants(session)
     }
 
     /// Starts it. `true` when there is nothing left to do: Zoom has taken the wish, or it can never come true. `false`

@@ -88,6 +88,80 @@ async fn a_404_that_the_api_confirms_is_believed_and_told_loudly() {
 }
 
 #[tokio::test]
+async fn what_lies_in_zooms_trash_is_not_gone_and_is_fetched_when_it_is_taken_back() {
+    let ways =
+        [(RecordingKind::VideoSdk, true), (RecordingKind::VideoSdk, false), (RecordingKind::Meeting, true)];
+    for (kind, by_command) in ways {
+        let scene = scene().await;
+        let recording = recording(kind);
+        let completed = scene.zoom.announce(&recording, EventKind::Recording, Quirks::default());
+        assert!(scene.zoom.library().trash(&recording.instance_id, None));
+        let later = Clock::System.now() + chrono::TimeDelta::seconds(1);
+        let trashed = scene.zoom.tell(&recording, Happening::Trashed, Quirks::default(), later).unwrap();
+        for event in [trashed, completed] {
+            assert!(scene.sender.deliver(&event).await.answer.is_accepted());
+        }
+        let file = scene.one_file_in(FileState::Parked).await;
+        let reason = file.reason.unwrap();
+        assert!(reason.contains("trash") && reason.contains("recordings recover"), "{reason}");
+        let left = file.loses_at.expect("it can be had until then") - Clock::System.now();
+        assert_eq!(left.num_days(), 29, "thirty days from a moment ago on");
+
+        if by_command {
+            let id = file.recording_id.to_string();
+            let output = scene.setup.cli(&["recordings", "recover", &id]).output().await.unwrap();
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+        } else {
+            // By somebody at Zoom; a session's event brings neither files nor a token.
+            assert!(scene.zoom.library().recover(&recording.instance_id, None));
+            let later = Clock::System.now() + chrono::TimeDelta::seconds(1);
+            let recovered = scene.zoom.tell(&recording, Happening::Recovered, Quirks::default(), later);
+            assert!(scene.sender.deliver(&recovered.unwrap()).await.answer.is_accepted());
+        }
+        archived(&scene, &recording).await;
+        scene.close().await;
+    }
+}
+
+#[tokio::test]
+async fn without_credentials_what_lies_in_zooms_trash_waits_for_the_event_that_takes_it_out() {
+    let scene = Scene::start().await;
+    let recording = recording(RecordingKind::Meeting);
+    let completed = scene.zoom.announce(&recording, EventKind::Recording, Quirks::default());
+    assert!(scene.zoom.library().trash(&recording.instance_id, None));
+    let tell = |what, at| scene.zoom.tell(&recording, what, Quirks::default(), at).unwrap();
+    let later = Clock::System.now() + chrono::TimeDelta::seconds(1);
+    for event in [tell(Happening::Trashed, later), completed] {
+        assert!(scene.sender.deliver(&event).await.answer.is_accepted());
+    }
+    let reason = scene.one_file_in(FileState::Parked).await.reason.unwrap();
+    assert!(reason.contains("trash"), "{reason}");
+    assert!(scene.zoom.library().recover(&recording.instance_id, None));
+    let recovered = tell(Happening::Recovered, Clock::System.now() + chrono::TimeDelta::seconds(1));
+    assert!(scene.sender.deliver(&recovered).await.answer.is_accepted());
+    archived(&scene, &recording).await;
+    scene.close().await;
+}
+
+#[tokio::test]
+async fn what_has_been_in_zooms_trash_for_too_long_is_gone() {
+    let scene = scene().await;
+    let recording = recording(RecordingKind::VideoSdk);
+    let completed = scene.zoom.announce(&recording, EventKind::Recording, Quirks::default());
+    let mut completed: serde_json::Value = serde_json::from_slice(&completed).unwrap();
+    let begun = Clock::System.now() - chrono::TimeDelta::days(31);
+    completed["event_ts"] = (begun - chrono::TimeDelta::days(1)).timestamp_millis().into();
+    let trashed = scene.zoom.tell(&recording, Happening::Trashed, Quirks::default(), begun).unwrap();
+    assert!(scene.zoom.library().delete(&recording.instance_id, None));
+    for event in [trashed, completed.to_string().into_bytes()] {
+        assert!(scene.sender.deliver(&event).await.answer.is_accepted());
+    }
+    scene.one_file_in(FileState::Gone).await;
+    scene.settled().await;
+    scene.close().await;
+}
+
+#[tokio::test]
 async fn a_file_that_is_gone_midway_leaves_no_upload_behind() {
     let scene = scene().await;
     let recording = recording(RecordingKind::VideoSdk);

@@ -112,6 +112,32 @@ async fn each_account_is_believed_asked_and_called_by_what_is_its_own() {
 }
 
 #[tokio::test]
+async fn a_backfill_of_one_account_takes_nothing_of_the_other() {
+    let settings = settings();
+    let receives = with(&settings);
+    let scene =
+        Scene::staged(Options::default(), |setup, zoom| receives(setup, zoom).roles("receiver")).await;
+    for mut recording in recordings() {
+        recording.start_time = "2026-03-04T10:00:00Z".parse().unwrap();
+        scene.shelve(&recording);
+    }
+    let backfill = async |account: &[&str]| -> Value {
+        let days = ["backfill", "--from", "2026-03-04", "--to", "2026-03-04", "--json"];
+        let output = scene.setup.run(&[&days, account].concat()).await;
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice(&output.stdout).unwrap()
+    };
+    assert_eq!(backfill(&["--account", "apac"]).await["recorded_files"], 2);
+    for file in scene.files().await {
+        let (recording, _) = scene.store.recording(file.recording_id).await.unwrap().unwrap();
+        assert_eq!(recording.identity.account_id, SECOND.account_id);
+    }
+    let all = backfill(&[]).await;
+    assert_eq!((&all["files"], &all["recorded_files"]), (&4.into(), &2.into()));
+    scene.close().await;
+}
+
+#[tokio::test]
 async fn an_event_that_names_no_account_belongs_to_the_one_whose_secret_verified_it() {
     let settings = settings();
     let scene = Scene::staged(Options::default(), with(&settings)).await;

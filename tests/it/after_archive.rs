@@ -7,6 +7,7 @@ use chrono::TimeDelta;
 use serde_json::Value;
 use zoom_archiver::clock::Clock;
 use zoom_archiver::domain::file::{FileRow, FileState};
+use zoom_archiver::domain::ids::RecordingId;
 use zoom_archiver::domain::job::{JobState, Task};
 use zoom_archiver::domain::recording::{RecordingKind, RecordingState};
 use zoom_archiver::simulator::content::TIMELINE_JSON;
@@ -17,7 +18,7 @@ use zoom_archiver::simulator::{
 };
 
 use crate::support::scene::{Ground, Scene, on_each_ground, with_api};
-use crate::support::service::{Setup, eventually};
+use crate::support::service::{Setup, eventually, program};
 
 /// Two of a session's files of some size, and one of another type.
 fn recording() -> FakeRecording {
@@ -114,6 +115,39 @@ async fn what_is_archived_and_reads_back_goes_to_the_trash_and_comes_back_when_i
     assert_eq!((trashed(&scene, &recording), removals(&scene)), (vec![], 1));
     let output = scene.setup.cli(&["recordings", "recover", &id]).output().await.unwrap();
     assert_eq!(output.status.code(), Some(1), "there is nothing in the trash");
+    scene.close().await;
+}
+
+#[tokio::test]
+async fn a_running_service_takes_recordings_out_of_the_trash_too() {
+    let scene = trashing(Ground::Embedded, |setup| setup).await;
+    let recording = recording();
+    scene.announce(&recording, EventKind::Recording).await;
+    scene.settled().await;
+    assert_eq!(trashed(&scene, &recording), [0, 1, 2]);
+    let id = scene.files().await[0].recording_id;
+    let url = format!("http://{}", scene.service.admin_addr());
+    let unknown = RecordingId::new().to_string();
+    let recover = ["recordings", "recover", "--url", &url, &unknown, &id.to_string()].map(str::to_owned);
+    let output = program().args(&recover).output().await.unwrap();
+    let told = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    assert!(told.contains(&format!("{unknown} is not recovered: there is no such recording")), "{told}");
+    assert!(told.contains(&format!("{id} is recovered")), "{told}");
+    scene.settled().await;
+    assert_eq!(trashed(&scene, &recording), Vec::<usize>::new());
+    let (row, _) = scene.store.recording(id).await.unwrap().unwrap();
+    assert_eq!(row.state, Some(RecordingState::Recovered));
+
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let again = client.post(format!("{url}/api/v1/recordings/{id}/recover")).send().await.unwrap();
+    assert_eq!(again.status(), 404, "there is nothing in the trash");
+    assert!(scene.zoom.library().trash(&recording.instance_id, None));
+    let again = client.post(format!("{url}/api/v1/recordings/{id}/recover")).send().await.unwrap();
+    assert_eq!(again.status(), 200);
+    let shown: Value = again.json().await.unwrap();
+    assert_eq!((&shown["id"], &shown["state"]), (&id.to_string().into(), &"recovered".into()));
+    scene.settled().await;
     scene.close().await;
 }
 

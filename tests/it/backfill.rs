@@ -151,7 +151,7 @@ async fn on_a_terminal_a_bar_shows_how_far_it_is_and_elsewhere_lines_do() {
     let bare = Bare::new().await;
     spread(&bare.zoom, 12);
     let terminal = nix::pty::openpty(None, None).unwrap();
-    let mut program = bare.setup.cli(&[&["backfill"], SPAN.as_slice(), &["--dry-run"]].concat());
+    let mut program = bare.setup.cli(&[&["backfill"], SPAN.as_slice()].concat());
     let secrets = program.secrets();
     let mut child = program.env("TERM", "xterm").spawn_on(terminal.slave).unwrap();
     // It holds the terminal too.
@@ -165,7 +165,8 @@ async fn on_a_terminal_a_bar_shows_how_far_it_is_and_elsewhere_lines_do() {
     assert!(child.wait().await.unwrap().success());
     let shown = shown.await.unwrap();
     secrets.assert_none_in(&shown);
-    assert!(shown.contains("12 recordings listed"), "{shown:?}");
+    assert!(shown.contains("12 recordings listed") && shown.contains(" of 12 recordings"), "{shown:?}");
+    assert!(!shown.contains("INFO"), "no lines between: {shown:?}");
 
     let elsewhere = told(&bare.run(&[SPAN.as_slice(), &["--dry-run"]].concat()).await);
     assert!(elsewhere.contains("listed") && !elsewhere.contains("recordings listed"), "{elsewhere}");

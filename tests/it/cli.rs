@@ -327,6 +327,14 @@ async fn check_explains_what_would_become_of_an_event() {
     std::fs::write(event, r#"{"event":"meeting.ended"}"#).unwrap();
     let output = run(&[&check[..], &[event]].concat(), &[]).await;
     assert!(text(&output.stdout).contains("about no recording"), "{}", text(&output.stdout));
+    let begun =
+        r#"{"event":"session.started","payload":{"object":{"session_id":"s","session_name":"exam-1"}}}"#;
+    std::fs::write(event, begun).unwrap();
+    let rule = |patterns| [("ZOOM_ARCHIVER_ZOOM__AUTO_START", patterns)];
+    for (patterns, words) in [("exam-*", "its recording is started"), ("lesson-*", "nothing is done")] {
+        let output = run(&[&check[..], &[event]].concat(), &rule(patterns)).await;
+        assert!(text(&output.stdout).contains(words), "{}", text(&output.stdout));
+    }
     std::fs::write(event, "no event").unwrap();
     let output = run(&[&check[..], &[event]].concat(), &[]).await;
     assert_eq!(output.status.code(), Some(1));

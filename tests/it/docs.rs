@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use zoom_archiver::zoom::events::EVENTS;
+
 /// What stands between backticks in a text.
 fn quoted(text: &str) -> impl Iterator<Item = &str> {
     text.split('`').skip(1).step_by(2)
@@ -56,6 +58,21 @@ fn every_test_and_every_metric_that_a_document_names_exists() {
         }
     }
     assert!(named > 10, "the documents name their tests");
+}
+
+#[test]
+fn the_page_about_zoom_says_of_every_event_what_becomes_of_it_and_which_test_shows_it() {
+    let page = include_str!("../../docs/zoom.md");
+    let rows: Vec<Vec<&str>> = page
+        .lines()
+        .filter(|line| line.starts_with("| `"))
+        .map(|line| line.trim_matches('|').split('|').map(str::trim).collect())
+        .collect();
+    for kind in EVENTS {
+        let row = rows.iter().find(|row| quoted(row[0]).any(|name| name == kind.name));
+        let row = row.unwrap_or_else(|| panic!("{} stands in no row", kind.name));
+        assert!(row.len() >= 3 && row[1..3].iter().all(|cell| !cell.is_empty()), "{}: {row:?}", kind.name);
+    }
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
 use http::StatusCode;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 use zoom_archiver::clock::Clock;
 use zoom_archiver::domain::file::{FileRow, FileState};
@@ -212,6 +213,148 @@ impl Scene {
         let delivery = self.sender.deliver(&body.expect("there is such an event")).await;
         assert!(delivery.answer.is_accepted(), "{}", delivery.answer);
     }
+}
+
+/// What each event makes of what people see of its recording: how it stands, its transcript, its summary. Said here in full,
+/// so that the table in the code does not agree with itself alone.
+const SEEN: [(&str, [Option<&str>; 3]); 28] = [
+    ("session.recording_started", [Some("started"), None, None]),
+    ("session.recording_paused", [Some("paused"), None, None]),
+    ("session.recording_resumed", [Some("started"), None, None]),
+    ("session.recording_stopped", [Some("stopped"), None, None]),
+    ("session.recording_completed", [Some("completed"), None, None]),
+    ("session.recording_transcript_completed", [None, Some("completed"), None]),
+    ("session.recording_transcript_failed", [None, Some("failed"), None]),
+    ("session.recording_summary_completed", [None, None, Some("completed")]),
+    ("session.recording_trashed", [Some("trashed"), None, None]),
+    ("session.recording_deleted", [Some("deleted"), None, None]),
+    ("session.recording_recovered", [Some("recovered"), None, None]),
+    ("recording.started", [Some("started"), None, None]),
+    ("recording.paused", [Some("paused"), None, None]),
+    ("recording.resumed", [Some("started"), None, None]),
+    ("recording.stopped", [Some("stopped"), None, None]),
+    ("recording.completed", [Some("completed"), None, None]),
+    ("recording.transcript_completed", [None, Some("completed"), None]),
+    ("recording.trashed", [Some("trashed"), None, None]),
+    ("recording.deleted", [Some("deleted"), None, None]),
+    ("recording.recovered", [Some("recovered"), None, None]),
+    ("recording.batch_trashed", [Some("trashed"), None, None]),
+    ("recording.batch_deleted", [Some("deleted"), None, None]),
+    ("recording.batch_recovered", [Some("recovered"), None, None]),
+    ("recording.renamed", [None, None, None]),
+    ("recording.archive_files_completed", [None, None, None]),
+    ("meeting.summary_completed", [None, None, Some("completed")]),
+    ("phone.recording_completed", [Some("completed"), None, None]),
+    ("phone.recording_transcript_completed", [None, Some("completed"), None]),
+];
+
+#[tokio::test]
+async fn every_event_moves_what_people_see_of_its_recording() {
+    // Nothing but events moves anything here.
+    let scene = Scene::with(|setup| setup.roles("receiver")).await;
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let recordings = format!("http://{}/api/v1/recordings", scene.service.admin_addr());
+    let mut told = BTreeSet::new();
+    let of_kind =
+        [FakeRecording::video_sdk, FakeRecording::meeting, FakeRecording::webinar, FakeRecording::call];
+    for (kind, recording) in (0..).zip(of_kind) {
+        let count = bodies(&scene.zoom, &recording(0), Quirks::default()).len();
+        // Each is told of a recording of its own.
+        for index in 0..count {
+            let recording = recording(100 * kind + index as u64);
+            let body = bodies(&scene.zoom, &recording, Quirks::default()).remove(index);
+            assert!(scene.sender.deliver(&body).await.answer.is_accepted());
+            let name = read(&body).0;
+            let id = utf8_percent_encode(&recording.instance_id, NON_ALPHANUMERIC);
+            let page = client.get(format!("{recordings}?instance_id={id}")).send().await.unwrap();
+            let page: Value = page.json().await.unwrap();
+            let [seen] = page["items"].as_array().unwrap().as_slice() else { panic!("{name}: {page}") };
+            let (_, expected) = SEEN.iter().find(|(event, _)| *event == name).expect("it is said above");
+            let facts = ["state", "transcript", "summary"].map(|fact| seen[fact].as_str());
+            assert_eq!(facts, *expected, "{name}");
+            if name == "recording.renamed" {
+                assert_eq!(seen["topic"], "Another topic");
+            }
+            told.insert(name);
+        }
+    }
+    assert_eq!(told, SEEN.iter().map(|(name, _)| (*name).to_owned()).collect());
+    assert_eq!(told, EVENTS.iter().map(|kind| kind.name.to_owned()).collect());
+    scene.close().await;
+}
+
+#[tokio::test]
+async fn whatever_takes_a_recording_away_is_told_and_has_what_is_missing_fetched_at_once() {
+    let scene = Scene::with(|setup| {
+        let rests = ["ZOOM_ARCHIVER_WORKER__RETRY_BASE_MS", "ZOOM_ARCHIVER_WORKER__RETRY_MAX_MS"];
+        rests.into_iter().fold(setup, |setup, key| setup.env(key, "3600000"))
+    })
+    .await;
+    let ways = [
+        (RecordingKind::VideoSdk, Happening::Trashed, "trashed"),
+        (RecordingKind::VideoSdk, Happening::Deleted, "deleted"),
+        (RecordingKind::Meeting, Happening::Trashed, "trashed"),
+        (RecordingKind::Meeting, Happening::Deleted, "deleted"),
+        (RecordingKind::Meeting, Happening::BatchTrashed, "trashed"),
+        (RecordingKind::Meeting, Happening::BatchDeleted, "deleted"),
+    ];
+    for (seed, (kind, what, state)) in (20..).zip(ways) {
+        let recording = FakeRecording::new(kind, seed).with([FakeFile::generated(seed, 1000)]);
+        scene.shelve(&recording);
+        let error = Fault::Status { code: StatusCode::INTERNAL_SERVER_ERROR, retry_after: None };
+        scene.zoom.library().inject(&recording.files[0].key, error, When::First(1));
+        scene.announce(&recording, EventKind::Recording).await;
+        let row = async || {
+            let id = recording.files[0].id.as_deref();
+            scene.files().await.into_iter().find(|row| Some(row.identity.name.as_str()) == id)
+        };
+        eventually("the first try has failed", || async { row().await.filter(|row| row.reason.is_some()) })
+            .await;
+        scene.tell(&recording, what).await;
+        let is_told = |line: &Value| {
+            line["recording.instance"] == recording.instance_id && line["recording.state"] == state
+        };
+        let line = scene.service.log.wait_for(is_told).await;
+        assert_eq!((&line["level"], &line["files"]), (&json!("WARN"), &json!(1)), "{what:?}");
+        eventually("it is archived", || async { row().await.filter(|row| row.state == FileState::Archived) })
+            .await;
+    }
+    for state in ["trashed", "deleted"] {
+        assert_eq!(scene.service.metric("zoom_archiver_endangered_files_total", state).await, 3.0);
+    }
+    scene.settled().await;
+    scene.close().await;
+}
+
+#[tokio::test]
+async fn what_zoom_does_not_keep_itself_is_recorded_as_such_beside_what_is_archived() {
+    let scene = Scene::start().await;
+    let recording = FakeRecording::new(RecordingKind::Meeting, 30)
+        .with((30..33).map(|seed| FakeFile::generated(seed, 1000)));
+    let body = scene.zoom.announce(&recording, EventKind::Recording, Quirks::default());
+    let mut event: Value = serde_json::from_slice(&body).unwrap();
+    let entries = event["payload"]["object"]["recording_files"].as_array_mut().unwrap();
+    for (entry, (key, place)) in entries.iter_mut().zip([
+        ("external_storage_url", "https://bucket.example/a.mp4?signature=s3cret"),
+        ("file_path", "/recordings/b.mp4"),
+    ]) {
+        entry.as_object_mut().unwrap().remove("download_url");
+        entry[key] = json!(place);
+    }
+    assert!(scene.sender.deliver(event.to_string().as_bytes()).await.answer.is_accepted());
+    let archived = scene.one_file_in(FileState::Archived).await;
+    scene.settled().await;
+    let manifest = scene.manifest(&archived).await;
+    for (file, (state, words)) in manifest["files"].as_array().unwrap().iter().zip([
+        ("skipped", "your own storage"),
+        ("skipped", "your own premises"),
+        ("archived", ""),
+    ]) {
+        assert_eq!(file["state"], state, "{manifest}");
+        assert!(file["reason"].as_str().unwrap_or_default().contains(words), "{manifest}");
+    }
+    assert!(!manifest.to_string().contains("s3cret"));
+    scene.close().await;
 }
 
 #[tokio::test]

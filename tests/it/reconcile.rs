@@ -61,7 +61,7 @@ async fn report(setup: &Setup) -> (Output, Vec<Value>) {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Fate {
     Lost,
-    /// Its token is dead when it comes; before the round, or after it.
+    /// It comes hours after it happened, and its token is dead; before the round, or after it.
     LateBefore,
     LateAfter,
     Doubled,
@@ -88,9 +88,10 @@ async fn deliver(scene: &Scene, session: &FakeRecording, fate: Fate) {
         }
         Fate::Doubled => vec![body(), body()],
         Fate::LateBefore | Fate::LateAfter => {
-            let late = body();
+            let mut late: Value = serde_json::from_slice(&body()).unwrap();
+            late["event_ts"] = (now() - TimeDelta::hours(5)).timestamp_millis().into();
             scene.zoom.library().expire_tokens(session);
-            vec![late]
+            vec![late.to_string().into_bytes()]
         }
         Fate::InTime => vec![body()],
     };

@@ -449,6 +449,45 @@ async fn a_recording_that_leaves_has_its_transfers_due_at_once_and_what_is_missi
     assert_eq!(claim_one(&store).await.task, jobs[1].task);
 }
 
+async fn what_comes_back_from_the_trash_is_tried_again_where_it_waits_for_access_or_was_gone(
+    database: Database,
+) {
+    let store = database.store().await;
+    let names = ["archived", "dead", "gone", "person", "running", "token"];
+    record(&store, announce(session("s"), names.map(file).into())).await;
+    record(&store, announce(session("another"), vec![file("token")])).await;
+    let mut running = None;
+    for job in claim(&store, 10).await {
+        let work = work(&store, transferred(&job)).await;
+        match work.file.identity.name.as_str() {
+            "archived" => settle(&store, &job, archive(transferred(&job), vec![])).await,
+            "dead" => settle(&store, &job, dead()).await,
+            "gone" => settle(&store, &job, gone(vec![])).await,
+            "person" => settle(&store, &job, park(WaitsFor::Person)).await,
+            "running" => running = Some(job),
+            _ => settle(&store, &job, park(WaitsFor::Token)).await,
+        }
+    }
+    let told = |second: i64, state| told(session("s"), second, stands(state));
+    record(&store, told(30, RecordingState::Trashed)).await;
+    // One that was taken out before it was thrown in is still in.
+    assert_eq!(record(&store, told(20, RecordingState::Recovered)).await.woken, 0);
+    assert_eq!(claim(&store, 10).await.len(), 0);
+
+    assert_eq!(record(&store, told(40, RecordingState::Recovered)).await.woken, 2);
+    let mut woken = BTreeSet::new();
+    for job in claim(&store, 10).await {
+        let work = work(&store, transferred(&job)).await;
+        assert_eq!((work.file.state, work.file.reason), (FileState::Pending, None));
+        woken.insert(work.file.identity.name);
+    }
+    assert_eq!(woken, BTreeSet::from(["gone".to_owned(), "token".to_owned()]));
+    // What runs at this moment does not rest when it finds no access.
+    settle(&store, &running.expect("it was claimed"), park(WaitsFor::Token)).await;
+    let again = claim_one(&store).await;
+    assert_eq!(work(&store, transferred(&again)).await.file.identity.name, "running");
+}
+
 async fn what_a_manifest_should_tell_has_it_written_again(database: Database) {
     let store = database.store().await;
     let renamed = || Change { renamed: true, ..Change::default() };
@@ -2156,6 +2195,7 @@ on_each_database! {
     announcements_at_once_that_bring_a_fact_each_are_judged_together,
     a_late_event_takes_no_token_away_that_lasts_longer,
     a_recording_that_leaves_has_its_transfers_due_at_once_and_what_is_missing_counted,
+    what_comes_back_from_the_trash_is_tried_again_where_it_waits_for_access_or_was_gone,
     what_a_manifest_should_tell_has_it_written_again,
     a_file_that_is_left_out_is_told_by_the_manifest,
     a_file_that_comes_with_its_event_waits_without_a_url_and_is_forgotten_when_archived,

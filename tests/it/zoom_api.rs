@@ -333,7 +333,8 @@ async fn every_refusal_becomes_its_decision() {
         );
     }
     let error = scene.ask_amid(&FakeRecording::meeting(18), ApiFault::MissingScope).await;
-    assert!(error.to_string().contains("cloud_recording:read:list_recording_files:admin"), "{error}");
+    // In our own words, and not only in Zoom's that are repeated.
+    assert!(error.to_string().contains("tick cloud_recording:read:list_recording_files:admin on"), "{error}");
 }
 
 #[tokio::test]

@@ -4,14 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
+use zoom_archiver::clock::Clock;
 use zoom_archiver::domain::event::Event;
-use zoom_archiver::domain::recording::RecordingKind;
+use zoom_archiver::domain::recording::{RecordingIdentity, RecordingKind};
 use zoom_archiver::simulator::credentials::{ACCOUNT_ID, SECOND};
 use zoom_archiver::simulator::ledger::{Endpoint, Weight};
 use zoom_archiver::simulator::{ApiFault, FakeFile, FakeRecording, When};
 use zoom_archiver::zoom::api::change::Removal;
 use zoom_archiver::zoom::api::days::Days;
 use zoom_archiver::zoom::api::list::{ListOf, Page, Within};
+use zoom_archiver::zoom::api::live::Control;
 use zoom_archiver::zoom::api::{Api, ApiError};
 
 use crate::support::api::{Scene, announcement, identity};
@@ -199,6 +201,92 @@ async fn questions_stay_under_the_limit_however_many_ask_at_once() {
     }
     let peak = scene.zoom.library().api_peak_rate(Weight::Light);
     assert!((2..=PER_SEC).contains(&peak), "{peak}");
+}
+
+#[tokio::test]
+async fn each_list_names_the_scope_that_it_lacks() {
+    let scene = Scene::start().await;
+    let user = ListOf::MeetingsOfUser("host@example.com".to_owned());
+    for (endpoint, of, scope) in [
+        (Endpoint::Meetings, ListOf::Meetings, "cloud_recording:read:list_account_recordings:admin"),
+        (Endpoint::UserMeetings, user, "cloud_recording:read:list_user_recordings:admin"),
+    ] {
+        scene.zoom.library().inject_call(endpoint, ApiFault::MissingScope, When::Always);
+        let error = pages(&scene.api(), of, days("2026-02-10", "2026-02-11")).await.unwrap_err();
+        let words = format!("tick {scope} on its Scopes page");
+        assert!(matches!(&error, ApiError::NotAllowed(told) if told.contains(&words)), "{error}");
+    }
+}
+
+/// Asks one question of this kind; about a meeting, or about a file, where that is said.
+async fn ask(
+    api: &Api,
+    endpoint: Endpoint,
+    recording: &RecordingIdentity,
+    file: Option<&str>,
+) -> Result<(), ApiError> {
+    let today = || Within::Days(Days::last(1, Clock::System.now()));
+    match endpoint {
+        Endpoint::SessionRecordings | Endpoint::MeetingRecordings => api.recording(recording).await.map(drop),
+        Endpoint::Remove => api.remove(recording, file, Removal::Trash).await,
+        Endpoint::Recover => api.recover(recording, file).await,
+        Endpoint::SessionEvents => api.control(&recording.instance_id, Control::Start).await,
+        Endpoint::Sessions => api.recordings(sessions(), today()).next().await.map(drop),
+        Endpoint::Meetings => api.recordings(ListOf::Meetings, today()).next().await.map(drop),
+        Endpoint::UserMeetings => {
+            api.recordings(ListOf::MeetingsOfUser("me".to_owned()), today()).next().await.map(drop)
+        }
+        Endpoint::WebhookLog => {
+            let now = Clock::System.now();
+            api.failed_deliveries(now - TimeDelta::hours(1), now).next().await.map(drop)
+        }
+        Endpoint::AccessToken => api.access_token().await.map(drop),
+    }
+}
+
+#[tokio::test]
+async fn each_question_counts_to_the_limit_of_its_weight_and_to_no_other() {
+    let scene = Scene::start().await;
+    let library = scene.zoom.library();
+    let recordings = [FakeRecording::video_sdk(1), FakeRecording::meeting(2)];
+    recordings.iter().for_each(|recording| library.add(recording));
+    let [session, meeting] = recordings.each_ref().map(identity);
+    let file = |recording: &FakeRecording| recording.file("MP4").unwrap().id.clone();
+    let [of_session, of_meeting] = recordings.each_ref().map(file);
+    let weights = [
+        (Weight::Light, Endpoint::SessionRecordings),
+        (Weight::Medium, Endpoint::Sessions),
+        (Weight::Heavy, Endpoint::WebhookLog),
+    ];
+    for (endpoint, recording, file, weight) in [
+        (Endpoint::SessionRecordings, &session, None, Weight::Light),
+        (Endpoint::MeetingRecordings, &meeting, None, Weight::Light),
+        (Endpoint::Remove, &session, None, Weight::Light),
+        (Endpoint::Remove, &session, of_session.as_deref(), Weight::Light),
+        (Endpoint::Remove, &meeting, None, Weight::Light),
+        (Endpoint::Remove, &meeting, of_meeting.as_deref(), Weight::Light),
+        (Endpoint::Recover, &session, None, Weight::Light),
+        (Endpoint::Recover, &session, of_session.as_deref(), Weight::Light),
+        (Endpoint::Recover, &meeting, None, Weight::Light),
+        (Endpoint::Recover, &meeting, of_meeting.as_deref(), Weight::Light),
+        (Endpoint::SessionEvents, &session, None, Weight::Light),
+        (Endpoint::Sessions, &session, None, Weight::Medium),
+        (Endpoint::Meetings, &meeting, None, Weight::Medium),
+        (Endpoint::UserMeetings, &meeting, None, Weight::Medium),
+        (Endpoint::WebhookLog, &session, None, Weight::Heavy),
+    ] {
+        let is_turned_away = |asked: &Result<(), ApiError>| matches!(asked, Err(ApiError::Refused { retry_after: Some(rest), .. }) if rest.as_secs() > 3000);
+        library.clear_api_faults();
+        let busy = ApiFault::Status { code: 429.try_into().unwrap(), retry_after: Some("3600".to_owned()) };
+        library.inject_call(endpoint, busy, When::First(1));
+        let api = scene.api();
+        let asked = ask(&api, endpoint, recording, file).await;
+        assert!(is_turned_away(&asked), "{endpoint:?}: {asked:?}");
+        for (other, probe) in weights {
+            let asked = ask(&api, probe, &session, None).await;
+            assert_eq!(is_turned_away(&asked), other == weight, "{probe:?} after {endpoint:?}: {asked:?}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@
 //! - [`problem`]: every answer that is no success (RFC 9457)
 //! - `ask`: how paths, queries and bodies are read, and pages turned
 //! - `status`, `recordings`, `files`, `content`, `jobs`, `events`, `accounts`: one file for each kind of thing
-//! - `sessions`: control of live sessions
+//! - `sessions`: control of live sessions; `recover`: out of Zoom's trash
 //!
 //! Who may come in is decided at the door: see [`private`](super::private).
 
@@ -21,6 +21,7 @@ mod files;
 mod jobs;
 pub mod problem;
 mod recordings;
+mod recover;
 mod sessions;
 mod status;
 pub mod words;
@@ -130,6 +131,7 @@ fn routes() -> OpenApiRouter<Arc<Desk>> {
         .routes(routes!(status::show))
         .routes(routes!(recordings::list))
         .routes(routes!(recordings::show))
+        .routes(routes!(recover::recover))
         .routes(routes!(files::list))
         .routes(routes!(files::retry_all))
         .routes(routes!(files::show))
@@ -201,6 +203,6 @@ mod tests {
                 assert!(operation.summary.is_some(), "{path}");
             }
         }
-        assert_eq!(routes, 20);
+        assert_eq!(routes, 21);
     }
 }

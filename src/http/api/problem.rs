@@ -14,6 +14,7 @@ use utoipa::{IntoResponses, ToSchema};
 
 use crate::archive::ArchiveError;
 use crate::store::StoreError;
+use crate::zoom::api::ApiError;
 
 const MEDIA_TYPE: &str = "application/problem+json";
 /// When to ask again while the database or the archive is away.
@@ -108,6 +109,25 @@ impl From<ArchiveError> for Problem {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "the archive is not available").after(AGAIN)
             }
             _ => Self::internal(),
+        }
+    }
+}
+
+/// What Zoom says of a deed.
+impl From<ApiError> for Problem {
+    fn from(error: ApiError) -> Self {
+        let status = match error {
+            ApiError::NotFound(_) => StatusCode::NOT_FOUND,
+            ApiError::NotNow(_) | ApiError::NoCredentials(_) => StatusCode::CONFLICT,
+            ApiError::NotAllowed(_) => StatusCode::FORBIDDEN,
+            ApiError::Unreachable(_) => StatusCode::GATEWAY_TIMEOUT,
+            ApiError::Refused { retry_after: None, .. } => StatusCode::BAD_GATEWAY,
+            ApiError::Refused { retry_after: Some(_), .. } => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        let problem = Self::new(status, error.to_string());
+        match error {
+            ApiError::Refused { retry_after: Some(rest), .. } => problem.after(rest),
+            _ => problem,
         }
     }
 }

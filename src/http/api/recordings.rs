@@ -96,6 +96,11 @@ pub(super) async fn show(
     State(desk): State<Arc<Desk>>,
     Path(id): Path<RecordingId>,
 ) -> Result<Json<RecordingShown>, Problem> {
+    shown(&desk, id).await
+}
+
+/// How a recording stands.
+pub(super) async fn shown(desk: &Desk, id: RecordingId) -> Result<Json<RecordingShown>, Problem> {
     let found = desk.store.recording(id).await?;
     let (mut row, files) = found.ok_or_else(|| Problem::missing("recording"))?;
     let mut counts = FileCounts::default();

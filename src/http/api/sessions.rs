@@ -13,7 +13,6 @@ use super::Desk;
 use super::ask::{Path, Query};
 use super::problem::{Missing, Problem, Refusal, Trouble};
 use super::words::Controlled;
-use crate::zoom::api::ApiError;
 use crate::zoom::api::live::Control;
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -55,24 +54,8 @@ pub(super) async fn control(
     })?;
     let account = desk.accounts.for_sessions(whose.account.as_deref());
     let account = account.map_err(|error| Problem::conflict(error.to_string()))?;
-    account.api.control(&id, control).await.map_err(|error| refusal(&error))?;
+    account.api.control(&id, control).await?;
     info!(session.id = id, session.control = %control, zoom.account = account.name, "Zoom has taken a wish");
     let told = Controlled { session_id: id, control: control.to_string(), account: account.name.clone() };
     Ok((StatusCode::ACCEPTED, Json(told)))
-}
-
-fn refusal(error: &ApiError) -> Problem {
-    let status = match error {
-        ApiError::NotFound(_) => StatusCode::NOT_FOUND,
-        ApiError::NotNow(_) | ApiError::NoCredentials(_) => StatusCode::CONFLICT,
-        ApiError::NotAllowed(_) => StatusCode::FORBIDDEN,
-        ApiError::Unreachable(_) => StatusCode::GATEWAY_TIMEOUT,
-        ApiError::Refused { retry_after: None, .. } => StatusCode::BAD_GATEWAY,
-        ApiError::Refused { retry_after: Some(_), .. } => StatusCode::SERVICE_UNAVAILABLE,
-    };
-    let problem = Problem::new(status, error.to_string());
-    match error {
-        ApiError::Refused { retry_after: Some(rest), .. } => problem.after(*rest),
-        _ => problem,
-    }
 }

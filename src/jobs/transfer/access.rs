@@ -12,7 +12,7 @@ use super::alive_while;
 use crate::domain::event::{Event, EventContent};
 use crate::domain::file::FileRow;
 use crate::domain::job::{Outcome, Task, WaitsFor};
-use crate::domain::recording::RecordingKind;
+use crate::domain::recording::{RecordingKind, RecordingState};
 use crate::store::TransferWork;
 use crate::worker::JobContext;
 use crate::zoom::api::ApiError;
@@ -77,7 +77,9 @@ pub(super) async fn refresh(
     context.alive();
     let event = match jobs.accounts.recording(identity).await {
         Ok(event) => event,
-        Err(ApiError::NotFound(words)) => return Err(gone(jobs, work, &words)),
+        Err(ApiError::NotFound(words)) => {
+            return Err(not_there(jobs, &reread(jobs, work).await?, &words));
+        }
         Err(refused) => return Err(refused.into()),
     };
     let listing = listed(&event, &work.file);
@@ -89,7 +91,8 @@ pub(super) async fn refresh(
         }
         // The recording's fresh token may open what the list leaves out, unless there is no such thing.
         Listing::Missing if matches!(error, DownloadError::NotFound) => {
-            return Err(gone(jobs, work, "the recording is there, the file is not"));
+            let words = "the recording is there, the file is not";
+            return Err(not_there(jobs, &reread(jobs, work).await?, words));
         }
         Listing::Missing | Listing::Unknown | Listing::Ready => {}
     }
@@ -147,10 +150,11 @@ fn listed(event: &Event, file: &FileRow) -> Listing {
     }
 }
 
-/// Without credentials for the API: 404 may pass, everything else waits for Zoom's next event.
+/// Without credentials for the API: 404 may pass, everything else waits for Zoom's next event; and so does what Zoom has
+/// said to lie in its trash.
 fn without_api(jobs: &Jobs, work: &TransferWork, error: DownloadError) -> Outcome {
     if matches!(error, DownloadError::NotFound) {
-        return error.into();
+        return waits_in_trash(jobs, work).unwrap_or_else(|| error.into());
     }
     let reason = format!(
         "{error}; {}; {}",
@@ -174,7 +178,26 @@ fn time_left(jobs: &Jobs, work: &TransferWork) -> String {
     }
 }
 
-/// The API agrees that there is no such file.
+/// The API agrees that there is no such file: it is gone, unless it lies in the trash.
+fn not_there(jobs: &Jobs, work: &TransferWork, words: &str) -> Outcome {
+    waits_in_trash(jobs, work).unwrap_or_else(|| gone(jobs, work, words))
+}
+
+/// Zoom shows nothing of what lies in its trash, to whoever asks; but until its time there is over, it can be taken out.
+/// Whatever tells so wakes the transfer.
+fn waits_in_trash(jobs: &Jobs, work: &TransferWork) -> Option<Outcome> {
+    let TransferWork { recording, file, .. } = work;
+    let until = file.loses_at.filter(|until| *until > jobs.clock.now())?;
+    (recording.state == Some(RecordingState::Trashed)).then(|| {
+        let reason = format!(
+            "it lies in Zoom's trash, and is lost on {}: `zoom-archiver recordings recover {}` takes it out",
+            until.date_naive(),
+            recording.id
+        );
+        Outcome::Park { waits_for: WaitsFor::Token, reason }
+    })
+}
+
 fn gone(jobs: &Jobs, work: &TransferWork, words: &str) -> Outcome {
     Outcome::Gone {
         reason: format!("Zoom has the file no more: {words}"),

@@ -157,6 +157,12 @@ async fn announce_and_wake(
     for (Told { rows, .. }, number) in told.iter().zip(1..) {
         let written: Vec<&Written> = written.iter().filter(|row| row.number == number).collect();
         let recording = written.first().ok_or(sqlx::Error::RowNotFound)?;
+        let is_new = recording.recording == rows.recording.id.0;
+        let come_back = if rows.recording.change.state == Some(RecordingState::Recovered) && !is_new {
+            come_back(pool, recording.recording, &rows.recording).await?
+        } else {
+            0
+        };
         let endangered = if has_consequences(&rows.recording, &written) {
             follow(pool, recording.recording, &rows.recording).await?
         } else {
@@ -168,7 +174,7 @@ async fn announce_and_wake(
         let recorded = Recorded {
             new_files: count(&new.all),
             known_files: rows.files.len() as u64 - count(&new.all),
-            woken: written.iter().filter(is_woken).count() as u64,
+            woken: written.iter().filter(is_woken).count() as u64 + come_back,
             skipped: count(&new.skipped),
             twins: count(&new.twins),
             endangered,
@@ -580,6 +586,50 @@ SELECT subject FROM woken",
 /// A column of secrets, as it is bound.
 fn exposed<'a>(secrets: impl Iterator<Item = Option<&'a SecretString>>) -> Vec<Option<&'a str>> {
     secrets.map(|secret| secret.map(ExposeSecret::expose_secret)).collect()
+}
+
+/// Has everything of a recording that waits for access, or was gone, tried again, when it was this event that took it out
+/// of Zoom's trash: that event brings no access of its own. What never had a URL waits for one all the same. Tells running
+/// transfers. Returns how many it woke.
+async fn come_back(pool: &PgPool, recording: Uuid, told: &NewRecording) -> Result<u64, sqlx::Error> {
+    let woken: i64 = sqlx::query_scalar(
+        "
+WITH held AS MATERIALIZED (
+    SELECT job.id, job.state, job.waits_for, file.state AS file_state
+    FROM recordings recording
+        JOIN files file ON file.recording_id = recording.id
+        JOIN jobs job ON job.kind = 'transfer' AND job.subject = file.id
+    WHERE recording.id = $1 AND recording.state = 'recovered' AND recording.state_at = $2
+        AND job.state IN ('parked', 'running', 'done') AND (file.download_url IS NOT NULL OR file.state = 'gone')
+    ORDER BY job.id
+    FOR UPDATE OF job, file
+),
+running AS (
+    UPDATE jobs SET wanted_again = true, updated_at = now()
+    FROM held WHERE jobs.id = held.id AND held.state = 'running'
+),
+woken AS (
+    UPDATE jobs SET state = 'waiting', run_at = now(),
+        attempts = CASE held.state WHEN 'done' THEN 0 ELSE attempts END,
+        lost_leases = CASE held.state WHEN 'done' THEN 0 ELSE lost_leases END,
+        snoozes = 0, waits_for = NULL, reason = NULL, wanted_again = false, finished_at = NULL, updated_at = now()
+    FROM held
+    WHERE jobs.id = held.id AND (
+        held.state = 'parked' AND held.waits_for = 'token' OR held.state = 'done' AND held.file_state = 'gone'
+    )
+    RETURNING subject
+),
+file AS (
+    UPDATE files SET state = 'pending', reason = NULL, updated_at = now()
+    FROM woken WHERE files.id = woken.subject AND files.state IN ('parked', 'gone')
+)
+SELECT count(*) FROM woken",
+    )
+    .bind(recording)
+    .bind(told.happened_at)
+    .fetch_one(pool)
+    .await?;
+    Ok(u64::try_from(woken).unwrap_or(0))
 }
 
 /// Chooses the place of a file. Files that are placed at once agree on their folder: the first one writes it, under the

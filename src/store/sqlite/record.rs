@@ -88,6 +88,9 @@ async fn record_rows(
     if intake.has_rules() {
         recorded.woken += judge(db, RecordingId(recording.id), intake).await?;
     }
+    if told.change.state == Some(RecordingState::Recovered) && !recording.is_new {
+        recorded.woken += come_back(db, recording.id, &told, now).await?;
+    }
     // A new file of a new recording got all that follows for it when it was written.
     let is_leaving = told.change.state.is_some_and(RecordingState::is_leaving);
     if recorded.known_files > 0 || told.has_consequences() && (!recording.is_new || is_leaving) {
@@ -171,6 +174,63 @@ async fn follow(
     } else {
         Ok(0)
     }
+}
+
+/// Has everything of a recording that waits for access, or was gone, tried again, when it was this event that took it out
+/// of Zoom's trash: that event brings no access of its own. What never had a URL waits for one all the same. Tells running
+/// transfers. Returns how many it woke.
+async fn come_back(
+    db: &mut SqliteConnection,
+    recording: Uuid,
+    told: &NewRecording,
+    now: i64,
+) -> Result<u64, StoreError> {
+    let is_back: bool =
+        sqlx::query_scalar("SELECT state = 'recovered' AND state_at = $2 FROM recordings WHERE id = $1")
+            .bind(recording)
+            .bind(told.happened_at)
+            .fetch_one(&mut *db)
+            .await?;
+    if !is_back {
+        return Ok(0);
+    }
+    sqlx::query(
+        "UPDATE jobs SET wanted_again = true, updated_at = $2
+         WHERE kind = 'transfer' AND state = 'running'
+            AND subject IN (SELECT id FROM files WHERE recording_id = $1)",
+    )
+    .bind(recording)
+    .bind(now)
+    .execute(&mut *db)
+    .await?;
+    let woken = sqlx::query(
+        "UPDATE jobs SET state = 'waiting', run_at = $2, attempts = iif(state = 'done', 0, attempts),
+            lost_leases = iif(state = 'done', 0, lost_leases), snoozes = 0, waits_for = NULL, reason = NULL,
+            finished_at = NULL, updated_at = $2
+         WHERE kind = 'transfer' AND (
+            state = 'parked' AND waits_for = 'token'
+                AND subject IN (SELECT id FROM files WHERE recording_id = $1 AND download_url IS NOT NULL)
+            OR state = 'done' AND subject IN (SELECT id FROM files WHERE recording_id = $1 AND state = 'gone')
+         )",
+    )
+    .bind(recording)
+    .bind(now)
+    .execute(&mut *db)
+    .await?
+    .rows_affected();
+    if woken > 0 {
+        sqlx::query(
+            "UPDATE files SET state = 'pending', reason = NULL, updated_at = $2
+             WHERE recording_id = $1 AND state IN ('parked', 'gone') AND EXISTS (
+                SELECT 1 FROM jobs WHERE kind = 'transfer' AND subject = files.id AND state = 'waiting'
+             )",
+        )
+        .bind(recording)
+        .bind(now)
+        .execute(db)
+        .await?;
+    }
+    Ok(woken)
 }
 
 /// Writes until when the files of a recording can be had, where that has changed, and with them their transfers.
