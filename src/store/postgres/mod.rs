@@ -45,7 +45,7 @@ use super::{
 use crate::config::store::StoreConfig;
 use crate::domain::event::{Event, EventRow};
 use crate::domain::file::{FileRow, RecordingRow};
-use crate::domain::finding::Finding;
+use crate::domain::finding::{Finding, Look};
 use crate::domain::ids::{EventId, FileId, JobId, NoticeId, RecordingId};
 use crate::domain::job::{Job, JobRow, Lease, Queue, Settlement, Task};
 use crate::domain::manifest::Manifest;
@@ -388,7 +388,7 @@ impl Store for PostgresStore {
         vec![connections("any", &self.pool)]
     }
 
-    async fn examine(&self) -> Result<Vec<Finding>, StoreError> {
+    async fn examine(&self, _look: Look) -> Result<Vec<Finding>, StoreError> {
         bounded(examine::examine(&self.readers)).await
     }
 

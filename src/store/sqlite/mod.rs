@@ -46,7 +46,7 @@ use super::{
 use crate::config::store::StoreConfig;
 use crate::domain::event::{Event, EventRow};
 use crate::domain::file::{FileRow, RecordingRow};
-use crate::domain::finding::Finding;
+use crate::domain::finding::{Finding, Look};
 use crate::domain::ids::{EventId, FileId, JobId, NoticeId, RecordingId};
 use crate::domain::job::{Job, JobRow, Lease, Queue, Settlement, Task};
 use crate::domain::manifest::Manifest;
@@ -548,8 +548,8 @@ impl Store for SqliteStore {
         vec![connections("write", &self.writer), connections("read", &self.readers)]
     }
 
-    async fn examine(&self) -> Result<Vec<Finding>, StoreError> {
-        let found = examine::examine(&self.readers).await?;
+    async fn examine(&self, look: Look) -> Result<Vec<Finding>, StoreError> {
+        let found = examine::examine(&self.readers, look).await?;
         let writes =
             self.write(|transaction| Box::pin(async move { examine::writes(transaction).await })).await?;
         Ok(found.into_iter().chain([writes]).collect())

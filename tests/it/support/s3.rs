@@ -177,6 +177,11 @@ impl S3Server {
         exact.filter_map(|upload| upload.upload_id.clone()).collect()
     }
 
+    /// How many unfinished uploads there are, under whatever keys.
+    pub(crate) async fn unfinished(&self, bucket: &str) -> usize {
+        self.client.list_multipart_uploads().bucket(bucket).send().await.unwrap().uploads().len()
+    }
+
     /// Drops an unfinished upload, as the store's own housekeeping would.
     pub(crate) async fn abort(&self, bucket: &str, key: &str, id: &str) {
         self.client.abort_multipart_upload().bucket(bucket).key(key).upload_id(id).send().await.unwrap();
