@@ -103,6 +103,32 @@ fn by_key(lines: &[Value]) -> BTreeMap<String, String> {
         .collect()
 }
 
+/// Whoever asks how things stand is told of the first three files and of a foreign object, over the network and without.
+async fn status_and_files_tell_of_it(archived: &Archived, files: &[FileRow]) {
+    let url = format!("http://{}", archived.service.admin_addr());
+    let file = files[0].id.to_string();
+    for whom in [&[][..], &["--url", &url]] {
+        let ask = async |arguments: &[&str]| lines_of(&archived.setup, &[arguments, whom].concat()).await.1;
+        let status = ask(&["status", "--json"]).await.remove(0);
+        let counts = ["missing", "sha256", "size"].map(|word| json!({ "finding": word, "files": 1 }));
+        let told = &status["verification"];
+        assert_eq!((&told["findings"], &told["foreign_objects"]), (&json!(counts), &json!(1)));
+        assert!(told["oldest_unverified_secs"].as_u64().is_some_and(|secs| secs < 600), "{told}");
+
+        let shown = ask(&["files", "show", &file, "--json"]).await.remove(0);
+        assert_eq!((&shown["state"], &shown["finding"]), (&json!("archived"), &json!("sha256")));
+        assert!(shown["finding_detail"].as_str().is_some_and(|words| words.contains("SHA-256")), "{shown}");
+        let listed = ask(&["files", "list", "--json"]).await;
+        assert!(listed.iter().all(|file| file["verified_at"].is_string()), "{listed:?}");
+        assert_eq!(listed.iter().filter(|file| !file["finding"].is_null()).count(), 3, "{listed:?}");
+    }
+    let told = archived.setup.run(&["status"]).await;
+    let told = String::from_utf8_lossy(&told.stdout).into_owned();
+    for words in ["1 missing, 1 sha256, 1 size", "findings retry FILE_ID", "findings foreign"] {
+        assert!(told.contains(words), "{told}");
+    }
+}
+
 async fn damage_is_found_is_a_state_and_clears_itself(place: Place) {
     let archived = Archived::stage(place, vec![session(1, 5), session(2, 1)]).await;
     assert_eq!(archived.verify(&[]).await.0, Vec::<Value>::new());
@@ -152,6 +178,8 @@ async fn damage_is_found_is_a_state_and_clears_itself(place: Place) {
         let told = archived.service.metric(name, label).await;
         assert!((told - expected).abs() < 0.1, "{name} {label}: {told}");
     }
+
+    status_and_files_tell_of_it(&archived, &files).await;
 
     // What is put right is right again.
     for (file, original) in files.iter().zip(&originals) {

@@ -14,7 +14,8 @@ use crate::domain::file::{FileRow, FileState, RecordingRow};
 use crate::domain::ids::{EventId, FileId, JobId, RecordingId};
 use crate::domain::job::{JobRow, JobState, WaitsFor};
 use crate::domain::recording::{RecordingKind, RecordingState, TextState};
-use crate::store::{Depth, Flow, Losses};
+use crate::domain::verification::FileFinding;
+use crate::store::{Depth, Flow, Losses, Verification};
 
 /// Most rows of a page.
 pub const MAX_PAGE: u32 = 500;
@@ -169,6 +170,12 @@ pub struct File {
     pub mark: Option<String>,
     /// When it was archived.
     pub archived_at: Option<DateTime<Utc>>,
+    /// When its object was last compared with what was proven of it; null when it was not yet.
+    pub verified_at: Option<DateTime<Utc>>,
+    /// What was found to be wrong then; null when nothing was.
+    pub finding: Option<FileFinding>,
+    /// What exactly was found.
+    pub finding_detail: Option<String>,
 }
 
 impl From<FileRow> for File {
@@ -197,6 +204,9 @@ impl From<FileRow> for File {
             loses_at: row.loses_at,
             object_key: row.object_key,
             archived_at: row.archived_at,
+            verified_at: row.verified_at,
+            finding: row.found.as_ref().map(|found| found.finding),
+            finding_detail: row.found.map(|found| found.detail),
         }
     }
 }
@@ -510,6 +520,39 @@ pub struct Status {
     pub rate: Rate,
     /// What is still to come.
     pub left: Left,
+    /// What the verifications of archived files have found.
+    pub verification: Verified,
+}
+
+/// What the verifications of archived files have found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Verified {
+    /// For how long that object was not looked at of which it is longest, in seconds; null when nothing is archived.
+    pub oldest_unverified_secs: Option<u64>,
+    /// Files that are not as they were proven, by what was found; the findings that no file has are left out.
+    pub findings: Vec<FindingCount>,
+    /// Objects in the archive that are neither a file's nor a manifest.
+    pub foreign_objects: u64,
+}
+
+/// How many files there are of which something was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct FindingCount {
+    /// What was found.
+    pub finding: FileFinding,
+    /// Of how many files.
+    pub files: u64,
+}
+
+impl From<Verification> for Verified {
+    fn from(of: Verification) -> Self {
+        let count = |(finding, files)| FindingCount { finding, files };
+        Self {
+            oldest_unverified_secs: of.oldest.map(|oldest| oldest.as_secs()),
+            findings: of.findings.into_iter().map(count).collect(),
+            foreign_objects: of.foreign,
+        }
+    }
 }
 
 /// How fast files have been archived of late.
@@ -548,6 +591,7 @@ impl Status {
         depths: &[Depth],
         (losses, twins): (Losses, u64),
         (flow, window_secs): (Flow, u64),
+        verification: Verification,
     ) -> Self {
         let (mut transfers, mut others) = (JobCounts::default(), Vec::<KindCounts>::new());
         for depth in depths {
@@ -582,6 +626,7 @@ impl Status {
                 files_of_unknown_size: flow.files_of_unknown_size,
                 secs,
             },
+            verification: verification.into(),
         }
     }
 }
