@@ -28,9 +28,9 @@ pub(super) struct Wanted {
     #[serde(default, deserialize_with = "words")]
     #[param(style = Form, explode = false, min_items = 1, inline)]
     state: Vec<JobState>,
-    /// Of this kind: `transfer`, `manifest`, `remove`, `reconcile`…
+    /// Of this kind: `transfer`, `manifest`, `remove`, `notify`, `reconcile`, `verify`…
     kind: Option<String>,
-    /// That ask this account, by Zoom's id.
+    /// That ask this account, by Zoom's id; of notifications those to this receiver.
     account_id: Option<String>,
     /// About this file or recording.
     subject: Option<Uuid>,

@@ -228,11 +228,11 @@ pub struct FileShown {
 pub struct Job {
     /// Its id.
     pub id: JobId,
-    /// What it does: `transfer`, `manifest`, `remove`, `reconcile`…
+    /// What it does: `transfer`, `manifest`, `remove`, `notify`, `reconcile`, `verify`…
     pub kind: String,
     /// The file or recording that it is about; null when it is about none.
     pub subject: Option<Uuid>,
-    /// Zoom's id of the account that it asks; null when it asks none.
+    /// Zoom's id of the account that it asks, or the receiver that a notification is for; null when it asks none.
     pub account_id: Option<String>,
     /// Where it stands.
     pub state: JobState,
