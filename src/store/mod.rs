@@ -496,7 +496,8 @@ pub trait Store: Send + Sync + 'static {
     ) -> Result<Vec<Unverified>, StoreError>;
 
     /// Writes what a verification of an archived file found, in place of what an earlier one did. `false`, and nothing
-    /// written, when the file is not any more what was looked at.
+    /// written, when the file is not any more what was looked at. Who wants to hear of it has a notice waiting with the same
+    /// commit, unless the same was found before.
     async fn verified(&self, file: &FileRow, found: Option<&Found>) -> Result<bool, StoreError>;
 
     /// Takes a part of the archive's listing, all keys after `after` up to and with `until` (without one: to the end), and

@@ -382,6 +382,32 @@ async fn a_file_near_its_loss_is_told_once_whichever_processes_look_for_it() {
 }
 
 #[tokio::test]
+async fn what_a_verification_finds_is_told_whoever_looks_and_once() {
+    let (program, people) = (Receiver::start().await, Receiver::start().await);
+    let sections = [target("program", &program, "events = [\"file.finding\"]"), chat("people", &people)];
+    let (scene, _kept) = telling(&sections, |setup, _| setup).await;
+    archive(&scene, &recording(33, 1)).await;
+    people.until(1).await;
+    scene.settled().await;
+    let file = scene.files().await.remove(0);
+    scene.spoil(&file, None).await;
+    for _ in 0..2 {
+        let output = scene.setup.run(&["verify"]).await;
+        assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stdout));
+    }
+    let told = program.until(1).await.remove(0);
+    told.assert_genuine();
+    assert_eq!((told.kind(), &told.body["data"]["finding"]), ("file.finding", &json!("missing")));
+    assert_eq!(told.body["data"]["file"]["object_key"], file.object_key.as_deref().unwrap());
+    let said = people.until(2).await.remove(1);
+    let text = said.body["text"].as_str().unwrap();
+    assert!(text.starts_with("Archived, and not as it was proven: "), "{text}");
+    scene.settled().await;
+    assert_eq!((program.seen().len(), people.seen().len()), (1, 2));
+    close(scene).await;
+}
+
+#[tokio::test]
 async fn what_a_target_that_is_named_no_more_was_to_hear_is_given_up() {
     let receiver = Receiver::answering([], Reply::Status(500)).await;
     let (mut scene, kept) = telling(&[target("former", &receiver, "")], |setup, _| setup).await;

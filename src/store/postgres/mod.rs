@@ -318,7 +318,7 @@ impl Store for PostgresStore {
     }
 
     async fn verified(&self, file: &FileRow, found: Option<&Found>) -> Result<bool, StoreError> {
-        bounded(verify::verified(&self.pool, file, found)).await
+        bounded(verify::verified(&self.pool, file, found, self.intake.subscriptions())).await
     }
 
     async fn sift(

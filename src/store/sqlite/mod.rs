@@ -458,9 +458,11 @@ impl Store for SqliteStore {
     }
 
     async fn verified(&self, file: &FileRow, found: Option<&Found>) -> Result<bool, StoreError> {
-        let (file, found) = (file.clone(), found.cloned());
+        let (file, found, intake) = (file.clone(), found.cloned(), self.intake.clone());
         self.write_repeatable(move |transaction| {
-            Box::pin(async move { verify::verified(transaction, &file, found.as_ref()).await })
+            Box::pin(async move {
+                verify::verified(transaction, &file, found.as_ref(), intake.subscriptions()).await
+            })
         })
         .await
     }
