@@ -6,9 +6,10 @@ use std::process::Output;
 use s3s::S3ErrorCode;
 use serde_json::Value;
 use tempfile::TempDir;
-use zoom_archiver::simulator::{FakeZoom, Options};
+use zoom_archiver::simulator::Options;
 
 use crate::support::place::{Bucket, Place};
+use crate::support::program::fake_zoom;
 use crate::support::s3::{Quirks, S3Server};
 use crate::support::scene::with_api;
 use crate::support::service::{Log, Setup};
@@ -132,7 +133,7 @@ async fn a_bucket_without_locks_is_told_before_anything_is_refused() {
 
 #[tokio::test]
 async fn credentials_that_zoom_takes_are_well_and_others_are_named_with_what_to_mend() {
-    let zoom = FakeZoom::start(Options::default()).await.unwrap();
+    let zoom = fake_zoom(Options::default()).await;
     let (_data, setup) = migrated(|setup| with_api(setup, &zoom)).await;
     let output = setup.run(&["doctor", "--json"]).await;
     let found = findings(&output);
