@@ -8,6 +8,7 @@ use std::time::Duration;
 use metrics_exporter_prometheus::PrometheusHandle;
 use secrecy::SecretString;
 use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -35,7 +36,7 @@ use crate::jobs::throttle::Throttle;
 use crate::jobs::turns::Turns;
 use crate::jobs::verify::Verifier;
 use crate::notify::Notifier;
-use crate::scheduler::{janitor, loss_watch, rounds};
+use crate::scheduler::{janitor, loss_watch, retention, rounds};
 use crate::store::{self, Intake, SharedStore, StoreError};
 use crate::telemetry;
 use crate::worker::{Board, Pool, sweeper};
@@ -58,8 +59,8 @@ pub enum Role {
     Receiver,
     /// Works through the queue.
     Worker,
-    /// Returns the jobs of workers that are gone, gives up uploads that nobody goes on with, has Zoom asked for what no
-    /// event brought, and has the archive verified.
+    /// Returns the jobs of workers that are gone, gives up uploads that nobody goes on with, forgets rows that are old, has
+    /// Zoom asked for what no event brought, and has the archive verified.
     Scheduler,
 }
 
@@ -115,6 +116,9 @@ pub enum StartError {
     /// The way to Zoom's API.
     #[error(transparent)]
     Api(#[from] ApiSetupError),
+    /// No threads for the jobs.
+    #[error("cannot start threads for the jobs: {0}")]
+    Threads(#[source] std::io::Error),
     /// The way to the receivers of notifications.
     #[error("cannot set up the requests to notify.targets: {0}")]
     Notifier(#[source] reqwest::Error),
@@ -153,9 +157,36 @@ pub struct Service {
     /// What the workers of this process do now.
     pub board: Arc<Board>,
     tasks: JoinSet<()>,
+    threads: Option<JobThreads>,
     store: SharedStore,
     stop: CancellationToken,
     grace: Duration,
+}
+
+/// The threads on which jobs run. They hash and copy without a pause; an answer to Zoom would have to stand in line with
+/// that, for each of its steps. On threads of its own it wakes up, and has its turn before those that never sleep.
+struct JobThreads(Option<Runtime>);
+
+impl JobThreads {
+    fn start() -> std::io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_multi_thread().thread_name("jobs").enable_all().build()?;
+        Ok(Self(Some(runtime)))
+    }
+
+    fn spawn(&self, tasks: &mut JoinSet<()>, pool: Pool) {
+        if let Self(Some(runtime)) = self {
+            tasks.spawn_on(pool.work(), runtime.handle());
+        }
+    }
+}
+
+impl Drop for JobThreads {
+    /// Whoever lets them go may be a task, which must not wait for them.
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
 }
 
 impl App {
@@ -210,15 +241,18 @@ impl App {
             admin_addr: bound(&private, http.admin_listen),
             board: Arc::clone(&board),
             tasks: JoinSet::new(),
+            threads: None,
             store: Arc::clone(&self.store),
             stop: stop.clone(),
             grace: self.config.worker.shutdown_grace().max(server::DRAIN) + CLOSING,
         };
         tokio::spawn(self.first_look(roles).look(stop.clone()));
         if roles.contains(&Role::Worker) {
+            let threads = JobThreads::start().map_err(StartError::Threads)?;
             for pool in self.pools(accounts.clone(), Arc::clone(&board), Arc::clone(&wake), stop.clone())? {
-                service.tasks.spawn(pool.work());
+                threads.spawn(&mut service.tasks, pool);
             }
+            service.threads = Some(threads);
         }
         if roles.contains(&Role::Scheduler) {
             let sweep = sweeper::sweep(
@@ -232,6 +266,11 @@ impl App {
                 Arc::clone(&self.store),
                 Arc::clone(&self.archive),
                 self.config.transfer.leftover_age(),
+                stop.clone(),
+            ));
+            service.tasks.spawn(retention::run(
+                Arc::clone(&self.store),
+                self.config.retention.clone(),
                 stop.clone(),
             ));
             if !self.targets.is_empty() {
@@ -391,6 +430,7 @@ impl Service {
                 result = Err(Panicked);
             }
         }
+        self.threads = None;
         self.store.close().await;
         result
     }

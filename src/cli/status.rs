@@ -8,7 +8,7 @@ use clap::Args;
 use indicatif::DecimalBytes;
 
 use super::Common;
-use super::ask::{Archive, Office, Whom, ended, print_one};
+use super::ask::{Archive, Office, Whom, ended, moment, print_one};
 use super::reach::Failure;
 use crate::http::api::words::Status;
 
@@ -67,7 +67,8 @@ fn print(out: &mut impl Write, status: &Status) -> io::Result<()> {
             "              → mend the account ids in your settings, or zoom-archiver files unskip FILE_ID …"
         )?;
     }
-    print_verification(out, status)
+    print_verification(out, status)?;
+    print_pruned(out, status)
 }
 
 fn print_verification(out: &mut impl Write, status: &Status) -> io::Result<()> {
@@ -85,6 +86,18 @@ fn print_verification(out: &mut impl Write, status: &Status) -> io::Result<()> {
     if verification.foreign_objects > 0 {
         writeln!(out, "foreign       {} objects in the archive are nobody's", verification.foreign_objects)?;
         writeln!(out, "              → zoom-archiver findings foreign")?;
+    }
+    Ok(())
+}
+
+/// What lists do not show any more.
+fn print_pruned(out: &mut impl Write, status: &Status) -> io::Result<()> {
+    for (table, words) in [("events", "events"), ("jobs", "finished jobs")] {
+        let of_table = || status.pruned.iter().filter(|pruned| pruned.table == table);
+        if let Some(until) = of_table().map(|pruned| pruned.until).max() {
+            let rows: u64 = of_table().map(|pruned| pruned.rows).sum();
+            writeln!(out, "pruned        {rows} {words}, none later than {}", moment(Some(until)))?;
+        }
     }
     Ok(())
 }

@@ -16,6 +16,7 @@ pub mod load;
 pub mod log;
 pub mod notify;
 pub mod reconcile;
+pub mod retention;
 pub mod secrets;
 pub mod store;
 pub mod transfer;
@@ -52,6 +53,8 @@ pub struct Config {
     pub reconcile: reconcile::ReconcileConfig,
     /// How often the archive is compared with what was proven of it.
     pub verify: verify::VerifyConfig,
+    /// For how long rows of our own are kept.
+    pub retention: retention::RetentionConfig,
     /// Who is told of what.
     pub notify: notify::NotifyConfig,
     /// What is logged and how.
@@ -73,6 +76,7 @@ impl Config {
         self.reconcile.check(&mut problems);
         self.after_archive.check(&mut problems);
         self.verify.check(&mut problems);
+        self.retention.check(&mut problems);
         self.notify.check(&mut problems);
         problems.0
     }

@@ -24,7 +24,7 @@ impl StoreConfig {
     }
 
     pub(super) fn check(&self, problems: &mut Problems) {
-        problems.at_least("store.max_connections", self.max_connections.into(), 2);
+        problems.at_least("store.max_connections", self.max_connections.into(), 3);
         problems.at_least("store.acquire_timeout_ms", self.acquire_timeout_ms, 1);
     }
 }

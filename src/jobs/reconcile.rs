@@ -79,7 +79,6 @@ async fn round(jobs: &Jobs, context: &JobContext) -> Outcome {
     }
     let renewed = round.renew(jobs, context, now).await;
     round.note("tokens of files that wait", renewed);
-    metrics::counter!("zoom_archiver_reconciled_files_total").increment(round.new_files);
     info!(round.recordings, round.new_files, round.woken, round.asked, "reconciled with Zoom");
     round.again.unwrap_or_else(|| Outcome::Done(Box::default()))
 }
@@ -189,6 +188,8 @@ impl Round {
     async fn record(&mut self, jobs: &Jobs, event: &Event) -> Result<(), ReconcileError> {
         let recorded = jobs.store.record(event).await?;
         self.new_files += recorded.new_files;
+        // At once: a round that is cut has found them all the same.
+        metrics::counter!("zoom_archiver_reconciled_files_total").increment(recorded.new_files);
         self.woken += recorded.woken;
         if let Some(announcement) = announced(event).filter(|_| recorded.new_files > 0) {
             let identity = &announcement.recording.identity;

@@ -18,8 +18,19 @@ pub struct Migrated {
 pub(super) const VERSION: i64 = NAMES.len() as i64;
 
 /// The steps; the first is number 1.
-const NAMES: [&str; 10] =
-    ["record", "queue", "account", "state", "loss", "identity", "notices", "watch", "lists", "verification"];
+const NAMES: [&str; 11] = [
+    "record",
+    "queue",
+    "account",
+    "state",
+    "loss",
+    "identity",
+    "notices",
+    "watch",
+    "lists",
+    "verification",
+    "retention",
+];
 
 pub(super) const POSTGRES: [&str; NAMES.len()] = [
     include_str!("../../migrations/postgres/0001_record.sql"),
@@ -32,6 +43,7 @@ pub(super) const POSTGRES: [&str; NAMES.len()] = [
     include_str!("../../migrations/postgres/0008_watch.sql"),
     include_str!("../../migrations/postgres/0009_lists.sql"),
     include_str!("../../migrations/postgres/0010_verification.sql"),
+    include_str!("../../migrations/postgres/0011_retention.sql"),
 ];
 
 pub(super) const SQLITE: [&str; NAMES.len()] = [
@@ -45,6 +57,7 @@ pub(super) const SQLITE: [&str; NAMES.len()] = [
     include_str!("../../migrations/sqlite/0008_watch.sql"),
     include_str!("../../migrations/sqlite/0009_lists.sql"),
     include_str!("../../migrations/sqlite/0010_verification.sql"),
+    include_str!("../../migrations/sqlite/0011_retention.sql"),
 ];
 
 /// Takes the steps that are missing. Holds sqlx's advisory lock meanwhile where the database has such locks

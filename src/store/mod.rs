@@ -13,6 +13,7 @@ mod list;
 mod migrations;
 mod moment;
 mod postgres;
+mod pruning;
 mod restored;
 mod rows;
 mod settled;
@@ -45,6 +46,7 @@ use url::DatabaseUrl;
 pub use intake::Intake;
 pub use list::{EventFilter, FileFilter, JobFilter, Order, Page, RecordingFilter};
 pub use migrations::Migrated;
+pub use pruning::{Bygone, Prunable, Pruned, PrunedCount};
 pub use restored::Restored;
 pub use verification::{Selection, ToVerify, Unverified, Verification};
 
@@ -532,6 +534,20 @@ pub trait Store: Send + Sync + 'static {
     /// Takes the checkpoints of up to `limit` transfers that have been dead or cancelled for that long: what they
     /// began is given up, and a retry starts over.
     async fn abandon(&self, older_than: Duration, limit: u32) -> Result<Vec<Value>, StoreError>;
+
+    /// Forgets up to `limit` events that came, or jobs that were finished, `age` ago or earlier, by the database's clock: the
+    /// oldest first, after the row `after` where one is named. They are counted with the same commit. Holds nobody up: a
+    /// row that somebody works on at that moment is left for another time.
+    async fn prune(
+        &self,
+        what: Prunable,
+        age: Duration,
+        after: Option<Bygone>,
+        limit: u32,
+    ) -> Result<Pruned, StoreError>;
+
+    /// What has been forgotten so far, by table and kind.
+    async fn pruned(&self) -> Result<Vec<PrunedCount>, StoreError>;
 
     /// Tells who wants to hear of it of files that are neither archived nor gone nor skipped and that cannot be had any
     /// more after `lead` from now; each once, unless that moment moves. Of how many, 500 at most: call it until there are

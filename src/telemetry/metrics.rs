@@ -83,6 +83,12 @@ const COUNTERS: &[(&str, Unit, &str, Start)] = &[
     ),
     ("zoom_archiver_leftovers_total", Unit::Count, "Unfinished uploads that were given up", Alone),
     (
+        "zoom_archiver_pruned_rows_total",
+        Unit::Count,
+        "Rows forgotten because of their age, by table",
+        By("table", &["events", "jobs"]),
+    ),
+    (
         "zoom_archiver_auto_starts_total",
         Unit::Count,
         "Sessions to be recorded from their start, by outcome",

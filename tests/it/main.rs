@@ -31,6 +31,7 @@ mod outage;
 mod rebuild;
 mod receiver;
 mod reconcile;
+mod retention;
 mod scale_out;
 mod simulator;
 mod store_contract;

@@ -126,6 +126,57 @@ async fn a_meeting_and_a_webinar_of_one_id_become_one_recording_and_nothing_is_f
     assert_eq!(manifests.len(), 1, "its manifest is written again: {jobs:?}");
 }
 
+/// The version of the schema before which a file could not be there without the event that had announced it.
+const BEFORE_RETENTION: i64 = 10;
+
+/// Everything that stands in the table of files, by the names of its columns.
+async fn files_in_words(database: &Database) -> Vec<String> {
+    if database.kind() == "postgres" {
+        return database.texts("SELECT to_jsonb(files)::text FROM files ORDER BY name").await;
+    }
+    let columns = database.texts("SELECT name FROM pragma_table_info('files') ORDER BY name").await;
+    let words: Vec<_> = columns.iter().map(|column| format!("'{column}: ' || quote({column})")).collect();
+    database.texts(&format!("SELECT {} FROM files ORDER BY name", words.join(" || '; ' || "))).await
+}
+
+async fn a_file_stays_as_it_is_when_it_lets_go_of_its_event(database: Database) {
+    database.migrate_to(1).await;
+    insert_rows_of_version_1(&database).await;
+    database.migrate_to(BEFORE_RETENTION).await;
+    let (second, time) = (id(&database, 20), moment(&database));
+    let bytes =
+        if database.kind() == "postgres" { "decode(repeat('07', 32), 'hex')" } else { "zeroblob(32)" };
+    for statement in [
+        format!(
+            "INSERT INTO files (id, recording_id, collection, name, recording_type, file_type, extension, metadata,
+                state, first_event_id, announced_at, updated_at)
+             SELECT {second}, recording_id, collection, 'b', recording_type, file_type, extension, metadata, state,
+                first_event_id, announced_at, updated_at FROM files"
+        ),
+        format!(
+            "UPDATE files SET reason = 'why', recording_start = {time}, announced_bytes = 5, download_token = 't',
+                token_expires_at = {time}, renewable = false, loses_at = {time}, content = {bytes},
+                decided_by = 'twin', proven_bytes = 6, proven_sha256 = {bytes} WHERE name = 'a'"
+        ),
+        format!(
+            "UPDATE files SET state = 'archived', object_key = 'key', bytes = 7, sha256 = {bytes},
+                content_type = 'type', store_checksum = 'crc64nvme:AAECAwQFBgc=', etag = 'etag', version_id = 'version', mark = 'mark',
+                archived_at = {time}, verified_at = {time}, finding = 'size', finding_detail = 'why'
+             WHERE name = 'b'"
+        ),
+    ] {
+        assert_eq!(database.execute(&statement).await.unwrap(), 1, "{statement}");
+    }
+    let before = files_in_words(&database).await;
+    database.migrate().await.expect("the rest is taken");
+    assert_eq!(files_in_words(&database).await, before);
+    assert_eq!(database.open().await.files(&[], None, 10).await.unwrap().len(), 2);
+    assert_eq!(database.execute("DELETE FROM events").await.unwrap(), 1);
+    assert_eq!(files_in_words(&database).await, before);
+    let orphaned = database.execute(&format!("UPDATE files SET recording_id = {}", id(&database, 99))).await;
+    assert!(orphaned.is_err(), "a file is of a recording as before");
+}
+
 async fn an_interrupted_migration_goes_on_where_it_stopped(database: Database) {
     database.migrate_to(1).await;
     insert_rows_of_version_1(&database).await;
@@ -195,6 +246,8 @@ async fn what_contradicts_the_picture_of_the_states_is_refused(database: Databas
         "UPDATE files SET finding = 'missing'".to_owned(),
         "UPDATE files SET finding_detail = 'why'".to_owned(),
         "UPDATE files SET proven_bytes = 1".to_owned(),
+        format!("INSERT INTO pruned (table_name, kind, rows, until) VALUES ('files', 'a', 1, {time})"),
+        format!("INSERT INTO pruned (table_name, kind, rows, until) VALUES ('jobs', 'a', 0, {time})"),
     ];
     for statement in wrong {
         let refused = database.execute(&statement).await;
@@ -249,6 +302,7 @@ async fn no_index_holds_what_a_heartbeat_changes(database: Database) {
 on_each_database! {
     every_step_is_taken_over_the_rows_of_the_one_before,
     a_meeting_and_a_webinar_of_one_id_become_one_recording_and_nothing_is_forgotten,
+    a_file_stays_as_it_is_when_it_lets_go_of_its_event,
     an_interrupted_migration_goes_on_where_it_stopped,
     two_migrators_at_once_take_each_step_once,
     a_schema_from_the_future_is_left_alone,

@@ -31,14 +31,15 @@ pub(super) async fn show(State(desk): State<Arc<Desk>>) -> Result<Json<Status>, 
             store.losses(),
             store.twins(),
             store.flow(WINDOW),
-            store.verification()
+            store.verification(),
+            store.pruned()
         )
     };
     let (numbers, trouble) = tokio::join!(numbers, trouble(&desk.archive));
-    let (depths, losses, twins, flow, verification) = numbers?;
+    let (depths, losses, twins, flow, verification, pruned) = numbers?;
     let archive = (desk.archive.place.clone(), trouble);
-    let flow = (flow, WINDOW.as_secs());
-    Ok(Json(Status::new(store.describe(), archive, &depths, (losses, twins), flow, verification)))
+    let (losses, flow) = ((losses, twins), (flow, WINDOW.as_secs()));
+    Ok(Json(Status::new(store.describe(), archive, &depths, losses, flow, verification, pruned)))
 }
 
 /// Why the archive does not answer, if so.

@@ -15,7 +15,7 @@ use crate::domain::ids::{EventId, FileId, JobId, RecordingId};
 use crate::domain::job::{JobRow, JobState, WaitsFor};
 use crate::domain::recording::{RecordingKind, RecordingState, TextState};
 use crate::domain::verification::FileFinding;
-use crate::store::{Depth, Flow, Losses, Verification};
+use crate::store::{Depth, Flow, Losses, PrunedCount, Verification};
 
 /// Most rows of a page.
 pub const MAX_PAGE: u32 = 500;
@@ -522,6 +522,8 @@ pub struct Status {
     pub left: Left,
     /// What the verifications of archived files have found.
     pub verification: Verified,
+    /// What has been forgotten because of its age: no list shows it any more. Finished jobs among it are counted here alone.
+    pub pruned: Vec<Pruned>,
 }
 
 /// What the verifications of archived files have found.
@@ -552,6 +554,25 @@ impl From<Verification> for Verified {
             findings: of.findings.into_iter().map(count).collect(),
             foreign_objects: of.foreign,
         }
+    }
+}
+
+/// Rows that have been forgotten because of their age.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Pruned {
+    /// What they were: `events` or `jobs`.
+    pub table: String,
+    /// Zoom's name of the events, or the kind of the jobs.
+    pub kind: String,
+    /// How many.
+    pub rows: u64,
+    /// When the newest of them came, or was finished.
+    pub until: DateTime<Utc>,
+}
+
+impl From<PrunedCount> for Pruned {
+    fn from(count: PrunedCount) -> Self {
+        Self { table: count.table, kind: count.kind, rows: count.rows, until: count.until }
     }
 }
 
@@ -592,6 +613,7 @@ impl Status {
         (losses, twins): (Losses, u64),
         (flow, window_secs): (Flow, u64),
         verification: Verification,
+        pruned: Vec<PrunedCount>,
     ) -> Self {
         let (mut transfers, mut others) = (JobCounts::default(), Vec::<KindCounts>::new());
         for depth in depths {
@@ -627,6 +649,7 @@ impl Status {
                 secs,
             },
             verification: verification.into(),
+            pruned: pruned.into_iter().map(Pruned::from).collect(),
         }
     }
 }

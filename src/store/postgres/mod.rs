@@ -7,11 +7,13 @@
 //! decided on a locked row. An UPDATE begins with the row of the snapshot all the same, and goes over to the
 //! newest one only after the CHECKs and its own WHERE have passed on that: so it sets every column that a CHECK
 //! binds to the new state, and its WHERE names every state that the snapshot may show. Locks are taken in one order:
-//! recording, job, file, following jobs, what was told; several of a kind in the order of their identity.
+//! recording, job, file, following jobs, what was told; several of a kind in the order of their identity. What is
+//! forgotten by age waits for no lock but those of its counts, which come last.
 
 mod compare;
 mod examine;
 mod list;
+mod prune;
 mod queue;
 mod read;
 mod record;
@@ -34,9 +36,10 @@ use super::connections::connections;
 use super::gather::Gather;
 use super::intake::PERSON;
 use super::migrations::{self, Migrated};
+use super::pruning::{Bygone, Prunable, Pruned, PrunedCount};
 use super::restored::RestoredRecording;
 use super::settled::Headway;
-use super::unbroken::unbroken;
+use super::unbroken::Unbroken;
 use super::{
     Backlog, Connections, Depth, EndingToken, EventFilter, FileFilter, Flow, Health, Intake, JobFilter,
     Losses, NoticeWork, Page, Recorded, RecordingFilter, Restored, Selection, Store, StoreError, Swept,
@@ -56,11 +59,11 @@ use crate::domain::verification::{FileFinding, ForeignObject, Found, ListedObjec
 /// wait for the kernel to give up, which takes a quarter of an hour.
 const VERB_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Of all connections, one in so many is for the lists that people ask for.
-const READERS_SHARE: u32 = 4;
+/// Of all connections, one in so many is for the lists that people ask for, and one in so many for events.
+const SHARE: u32 = 4;
 
-/// Connections that record events at once. More of them let fewer events share a statement, and a commit.
-const RECORDERS: usize = 4;
+/// Connections that record events, at most. More of them let fewer events share a statement, and a commit.
+const MOST_RECORDERS: u32 = 4;
 
 /// The record in PostgreSQL.
 pub(super) struct PostgresStore {
@@ -69,7 +72,11 @@ pub(super) struct PostgresStore {
     /// For lists, whose best plan depends on what is asked for; and so that whoever asks for them keeps nobody from
     /// recording an event.
     readers: PgPool,
+    /// For events alone: whoever records one waits for no job, and its connections are served by the threads that answer
+    /// Zoom.
+    recorders: PgPool,
     gather: Gather,
+    unbroken: Unbroken,
     intake: Intake,
     description: String,
 }
@@ -81,27 +88,32 @@ impl PostgresStore {
         config: &StoreConfig,
         intake: Intake,
     ) -> Result<Self, StoreError> {
-        let readers = (config.max_connections / READERS_SHARE).max(1);
+        let share = (config.max_connections / SHARE).max(1);
+        let recorders = share.min(MOST_RECORDERS);
+        let most = config.max_connections.saturating_sub(share + recorders).max(1);
         let pool = |connections| {
             PgPoolOptions::new().max_connections(connections).acquire_timeout(config.acquire_timeout())
         };
-        let (pool, readers) = (
-            pool(config.max_connections.saturating_sub(readers).max(1)).after_connect(|connection, _| {
+        let planning_once = |connections| {
+            pool(connections).after_connect(|connection, _| {
                 Box::pin(async move { connection.execute(PLAN_ONCE).await.map(drop) })
-            }),
-            pool(readers),
-        );
-        let pool = pool.connect_with(options.clone()).await?;
-        let readers = readers.connect_lazy_with(options);
-        let version: String = sqlx::query_scalar("SHOW server_version").fetch_one(&pool).await?;
+            })
+        };
+        let pool_of_jobs = planning_once(most).connect_with(options.clone()).await?;
+        let gather = Gather::new(recorders as usize);
+        let recorders = planning_once(recorders).connect_lazy_with(options.clone());
+        let readers = pool(share).connect_lazy_with(options);
+        let version: String = sqlx::query_scalar("SHOW server_version").fetch_one(&pool_of_jobs).await?;
         // Packagers append their own name: `15.18 (Debian 15.18-0+deb12u1)`.
         let number = version.split_whitespace().next().unwrap_or_default();
         Ok(Self {
             description: format!("postgres {number}"),
-            gather: Gather::new(RECORDERS),
+            gather,
+            unbroken: Unbroken::here(),
             intake,
-            pool,
+            pool: pool_of_jobs,
             readers,
+            recorders,
         })
     }
 }
@@ -140,12 +152,12 @@ impl Store for PostgresStore {
 
     async fn record(&self, event: &Event) -> Result<Recorded, StoreError> {
         let (gather, event) = (self.gather.clone(), event.clone());
-        let (pool, intake) = (self.pool.clone(), self.intake.clone());
+        let (pool, intake) = (self.recorders.clone(), self.intake.clone());
         let write = move |events: Arc<[Event]>| {
             let (pool, intake) = (pool.clone(), intake.clone());
             bounded(async move { record::record(&pool, &events, &intake).await })
         };
-        unbroken(async move { gather.record(event, write).await }).await
+        self.unbroken.run(async move { gather.record(event, write).await }).await
     }
 
     async fn claim(
@@ -356,6 +368,20 @@ impl Store for PostgresStore {
         bounded(queue::abandon(&self.pool, older_than, limit)).await
     }
 
+    async fn prune(
+        &self,
+        what: Prunable,
+        age: Duration,
+        after: Option<Bygone>,
+        limit: u32,
+    ) -> Result<Pruned, StoreError> {
+        bounded(prune::prune(&self.readers, what, age, after, limit)).await
+    }
+
+    async fn pruned(&self) -> Result<Vec<PrunedCount>, StoreError> {
+        bounded(prune::pruned(&self.readers)).await
+    }
+
     async fn tell_losses(&self, lead: Duration) -> Result<u64, StoreError> {
         bounded(tell::tell_losses(&self.pool, self.intake.subscriptions(), lead)).await
     }
@@ -385,7 +411,7 @@ impl Store for PostgresStore {
     }
 
     fn connections(&self) -> Vec<Connections> {
-        vec![connections("any", &self.pool)]
+        vec![connections("any", &self.pool), connections("record", &self.recorders)]
     }
 
     async fn examine(&self, _look: Look) -> Result<Vec<Finding>, StoreError> {
@@ -397,6 +423,7 @@ impl Store for PostgresStore {
     }
 
     async fn close(&self) {
+        self.recorders.close().await;
         self.readers.close().await;
         self.pool.close().await;
     }

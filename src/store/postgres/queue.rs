@@ -464,7 +464,8 @@ async fn fetch_again(
 }
 
 /// The job first, then the file, as everywhere. A job that waits or runs is about to find the file archived: it is left
-/// to.
+/// to. One that was forgotten comes anew, and its leases are counted on from the last that was an occasion of news: else
+/// what is new would be taken for what was told.
 const FETCH_AGAIN: &str = "
 WITH transfer AS MATERIALIZED (
     SELECT id, state FROM jobs WHERE kind = 'transfer' AND subject = $1 FOR UPDATE
@@ -477,8 +478,10 @@ held AS MATERIALIZED (
     FOR UPDATE OF file
 ),
 job AS (
-    INSERT INTO jobs (id, kind, subject, account, state, run_at)
-    SELECT $5, 'transfer', held.id, held.account_id, 'waiting', now() FROM held
+    INSERT INTO jobs (id, kind, subject, account, state, run_at, lease_token)
+    SELECT $5, 'transfer', held.id, held.account_id, 'waiting', now(), COALESCE((
+        SELECT max(occasion) FROM told WHERE told.subject = held.id AND told.kind <> 'file.loss_near'
+    ), 0) FROM held
     ON CONFLICT (kind, subject) DO UPDATE SET state = 'waiting', run_at = now(), attempts = 0, snoozes = 0,
         lost_leases = 0, waits_for = NULL, reason = NULL, finished_at = NULL, updated_at = now()
 ),

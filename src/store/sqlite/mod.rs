@@ -11,6 +11,7 @@
 mod compare;
 mod examine;
 mod list;
+mod prune;
 mod queue;
 mod read;
 mod record;
@@ -35,9 +36,10 @@ use super::connections::connections;
 use super::gather::Gather;
 use super::intake::PERSON;
 use super::migrations::{self, Migrated};
+use super::pruning::{Bygone, Prunable, Pruned, PrunedCount};
 use super::restored::RestoredRecording;
 use super::settled::Headway;
-use super::unbroken::unbroken;
+use super::unbroken::Unbroken;
 use super::{
     Backlog, Connections, Depth, EndingToken, EventFilter, FileFilter, Flow, Health, Intake, JobFilter,
     Losses, NoticeWork, Page, Recorded, RecordingFilter, Restored, Selection, Store, StoreError, Swept,
@@ -73,6 +75,7 @@ pub(super) struct SqliteStore {
     writer: SqlitePool,
     readers: SqlitePool,
     gather: Gather,
+    unbroken: Unbroken,
     intake: Intake,
     description: String,
 }
@@ -91,7 +94,8 @@ impl SqliteStore {
             pool(config.max_connections.saturating_sub(1).max(1)).connect_with(reader_options(path, config));
         let readers = readers.await?;
         let version: String = sqlx::query_scalar("SELECT sqlite_version()").fetch_one(&readers).await?;
-        Ok(Self { gather: Gather::new(1), writer, readers, intake, description: format!("sqlite {version}") })
+        let (gather, unbroken) = (Gather::new(1), Unbroken::here());
+        Ok(Self { writer, readers, gather, unbroken, intake, description: format!("sqlite {version}") })
     }
 
     /// Runs one verb as one transaction, to its end; it is on disk then.
@@ -133,14 +137,15 @@ impl SqliteStore {
         F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<T, StoreError>> + Send + 'static,
     {
         let writer = self.writer.clone();
-        unbroken(async move {
-            let mut connection = writer.acquire().await?;
-            let mut transaction = begin(&mut connection, synchronous).await?;
-            let result = verb(&mut transaction).await?;
-            transaction.commit().await?;
-            Ok(result)
-        })
-        .await
+        self.unbroken
+            .run(async move {
+                let mut connection = writer.acquire().await?;
+                let mut transaction = begin(&mut connection, synchronous).await?;
+                let result = verb(&mut transaction).await?;
+                transaction.commit().await?;
+                Ok(result)
+            })
+            .await
     }
 }
 
@@ -242,10 +247,11 @@ impl Store for SqliteStore {
     async fn record(&self, event: &Event) -> Result<Recorded, StoreError> {
         let (gather, event) = (self.gather.clone(), event.clone());
         let (writer, intake) = (self.writer.clone(), self.intake.clone());
-        unbroken(async move {
-            gather.record(event, |events| record_all(writer.clone(), events, intake.clone())).await
-        })
-        .await
+        self.unbroken
+            .run(async move {
+                gather.record(event, |events| record_all(writer.clone(), events, intake.clone())).await
+            })
+            .await
     }
 
     async fn claim(
@@ -511,6 +517,23 @@ impl Store for SqliteStore {
             Box::pin(async move { queue::abandon(transaction, older_than, limit).await })
         })
         .await
+    }
+
+    async fn prune(
+        &self,
+        what: Prunable,
+        age: Duration,
+        after: Option<Bygone>,
+        limit: u32,
+    ) -> Result<Pruned, StoreError> {
+        self.write_repeatable(move |transaction| {
+            Box::pin(async move { prune::prune(transaction, what, age, after, limit).await })
+        })
+        .await
+    }
+
+    async fn pruned(&self) -> Result<Vec<PrunedCount>, StoreError> {
+        prune::pruned(&self.readers).await
     }
 
     async fn tell_losses(&self, lead: Duration) -> Result<u64, StoreError> {

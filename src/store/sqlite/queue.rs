@@ -487,7 +487,9 @@ async fn mend(db: &mut SqliteConnection, file: FileId, now: i64) -> Result<bool,
 }
 
 /// Has a file fetched again that is archived no more, to `new_key`. What lies under another key that it had is foreign
-/// from now on. A job that waits or runs is about to find the file archived: it is left to.
+/// from now on. A job that waits or runs is about to find the file archived: it is left to. One that was forgotten comes
+/// anew, and its leases are counted on from the last that was an occasion of news: else what is new would be taken for
+/// what was told.
 async fn fetch_again(
     db: &mut SqliteConnection,
     file: FileId,
@@ -497,8 +499,10 @@ async fn fetch_again(
     now: i64,
 ) -> Result<bool, StoreError> {
     let woken = sqlx::query(
-        "INSERT INTO jobs AS known (id, kind, subject, account, state, run_at, created_at, updated_at)
-         SELECT $1, 'transfer', files.id, recordings.account_id, 'waiting', $3, $3, $3
+        "INSERT INTO jobs AS known (id, kind, subject, account, state, run_at, created_at, updated_at, lease_token)
+         SELECT $1, 'transfer', files.id, recordings.account_id, 'waiting', $3, $3, $3, COALESCE((
+            SELECT max(occasion) FROM told WHERE told.subject = files.id AND told.kind <> 'file.loss_near'
+         ), 0)
          FROM files JOIN recordings ON recordings.id = files.recording_id WHERE files.id = $2
          ON CONFLICT (kind, subject) DO UPDATE SET state = 'waiting', run_at = $3, attempts = 0, snoozes = 0,
             lost_leases = 0, waits_for = NULL, reason = NULL, finished_at = NULL, updated_at = $3

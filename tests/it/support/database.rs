@@ -11,7 +11,7 @@ use zoom_archiver::store::{self, Intake, Migrated, SharedStore, StoreError};
 use super::postgres::PostgresDatabase;
 
 /// The version of the schema that this program has.
-pub(crate) const NEWEST: i64 = 10;
+pub(crate) const NEWEST: i64 = 11;
 
 /// A database of a test's own, gone when the test is.
 pub(crate) struct Database {
@@ -151,7 +151,7 @@ impl Database {
 
 /// Settings for tests: few connections, and patience with a machine that is busy with other tests.
 pub(crate) fn config() -> StoreConfig {
-    StoreConfig { max_connections: 4, acquire_timeout_ms: 20_000 }
+    StoreConfig { max_connections: 8, acquire_timeout_ms: 20_000 }
 }
 
 /// Makes two tests of each sentence, an `async fn(Database)`: one on SQLite, one on PostgreSQL.

@@ -140,6 +140,11 @@ impl Scene {
         self.zoom.library().add(recording);
     }
 
+    /// The address of the database.
+    pub(crate) fn database_url(&self) -> String {
+        self.ground.database_url(self.data.path())
+    }
+
     /// All files.
     pub(crate) async fn files(&self) -> Vec<FileRow> {
         self.store.files(&[], None, 10_000).await.expect("the database answers")
