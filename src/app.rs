@@ -20,6 +20,7 @@ use crate::clock::Clock;
 use crate::config::notify::Target;
 use crate::config::secrets::ZoomAccount;
 use crate::config::{Config, Secrets};
+use crate::doctor;
 use crate::domain::account::AccountNames;
 use crate::domain::job::{Queue, Task};
 use crate::domain::key::{KeyTemplate, TemplateError};
@@ -245,8 +246,8 @@ impl App {
             stop: stop.clone(),
             grace: self.config.worker.shutdown_grace().max(server::DRAIN) + CLOSING,
         };
+        tokio::spawn(self.first_look(roles).look(stop.clone()));
         if roles.contains(&Role::Worker) {
-            tokio::spawn(look_at(Arc::clone(&self.archive)));
             let threads = JobThreads::start().map_err(StartError::Threads)?;
             for pool in self.pools(accounts.clone(), Arc::clone(&board), Arc::clone(&wake), stop.clone())? {
                 threads.spawn(&mut service.tasks, pool);
@@ -321,6 +322,17 @@ impl App {
             "ready"
         );
         Ok(service)
+    }
+
+    /// Beside the start, so that what every job would find out later is said at once. Not the end: what is away may come,
+    /// and until then the jobs wait without losing an attempt.
+    fn first_look(&self, roles: &[Role]) -> doctor::Start {
+        let workshop = roles.contains(&Role::Worker).then(|| doctor::Workshop {
+            archive: Arc::clone(&self.archive),
+            tries_writing: self.config.archive.try_at_start,
+            accounts: self.clients.clone(),
+        });
+        doctor::Start { store: Arc::clone(&self.store), workshop }
     }
 
     /// Whether there are credentials for Zoom's API, of any account.
@@ -446,14 +458,6 @@ async fn open_store(config: &Config, url: &SecretString, intake: Intake) -> Resu
             }
             other => return other,
         }
-    }
-}
-
-/// Says at the start, beside it, what every job would find out later. Not the end: the archive may come, and until
-/// then the jobs wait without losing an attempt.
-async fn look_at(archive: SharedArchive) {
-    if let Err(error) = archive.ping().await {
-        warn!(%error, "the archive cannot be reached");
     }
 }
 

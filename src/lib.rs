@@ -4,7 +4,7 @@
 //! [`store`] → [`worker`] → [`jobs`], which carry files from [`zoom`] to [`archive`].
 //!
 //! - [`cli`]: one file per command; [`app`]: puts the rooms together; [`lifecycle`], [`telemetry`], [`clock`];
-//!   `outgoing`: what all HTTP that goes out has in common
+//!   `doctor`: a look at database, archive and Zoom from all sides; `outgoing`: what all HTTP that goes out has in common
 //! - [`config`]: settings, from file and environment
 //! - [`domain`]: the words of the trade, pure
 //! - [`http`]: the public door and the private door
@@ -23,6 +23,7 @@ pub mod archive;
 pub mod cli;
 pub mod clock;
 pub mod config;
+mod doctor;
 pub mod domain;
 pub mod http;
 pub mod jobs;

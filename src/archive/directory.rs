@@ -29,7 +29,7 @@ use super::{
 };
 use crate::domain::checksum::Crc64Nvme;
 use crate::domain::file::Proof;
-use crate::domain::finding::{Finding, Subject};
+use crate::domain::finding::{Finding, Look, Subject};
 use crate::domain::part::{MAX_PARTS, PartPlan};
 use crate::domain::verification::ListedObject;
 
@@ -528,13 +528,19 @@ impl Archive for DirectoryArchive {
         .await
     }
 
-    async fn examine(&self) -> Vec<Finding> {
+    async fn examine(&self, look: Look) -> Vec<Finding> {
         if let Err(error) = self.run(Self::check_root).await {
             return vec![exercise::wrong(&error)];
         }
         let folder = exercise::new_folder();
-        let mut findings = exercise::exercise(self, &folder).await;
+        let mut findings = match look {
+            Look::Whole => exercise::exercise(self, &folder).await,
+            Look::Brief => exercise::glance(self, &folder).await,
+        };
         findings.push(self.run(|this| Ok(this.room())).await.unwrap_or_else(|error| exercise::wrong(&error)));
+        if look == Look::Brief {
+            return findings;
+        }
         let removed = self.run(|this| {
             fs::remove_dir_all(this.root.join(DOCTOR)).map_err(|error| this.failed("remove", error))
         });

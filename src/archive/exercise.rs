@@ -42,6 +42,12 @@ pub(super) async fn exercise(archive: &dyn Archive, folder: &str) -> Vec<Finding
     tries.into_iter().flat_map(|tried| tried.unwrap_or_else(|error| vec![wrong(&error)])).collect()
 }
 
+/// Tries what leaves no object behind: that writing is allowed at all.
+pub(super) async fn glance(archive: &dyn Archive, folder: &str) -> Vec<Finding> {
+    let tried = given_up(archive, &key(folder, NAMES[2])).await;
+    tried.unwrap_or_else(|error| vec![wrong(&error)])
+}
+
 pub(super) fn wrong(error: &ArchiveError) -> Finding {
     Finding::wrong(Subject::Archive, error.to_string())
 }

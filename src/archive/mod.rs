@@ -37,7 +37,7 @@ use self::s3::S3Archive;
 use crate::clock::Clock;
 use crate::config::archive::ArchiveConfig;
 use crate::domain::file::{Proof, Sha256Digest, StoreChecksum};
-use crate::domain::finding::Finding;
+use crate::domain::finding::{Finding, Look};
 use crate::domain::part::PartPlan;
 use crate::domain::verification::ListedObject;
 
@@ -258,9 +258,9 @@ pub trait Archive: Send + Sync + 'static {
         valid: Duration,
     ) -> Result<Option<SecretString>, ArchiveError>;
 
-    /// Tries everything that transfers ask of it, with objects of its own that it removes again, and says what it
-    /// found. For `doctor`.
-    async fn examine(&self) -> Vec<Finding>;
+    /// Tries what transfers ask of it, and says what it found: everything, with objects of its own that it removes again,
+    /// for `doctor`; for the start no more than that an upload can be begun and given up.
+    async fn examine(&self, look: Look) -> Vec<Finding>;
 
     /// Proves that the archive can be reached and that we may look into it; writes nothing.
     async fn ping(&self) -> Result<(), ArchiveError>;

@@ -77,10 +77,20 @@ impl Walk<'_> {
             }
             // A link to a folder, a socket: no object could lie there.
             Ok(_) => Ok(()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) if leads_nowhere(&error) => {
+                tracing::debug!(key = entry.begins_with, %error, "an entry of the archive is passed over");
+                Ok(())
+            }
             Err(error) => Err(error),
         }
     }
+}
+
+/// Whether it is this one entry that cannot be looked at, and not the disk: it has gone, or is a link to nothing, to
+/// itself, or to where we may not look.
+fn leads_nowhere(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied)
+        || error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error())
 }
 
 /// What lies in a folder, in the order of the keys.
@@ -139,5 +149,16 @@ mod tests {
         let keys: Vec<_> =
             walk(root.path(), &[".staging"], None, 9).unwrap().into_iter().map(|object| object.key).collect();
         assert_eq!(keys, [".staging2/x", "z/.staging/x"]);
+    }
+
+    #[test]
+    fn a_link_that_leads_nowhere_is_no_object_and_does_not_end_the_listing() {
+        let root = tree(&["a", "c"]);
+        let (itself, nothing) = (root.path().join("b"), root.path().join("b0"));
+        std::os::unix::fs::symlink(&itself, &itself).unwrap();
+        std::os::unix::fs::symlink(root.path().join("nothing"), nothing).unwrap();
+        let keys: Vec<_> =
+            walk(root.path(), &[], None, 9).unwrap().into_iter().map(|object| object.key).collect();
+        assert_eq!(keys, ["a", "c"]);
     }
 }

@@ -178,9 +178,11 @@ async fn skipped(office: &Office) -> Result<Vec<FileId>, Failure> {
 }
 
 fn in_words(file: &File) -> [String; 6] {
-    let place = match file.state {
-        FileState::Archived => &file.object_key,
-        _ => &file.reason,
+    let key = file.object_key.clone().unwrap_or_default();
+    let place = match (file.state, &file.finding) {
+        (FileState::Archived, None) => key,
+        (FileState::Archived, Some(finding)) => format!("{key} (found: {finding})"),
+        _ => file.reason.clone().unwrap_or_default(),
     };
     [
         file.id.to_string(),
@@ -188,6 +190,6 @@ fn in_words(file: &File) -> [String; 6] {
         file.file_type.clone(),
         file.bytes.or(file.announced_bytes).map(|bytes| bytes.to_string()).unwrap_or_default(),
         moment(file.loses_at),
-        place.clone().unwrap_or_default(),
+        place,
     ]
 }

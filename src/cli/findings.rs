@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use super::reach::Failure;
+use super::reach::{Failure, Reach};
 use super::{Common, failed};
 use crate::archive;
 use crate::config::{Config, Secrets};
@@ -16,8 +16,7 @@ use crate::domain::file::FileRow;
 use crate::domain::ids::FileId;
 use crate::domain::verification::FileFinding;
 use crate::jobs::verify::{Looked, Verifier};
-use crate::store::{self, Selection, SharedStore};
-use crate::telemetry::{self, LogTarget};
+use crate::store::{Selection, SharedStore};
 
 /// Files read at a time.
 const PAGE: u32 = 500;
@@ -67,9 +66,8 @@ pub(super) async fn run(common: &Common, args: FindingsArgs) -> ExitCode {
 }
 
 async fn act(common: &Common, action: Action) -> Result<ExitCode, Failure> {
-    let (config, secrets) = common.load()?;
-    telemetry::init_log(config.log.format, LogTarget::Stderr, Some("warn"));
-    let store = store::open(&secrets.database_url, &config.store).await?;
+    // A look once more is told of like any other.
+    let Reach { config, secrets, store, .. } = Reach::open(common, "warn").await?;
     match action {
         Action::List { finding, json } => {
             let wanted = if finding.is_empty() { FileFinding::ALL.to_vec() } else { finding };

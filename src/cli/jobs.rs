@@ -1,5 +1,5 @@
-//! `jobs list|show|retry|cancel`: what the queue holds, also what carries no file: manifests, removals, rounds of
-//! reconciling.
+//! `jobs list|show|retry|cancel`: what the queue holds, also what carries no file: manifests, removals, notifications,
+//! rounds of reconciling and of verifying.
 
 use std::process::ExitCode;
 
@@ -31,15 +31,8 @@ enum Action {
         /// Only these states: waiting, running, parked, done, dead, cancelled.
         #[arg(long, value_delimiter = ',', value_name = "STATE")]
         state: Vec<JobState>,
-        /// Only this kind: transfer, manifest, remove, reconcile…
-        #[arg(long, value_name = "KIND")]
-        kind: Option<String>,
-        /// Only those that ask this account, by Zoom's id.
-        #[arg(long, value_name = "ACCOUNT_ID")]
-        account: Option<String>,
-        /// Only those about this file or recording.
-        #[arg(long, value_name = "ID")]
-        subject: Option<Uuid>,
+        #[command(flatten)]
+        of: Of,
         #[command(flatten)]
         list: ListArgs,
     },
@@ -54,20 +47,49 @@ enum Action {
     },
     /// Tries jobs that are parked, dead or cancelled again, with all their attempts.
     Retry {
-        /// Which ones; `jobs list` names them.
-        #[arg(value_name = "JOB_ID", required = true)]
-        jobs: Vec<JobId>,
+        #[command(flatten)]
+        which: Which,
     },
     /// Withdraws jobs that have not ended, also while they run. The file of a transfer is skipped by that; all others
     /// wait again when something wants them again.
     Cancel {
-        /// Which ones; `jobs list` names them.
-        #[arg(value_name = "JOB_ID", required = true)]
-        jobs: Vec<JobId>,
+        #[command(flatten)]
+        which: Which,
         /// Why, for whoever wonders later.
         #[arg(long)]
         reason: Option<String>,
     },
+}
+
+/// Of what they are jobs.
+#[derive(Debug, Args)]
+struct Of {
+    /// Only this kind: transfer, manifest, remove, notify, reconcile, verify…
+    #[arg(long, value_name = "KIND")]
+    kind: Option<String>,
+    /// Only those that ask this account, by Zoom's id; of notifications those to this receiver.
+    #[arg(long, value_name = "ACCOUNT_ID")]
+    account: Option<String>,
+    /// Only those about this file or recording.
+    #[arg(long, value_name = "ID")]
+    subject: Option<Uuid>,
+}
+
+/// Some by name, or all of a kind that stand somewhere.
+#[derive(Debug, Args)]
+struct Which {
+    /// Which ones; `jobs list` names them.
+    #[arg(
+        value_name = "JOB_ID",
+        required_unless_present = "state",
+        conflicts_with_all = ["state", "kind", "account", "subject"]
+    )]
+    jobs: Vec<JobId>,
+    /// All that are in one of these states, of the kind that --kind names.
+    #[arg(long, value_delimiter = ',', value_name = "STATE", requires = "kind")]
+    state: Vec<JobState>,
+    #[command(flatten)]
+    of: Of,
 }
 
 pub(super) async fn run(common: &Common, args: JobsArgs) -> ExitCode {
@@ -77,27 +99,54 @@ pub(super) async fn run(common: &Common, args: JobsArgs) -> ExitCode {
 async fn act(common: &Common, args: JobsArgs) -> Result<ExitCode, Failure> {
     let office = Office::open(common, &args.whom, Archive::Unused).await?;
     match args.action {
-        Action::List { state, kind, account, subject, list } => {
-            let query: Vec<_> = list_of("state", &state)
-                .into_iter()
-                .chain(said("kind", kind.as_ref()))
-                .chain(said("account_id", account.as_ref()))
-                .chain(said("subject", subject.as_ref()))
-                .collect();
+        Action::List { state, of, list } => {
+            let query = of.query(&state);
             let header = ["id", "kind", "state", "due", "attempts", "subject", "reason or owner"];
             print_list(&office, "/jobs", &query, &list, (header, in_words)).await
         }
         Action::Show { job, json } => {
             print_one(&office.get::<Job>(&format!("/jobs/{job}"), &[]).await?, json)
         }
-        Action::Retry { jobs } => {
+        Action::Retry { which } => {
+            let jobs = which.named(&office).await?;
             let path = |job: &JobId| format!("/jobs/{job}/retry");
             each_deed::<_, Job>(&office, jobs, path, &Why::default(), "jobs wait for another try").await
         }
-        Action::Cancel { jobs, reason } => {
+        Action::Cancel { which, reason } => {
+            let jobs = which.named(&office).await?;
             let path = |job: &JobId| format!("/jobs/{job}/cancel");
             each_deed::<_, Job>(&office, jobs, path, &Why { reason }, "jobs are withdrawn").await
         }
+    }
+}
+
+impl Of {
+    /// What is asked of the list.
+    fn query(&self, state: &[JobState]) -> Vec<(&'static str, String)> {
+        list_of("state", state)
+            .into_iter()
+            .chain(said("kind", self.kind.as_ref()))
+            .chain(said("account_id", self.account.as_ref()))
+            .chain(said("subject", self.subject.as_ref()))
+            .collect()
+    }
+}
+
+impl Which {
+    /// Their ids.
+    async fn named(self, office: &Office) -> Result<Vec<JobId>, Failure> {
+        if self.state.is_empty() {
+            return Ok(self.jobs);
+        }
+        let mut jobs = Vec::new();
+        let query = self.of.query(&self.state);
+        office
+            .each("/jobs", &query, &ListArgs::everything(), |page: Vec<Job>| {
+                jobs.extend(page.into_iter().map(|job| job.id));
+                Ok(())
+            })
+            .await?;
+        Ok(jobs)
     }
 }
 

@@ -67,7 +67,27 @@ fn print(out: &mut impl Write, status: &Status) -> io::Result<()> {
             "              → mend the account ids in your settings, or zoom-archiver files unskip FILE_ID …"
         )?;
     }
+    print_verification(out, status)?;
     print_pruned(out, status)
+}
+
+fn print_verification(out: &mut impl Write, status: &Status) -> io::Result<()> {
+    let verification = &status.verification;
+    if let Some(oldest) = verification.oldest_unverified_secs {
+        writeln!(out, "verified      all that is archived, within the last {}", in_words(oldest))?;
+    }
+    if !verification.findings.is_empty() {
+        let counts = verification.findings.iter().map(|it| format!("{} {}", it.files, it.finding));
+        let counts = counts.collect::<Vec<_>>().join(", ");
+        writeln!(out, "findings      {counts}: archived, and not as it was proven")?;
+        writeln!(out, "              → zoom-archiver findings list           says what was found")?;
+        writeln!(out, "              → zoom-archiver findings retry FILE_ID  mends it, where that can be")?;
+    }
+    if verification.foreign_objects > 0 {
+        writeln!(out, "foreign       {} objects in the archive are nobody's", verification.foreign_objects)?;
+        writeln!(out, "              → zoom-archiver findings foreign")?;
+    }
+    Ok(())
 }
 
 /// What lists do not show any more.

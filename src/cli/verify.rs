@@ -11,13 +11,12 @@ use clap::Args;
 use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 use serde_json::json;
 
-use super::reach::{Day, Failure};
+use super::reach::{Day, Failure, Reach};
 use super::{Common, failed};
 use crate::archive;
 use crate::domain::verification::{ListedObject, Mend};
 use crate::jobs::verify::{Looked, MOST_FOREIGN, Verifier};
-use crate::store::{self, Selection, SharedStore};
-use crate::telemetry::{self, LogTarget};
+use crate::store::{Selection, SharedStore};
 
 /// Options of `verify`.
 #[derive(Debug, Args)]
@@ -91,9 +90,8 @@ pub(super) async fn run(common: &Common, args: VerifyArgs) -> ExitCode {
 
 /// Whether all is as it was proven.
 async fn verify(common: &Common, args: &VerifyArgs) -> Result<bool, Failure> {
-    let (config, secrets) = common.load()?;
-    telemetry::init_log(config.log.format, LogTarget::Stderr, Some("error"));
-    let store = store::open(&secrets.database_url, &config.store).await?;
+    // What is found is told to those who want to hear of it.
+    let Reach { config, secrets, store, .. } = Reach::open(common, "error").await?;
     let archive = archive::open(&secrets.archive_url, &config.archive).await?;
     archive.ping().await?;
     let verifier = Verifier::new(&store, &archive, &config.verify);

@@ -1,4 +1,4 @@
-//! What `doctor` finds: one sentence about one thing, whether that is well, and how to mend it where it is not.
+//! What `doctor` and the look at the start find: one sentence about one thing, whether that is well, and how to mend it where it is not.
 
 use serde::Serialize;
 
@@ -12,6 +12,27 @@ pub enum Subject {
     Archive,
     /// Zoom's API, and our credentials for it.
     Zoom,
+}
+
+impl Subject {
+    /// The word used in logs and reports.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Database => "database",
+            Self::Archive => "archive",
+            Self::Zoom => "zoom",
+        }
+    }
+}
+
+/// How closely something is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Look {
+    /// Everything that is needed of it is tried: for a person who asks.
+    Whole,
+    /// What a few requests tell, whatever its size, and without an object or a row being written: for every start.
+    Brief,
 }
 
 /// Whether it is well.

@@ -1,5 +1,5 @@
-//! What is told to receivers outside: which kinds of notices there are, what a settlement has to tell, and who wants to
-//! hear of what. A notice is a job of the queue, one for each receiver, written in the transaction that makes the thing
+//! What is told to receivers outside: which kinds of notices there are, what there is to tell, and who wants to hear of
+//! what. A notice is a job of the queue, one for each receiver, written in the transaction that makes the thing
 //! true.
 
 use std::collections::BTreeSet;
@@ -15,6 +15,7 @@ use uuid::Uuid;
 use super::account::AccountChoice;
 use super::ids::NoticeId;
 use super::recording::UnknownWord;
+use super::verification::Found;
 
 /// What a notice tells of. The words are part of what receivers build upon (`docs/notifications.md`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -34,12 +35,21 @@ pub enum NoticeKind {
     /// A file that is not archived will soon not be had any more.
     #[serde(rename = "file.loss_near")]
     FileLossNear,
+    /// A file that is archived is not as it was proven.
+    #[serde(rename = "file.finding")]
+    FileFinding,
 }
 
 impl NoticeKind {
     /// Every kind.
-    pub const ALL: [Self; 5] =
-        [Self::RecordingArchived, Self::FileDead, Self::FileGone, Self::FileParked, Self::FileLossNear];
+    pub const ALL: [Self; 6] = [
+        Self::RecordingArchived,
+        Self::FileDead,
+        Self::FileGone,
+        Self::FileParked,
+        Self::FileLossNear,
+        Self::FileFinding,
+    ];
 
     /// The word used in settings, SQL, metrics and notifications.
     #[must_use]
@@ -50,6 +60,7 @@ impl NoticeKind {
             Self::FileGone => "file.gone",
             Self::FileParked => "file.parked",
             Self::FileLossNear => "file.loss_near",
+            Self::FileFinding => "file.finding",
         }
     }
 
@@ -76,7 +87,7 @@ impl FromStr for NoticeKind {
     }
 }
 
-/// What a settlement has to tell of its job's subject.
+/// What there is to tell of a recording or a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct News {
     /// What happened.
@@ -94,6 +105,14 @@ impl News {
     pub fn with_reason(kind: NoticeKind, reason: &str) -> Self {
         let detail = Map::from_iter([("reason".to_owned(), Value::from(reason))]);
         Self { kind, occasion: None, detail }
+    }
+
+    /// News of what a verification has found.
+    #[must_use]
+    pub fn found(found: &Found) -> Self {
+        let mut news = Self::with_reason(NoticeKind::FileFinding, &found.detail);
+        news.detail.insert("finding".to_owned(), found.finding.as_str().into());
+        news
     }
 }
 

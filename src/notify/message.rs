@@ -106,6 +106,11 @@ impl Story<'_> {
                 let at = self.loses_at().map(rfc3339).unwrap_or_default();
                 format!("Not archived, and lost after {at}: {file}. File {id}")
             }
+            NoticeKind::FileFinding => {
+                format!(
+                    "Archived, and not as it was proven: {file}: {reason}. See: zoom-archiver files show {id}"
+                )
+            }
         }
     }
 

@@ -54,6 +54,8 @@ struct Shelf {
     announcements: u64,
     violations: BTreeSet<Violation>,
     tokens_issued: u64,
+    /// Every token given out, of whatever kind.
+    issued: Vec<String>,
     /// By instance id: tokens up to this number are refused.
     expired: HashMap<String, u64>,
     refusal: Refusal,
@@ -156,12 +158,20 @@ impl Library {
         let mut shelf = self.shelf();
         shelf.tokens_issued += 1;
         let lifetime = i64::try_from(lifetime.as_secs()).unwrap_or(i64::MAX);
-        self.mint.issue(&Claims {
+        let token = self.mint.issue(&Claims {
             iss: "fake-zoom".to_owned(),
             aud: instance_id.to_owned(),
             jti: shelf.tokens_issued,
             exp: now().timestamp().saturating_add(lifetime),
-        })
+        });
+        shelf.issued.push(token.clone());
+        token
+    }
+
+    /// Every token that it has given out so far, for files and for its API: what nobody may say.
+    #[must_use]
+    pub fn issued(&self) -> Vec<String> {
+        self.shelf().issued.clone()
     }
 
     /// Something that makes the URLs of one announcement unlike those of any other.

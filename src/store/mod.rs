@@ -34,7 +34,7 @@ use serde_json::Value;
 use crate::config::store::StoreConfig;
 use crate::domain::event::{Event, EventRow};
 use crate::domain::file::{FileRow, FileState, RecordingRow};
-use crate::domain::finding::Finding;
+use crate::domain::finding::{Finding, Look};
 use crate::domain::ids::{EventId, FileId, JobId, NoticeId, RecordingId};
 use crate::domain::job::{Job, JobRow, JobState, Lease, Settlement, Task};
 use crate::domain::manifest::Manifest;
@@ -498,7 +498,8 @@ pub trait Store: Send + Sync + 'static {
     ) -> Result<Vec<Unverified>, StoreError>;
 
     /// Writes what a verification of an archived file found, in place of what an earlier one did. `false`, and nothing
-    /// written, when the file is not any more what was looked at.
+    /// written, when the file is not any more what was looked at. Who wants to hear of it has a notice waiting with the same
+    /// commit, unless the same was found before.
     async fn verified(&self, file: &FileRow, found: Option<&Found>) -> Result<bool, StoreError>;
 
     /// Takes a part of the archive's listing, all keys after `after` up to and with `until` (without one: to the end), and
@@ -575,8 +576,8 @@ pub trait Store: Send + Sync + 'static {
     /// The connections of this process. Asks nobody.
     fn connections(&self) -> Vec<Connections>;
 
-    /// Looks at the database from all sides, for `doctor`: rights, settings, clock. Writes nothing that stays.
-    async fn examine(&self) -> Result<Vec<Finding>, StoreError>;
+    /// Looks at the database, for `doctor` and for the start: rights, settings, clock. Writes nothing that stays.
+    async fn examine(&self, look: Look) -> Result<Vec<Finding>, StoreError>;
 
     /// Proves that the database answers and holds the schema of this version.
     async fn ping(&self) -> Result<(), StoreError>;

@@ -485,7 +485,7 @@ fn place_of(bench: &Bench) -> Vec<(&'static str, String)> {
 /// confirmed.
 #[expect(clippy::print_stdout, reason = "its parent reads what it prints")]
 async fn write_until_killed(url: &str) {
-    let config = ArchiveConfig { key_template: String::new(), s3: default_config() };
+    let config = ArchiveConfig { key_template: String::new(), try_at_start: false, s3: default_config() };
     let archive = zoom_archiver::archive::open(url, &config).await.unwrap();
     let file = three_parts();
     let upload = archive.begin(&object(KEY)).await.unwrap();
@@ -1334,7 +1334,8 @@ mod only_s3 {
     async fn the_store_is_found_by_the_sdks_own_chain() {
         const BUCKET: &str = "TEST_BUCKET_OF_CHILD";
         if let Ok(bucket) = std::env::var(BUCKET) {
-            let config = ArchiveConfig { key_template: String::new(), s3: default_config() };
+            let config =
+                ArchiveConfig { key_template: String::new(), try_at_start: false, s3: default_config() };
             let url = format!("s3://{bucket}/by/chain");
             let archive = zoom_archiver::archive::open(&url, &config).await.unwrap();
             assert_eq!(archive.describe(), url);
@@ -1394,7 +1395,11 @@ mod only_s3 {
 
 #[tokio::test]
 async fn an_archive_is_opened_by_its_url() {
-    let config = ArchiveConfig { key_template: "{recording}/{file}".to_owned(), s3: default_config() };
+    let config = ArchiveConfig {
+        key_template: "{recording}/{file}".to_owned(),
+        try_at_start: false,
+        s3: default_config(),
+    };
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path().join("deep/archive");
     let url = format!("file://{}", root.display());

@@ -13,6 +13,7 @@ use zoom_archiver::domain::recording::RecordingKind;
 use zoom_archiver::simulator::{FakeFile, FakeRecording, FakeZoom, Options};
 use zoom_archiver::store::SharedStore;
 
+use crate::support::program::fake_zoom;
 use crate::support::scene::{Ground, Scene, on_each_ground, open_store, with_api};
 use crate::support::service::{Setup, eventually};
 
@@ -34,7 +35,7 @@ impl Bare {
 
     async fn on(ground: Ground) -> Self {
         let data = tempfile::tempdir().unwrap();
-        let zoom = FakeZoom::start(Options::default()).await.unwrap();
+        let zoom = fake_zoom(Options::default()).await;
         let setup = with_api(ground.point(Setup::new(data.path())), &zoom)
             .env("ZOOM_ARCHIVER_ZOOM__API_MEDIUM_PER_SEC", "80");
         assert!(setup.cli(&["migrate"]).output().await.unwrap().status.success());

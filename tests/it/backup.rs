@@ -14,6 +14,7 @@ use zoom_archiver::simulator::events::{EventKind, Quirks};
 use zoom_archiver::simulator::{FakeFile, FakeRecording, FakeZoom, Options};
 
 use crate::support::postgres::PostgresDatabase;
+use crate::support::program::fake_zoom;
 use crate::support::scene::{open_store, sender_to, until_settled, with_api};
 use crate::support::service::{Service, Setup};
 use crate::support::split::all_files;
@@ -128,7 +129,7 @@ async fn archive_all(setup: &Setup, url: &str) -> Vec<FileRow> {
 
 async fn a_restored_backup_goes_on(kind: Kind) {
     let data = tempfile::tempdir().unwrap();
-    let zoom = FakeZoom::start(Options::default()).await.unwrap();
+    let zoom = fake_zoom(Options::default()).await;
     let setup = with_api(Setup::new(data.path()), &zoom).env("ZOOM_ARCHIVER_RECONCILE__LATE_FILES", "");
     let url = kind.url(data.path());
     let receiver = setup.clone().roles("receiver").env("DATABASE_URL", &url).start().await;

@@ -16,10 +16,11 @@ use serde_json::Value;
 use zoom_archiver::domain::file::FileState;
 use zoom_archiver::domain::recording::RecordingKind;
 use zoom_archiver::simulator::events::{EventKind, Quirks};
-use zoom_archiver::simulator::{FakeFile, FakeRecording, FakeZoom, Options};
+use zoom_archiver::simulator::{FakeFile, FakeRecording, Options};
 
 use crate::support::place::{Bucket, Place, contents};
 use crate::support::private::{PrivateMinio, PrivatePostgres};
+use crate::support::program::fake_zoom;
 use crate::support::scene::{open_store, patient_sender_to, until_settled_within};
 use crate::support::service::{Log, Service, Setup, eventually};
 use crate::support::split::all_files;
@@ -153,7 +154,7 @@ async fn whatever_falls_over_every_file_is_archived_once_and_right() {
     let mut dice = StdRng::seed_from_u64(SEED);
     let recordings = recordings(&mut dice);
     let bytes: u64 = recordings.iter().flat_map(|it| &it.files).map(|file| file.content.len()).sum();
-    let zoom = FakeZoom::start(Options::default()).await.unwrap();
+    let zoom = fake_zoom(Options::default()).await;
     let bucket = Bucket::at(minio.client()).await;
     let data = tempfile::tempdir().unwrap();
     let setup = Setup::new(data.path())

@@ -1,17 +1,18 @@
 //! `doctor`: what is well is said, what is wrong is a clear sentence with what to do, and exit code 1; whatever it
-//! writes it removes again.
+//! writes it removes again. At the start of the service it looks briefly: what is wrong is in the log, and ends nothing.
 
 use std::process::Output;
 
 use s3s::S3ErrorCode;
 use serde_json::Value;
 use tempfile::TempDir;
-use zoom_archiver::simulator::{FakeZoom, Options};
+use zoom_archiver::simulator::Options;
 
 use crate::support::place::{Bucket, Place};
+use crate::support::program::fake_zoom;
 use crate::support::s3::{Quirks, S3Server};
 use crate::support::scene::with_api;
-use crate::support::service::Setup;
+use crate::support::service::{Log, Setup};
 
 /// Settings, and the directory with a database that is migrated.
 async fn migrated(point: impl FnOnce(Setup) -> Setup) -> (TempDir, Setup) {
@@ -46,6 +47,11 @@ async fn wrong(setup: &Setup) -> String {
         .collect();
     assert!(!wrong.is_empty());
     wrong.join("\n")
+}
+
+/// A port where nobody listens: it was bound, and closed again.
+fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 async fn in_process(quirks: Quirks) -> Bucket {
@@ -127,7 +133,7 @@ async fn a_bucket_without_locks_is_told_before_anything_is_refused() {
 
 #[tokio::test]
 async fn credentials_that_zoom_takes_are_well_and_others_are_named_with_what_to_mend() {
-    let zoom = FakeZoom::start(Options::default()).await.unwrap();
+    let zoom = fake_zoom(Options::default()).await;
     let (_data, setup) = migrated(|setup| with_api(setup, &zoom)).await;
     let output = setup.run(&["doctor", "--json"]).await;
     let found = findings(&output);
@@ -154,8 +160,7 @@ async fn without_credentials_doctor_says_what_cannot_be_done() {
 
 #[tokio::test]
 async fn a_stopped_database_is_one_clear_sentence() {
-    // Bound and closed again: nobody listens there.
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = free_port();
     let data = tempfile::tempdir().unwrap();
     let setup = Setup::new(data.path())
         .env("DATABASE_URL", format!("postgres://somebody:hush@127.0.0.1:{port}/za"))
@@ -169,4 +174,57 @@ async fn a_database_that_was_never_migrated_is_told_what_to_do() {
     let data = tempfile::tempdir().unwrap();
     let wrong = wrong(&Setup::new(data.path())).await;
     assert!(wrong.contains("migrate"), "{wrong}");
+}
+
+/// Starts with a look at whether the archive can be written to, waits until it is over, and gives what it warns of; the
+/// service must be ready all the same, and end as one that is well.
+async fn warned_of_at_start(setup: Setup) -> (Vec<Value>, Log) {
+    let service = setup.env("ZOOM_ARCHIVER_ARCHIVE__TRY_AT_START", "true").start().await;
+    let is_over =
+        |line: &Value| line["message"].as_str().is_some_and(|words| words.starts_with("looked around"));
+    let over = service.log.wait_for(is_over).await;
+    let ready = reqwest::get(format!("http://{}/readyz", service.public_addr())).await.unwrap();
+    assert_eq!(ready.status(), 200);
+    let (code, log) = service.stop().await;
+    assert_eq!(code, Some(0), "{}", log.text());
+    let warns = |line: &Value| line["level"] == "WARN" && !line["doctor.subject"].is_null();
+    let warned: Vec<_> = log.lines().into_iter().filter(warns).collect();
+    assert_eq!(over["doctor.wrong"], warned.len());
+    (warned, log)
+}
+
+#[tokio::test]
+async fn a_start_where_all_is_well_warns_of_nothing_and_leaves_nothing_in_the_archive() {
+    for place in [Place::directory(), Place::Bucket(in_process(Quirks::default()).await)] {
+        let data = tempfile::tempdir().unwrap();
+        let (warned, log) = warned_of_at_start(place.point(Setup::new(data.path()))).await;
+        assert!(warned.is_empty(), "{warned:?}");
+        // It is no trouble, but worth a line.
+        let notes = |line: &Value| line["doctor.subject"] == "zoom" && line["level"] == "INFO";
+        assert!(log.lines().iter().any(notes), "{}", log.text());
+        assert!(place.objects().await.is_empty());
+        if let Place::Bucket(bucket) = &place {
+            assert_eq!(bucket.server.unfinished(&bucket.name).await, 0);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_may_only_read_is_warned_of_when_the_service_starts() {
+    let bucket = in_process(Quirks { read_only: true, ..Quirks::default() }).await;
+    let data = tempfile::tempdir().unwrap();
+    let (warned, log) = warned_of_at_start(bucket.point(Setup::new(data.path()), None)).await;
+    assert_eq!(warned.len(), 1, "{}", log.text());
+    let words = warned[0]["message"].as_str().unwrap();
+    assert!(words.starts_with("archive: ") && words.contains("s3:PutObject"), "{words}");
+}
+
+#[tokio::test]
+async fn a_bucket_that_is_away_is_warned_of_when_the_service_starts() {
+    let bucket = in_process(Quirks::default()).await;
+    let data = tempfile::tempdir().unwrap();
+    let setup = bucket.point(Setup::new(data.path()), Some(format!("http://127.0.0.1:{}", free_port())));
+    let (warned, log) = warned_of_at_start(setup).await;
+    assert_eq!(warned.len(), 1, "{}", log.text());
+    assert_eq!(warned[0]["doctor.subject"], "archive");
 }

@@ -15,6 +15,7 @@ use zoom_archiver::simulator::{FakeFile, FakeRecording, Fault, When};
 use crate::support::place::Place;
 use crate::support::s3::default_config;
 use crate::support::scene::{Scene, until_zoom};
+use crate::support::service::eventually;
 
 const MIB: u64 = 1024 * 1024;
 const LARGE: u64 = 20 * MIB;
@@ -122,4 +123,38 @@ async fn an_upload_under_our_key_that_no_checkpoint_names_is_given_up_and_a_fore
         let place = Place::bucket().await;
         an_upload_that_nobody_wrote_down(archive_at(&place).await, &place, foreign).await;
     }
+}
+
+#[tokio::test]
+async fn what_is_given_up_is_counted_in_the_metrics() {
+    let place = Place::directory();
+    let mut scene = scene(&place).await;
+    let recording = recording();
+    scene.shelve(&recording);
+    let error = Fault::Status { code: StatusCode::INTERNAL_SERVER_ERROR, retry_after: None };
+    let library = scene.zoom.library();
+    library.inject(&recording.files[0].key, Fault::CutAt { position: 17 * MIB }, When::First(1));
+    library.inject(&recording.files[0].key, error, When::AfterBreak(u32::MAX));
+    scene.announce(&recording, EventKind::Recording).await;
+    let file = scene.one_file_in(FileState::Dead).await;
+    let key = file.object_key.as_deref().expect("a place");
+    assert_eq!(scene.service.metric("zoom_archiver_leftovers_total", "").await, 0.0);
+    assert_eq!(place.unfinished(key).await.len(), 1);
+
+    // Two days later the next process looks around.
+    let path = scene.data.path().join("zoom-archiver.db");
+    let sql = sqlx::SqlitePool::connect(&format!("sqlite:{}", path.display())).await.unwrap();
+    let later = "UPDATE jobs SET finished_at = finished_at - 172800000 WHERE state = 'dead'";
+    assert_eq!(sqlx::query(later).execute(&sql).await.unwrap().rows_affected(), 1);
+    let next = scene.setup.clone();
+    let (code, _) = std::mem::replace(&mut scene.service, next.spawn()).stop().await;
+    assert_eq!(code, Some(0));
+    scene.service.ready().await;
+    eventually("it is given up and counted", || async {
+        (scene.service.metric("zoom_archiver_leftovers_total", "").await > 0.5).then_some(())
+    })
+    .await;
+    assert_eq!(scene.service.metric("zoom_archiver_leftovers_total", "").await, 1.0);
+    assert_eq!(place.unfinished(key).await.len(), 0);
+    scene.close().await;
 }

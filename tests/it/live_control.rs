@@ -14,6 +14,7 @@ use zoom_archiver::simulator::ledger::Endpoint;
 use zoom_archiver::simulator::library::LiveState;
 use zoom_archiver::simulator::{ApiFault, FakeRecording, FakeZoom, Options, When};
 
+use crate::support::program::fake_zoom;
 use crate::support::scene::{Scene, sender_to};
 use crate::support::service::{Setup, eventually, program};
 
@@ -51,7 +52,7 @@ fn session(name: &str) -> FakeRecording {
 
 #[tokio::test]
 async fn recording_start_reaches_zoom_as_the_very_id_that_was_typed() {
-    let zoom = FakeZoom::start(Options::default()).await.unwrap();
+    let zoom = fake_zoom(Options::default()).await;
     zoom.library().begin_session(SESSION);
     for (control, state) in [
         ("start", LiveState::Recording),
@@ -74,7 +75,7 @@ async fn recording_start_reaches_zoom_as_the_very_id_that_was_typed() {
 
 #[tokio::test]
 async fn a_wish_that_cannot_be_granted_fails_in_words_and_wrong_usage_is_told_apart() {
-    let zoom = FakeZoom::start(Options::default()).await.unwrap();
+    let zoom = fake_zoom(Options::default()).await;
     let output = command(&zoom, &["recording", "start", "no+such/session=="]).await;
     assert_eq!(output.status.code(), Some(1));
     assert!(told(&output).contains("Zoom has no such recording or session"), "{}", told(&output));
@@ -92,7 +93,7 @@ async fn a_wish_that_cannot_be_granted_fails_in_words_and_wrong_usage_is_told_ap
 
 #[tokio::test]
 async fn where_several_accounts_could_be_meant_the_command_asks_which() {
-    let zoom = FakeZoom::start(Options::default()).await.unwrap();
+    let zoom = fake_zoom(Options::default()).await;
     zoom.library().begin_session(SESSION);
     let file = tempfile::NamedTempFile::new().unwrap();
     let text = format!(

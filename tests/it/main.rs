@@ -27,6 +27,7 @@ mod migrations;
 mod notice_contract;
 mod notifications;
 mod operator_api;
+mod outage;
 mod rebuild;
 mod receiver;
 mod reconcile;

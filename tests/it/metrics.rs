@@ -19,6 +19,7 @@ use crate::support::database::{Database, on_each_database};
 use crate::support::delivery::status_of;
 use crate::support::fault_proxy::{Fault, FaultProxy};
 use crate::support::postgres::PostgresDatabase;
+use crate::support::program::fake_zoom;
 use crate::support::receiver::{Receiver, settings, target};
 use crate::support::scene::{sender_to, with_api};
 use crate::support::service::{Service, Setup, eventually};
@@ -67,7 +68,7 @@ struct Busy {
 impl Busy {
     async fn start(database: Option<&PostgresDatabase>) -> Self {
         let data = tempfile::tempdir().unwrap();
-        let zoom = FakeZoom::start(Options::default()).await.unwrap();
+        let zoom = fake_zoom(Options::default()).await;
         let receiver = Receiver::start().await;
         let targets = settings(data.path(), &[target("ops", &receiver, "")]);
         let mut setup = with_api(Setup::new(data.path()), &zoom)

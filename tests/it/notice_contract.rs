@@ -3,11 +3,13 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use serde_json::{Map, json};
+use serde_json::{Map, Value, json};
 use zoom_archiver::domain::account::AccountNames;
+use zoom_archiver::domain::file::{ArchivedFile, FileRow, Sha256Digest};
 use zoom_archiver::domain::ids::{NoticeId, RecordingId};
 use zoom_archiver::domain::job::{Completion, Job, JobState, Settlement, Task, WaitsFor};
 use zoom_archiver::domain::notice::{News, NoticeKind, Subscription, Subscriptions, notice_id};
+use zoom_archiver::domain::verification::{FileFinding, Found};
 use zoom_archiver::store::{Intake, NoticeWork, SharedStore, Swept};
 
 use crate::support::announce::session_of;
@@ -27,6 +29,8 @@ on_each_database![
     a_notice_is_named_by_what_it_tells,
     a_file_that_is_left_out_has_the_manifest_written_again,
     a_lost_lease_tells_nothing,
+    a_finding_is_told_once_until_another_one_takes_its_place,
+    what_was_found_of_a_file_that_has_changed_meanwhile_is_not_told,
 ];
 
 fn subscription(name: &str, kinds: &[NoticeKind], accounts: &[&str]) -> Subscription {
@@ -273,5 +277,67 @@ async fn a_lost_lease_tells_nothing(database: Database) {
     let stale = store.claim("slow", 1, Duration::ZERO, &[]).await.unwrap().remove(0);
     store.sweep(10).await.unwrap();
     assert!(store.settle(&stale.lease, dead()).await.is_err());
+    assert_eq!(told(&take(&store).await), []);
+}
+
+/// One archived file of this account.
+async fn archived(store: &SharedStore, account: &str) -> FileRow {
+    store.record(&session_of(account, "s", 1)).await.unwrap();
+    let job = claim_one(store).await;
+    let Task::Transfer(file) = job.task else { panic!("{job:?}") };
+    let archived = ArchivedFile {
+        object_key: store.place(file, "folder", "f.mp4").await.unwrap(),
+        bytes: 3,
+        sha256: Sha256Digest([7; 32]),
+        content_type: "video/mp4".to_owned(),
+        store_checksum: None,
+        etag: None,
+        version_id: None,
+        mark: None,
+    };
+    let completion = Completion { archived: Some((file, archived)), ..Completion::default() };
+    store.settle(&job.lease, Settlement::Done(Box::new(completion))).await.unwrap();
+    store.file(file).await.unwrap().unwrap()
+}
+
+fn found(finding: FileFinding) -> Found {
+    Found { finding, detail: "why\0so".to_owned() }
+}
+
+async fn a_finding_is_told_once_until_another_one_takes_its_place(database: Database) {
+    let ours = subscription("ops", &NoticeKind::ALL, &["acc"]);
+    let others = subscription("others", &NoticeKind::ALL, &["somebody-else"]);
+    let deaf = subscription("deaf", &[NoticeKind::FileDead], &[]);
+    let store = telling(&database, vec![ours, others, deaf]).await;
+    let file = archived(&store, "acc").await;
+    let look = async |found: Option<Found>| {
+        assert!(store.verified(&file, found.as_ref()).await.unwrap());
+        take(&store).await
+    };
+    assert_eq!(told(&look(None).await), []);
+    let first = look(Some(found(FileFinding::Missing))).await;
+    assert_eq!(told(&first), [("ops", "file.finding")]);
+    assert_eq!(first[0].file.as_ref().map(|file| file.id), Some(file.id));
+    let detail = Value::Object(first[0].notice.detail.clone());
+    assert_eq!(detail, json!({ "finding": "missing", "reason": "why\u{fffd}so" }));
+    // The next look finds the same, in other words.
+    let again = Found { detail: "still".to_owned(), ..found(FileFinding::Missing) };
+    assert_eq!(told(&look(Some(again)).await), []);
+    let other = look(Some(found(FileFinding::Sha256))).await;
+    assert_eq!(told(&other), [("ops", "file.finding")]);
+    // Right again, and wrong again.
+    assert_eq!(told(&look(None).await), []);
+    let last = look(Some(found(FileFinding::Missing))).await;
+    assert_eq!(told(&last), [("ops", "file.finding")]);
+    let ids: BTreeSet<_> = [&first, &other, &last].map(|all| all[0].notice.id).into();
+    assert_eq!(ids.len(), 3);
+}
+
+async fn what_was_found_of_a_file_that_has_changed_meanwhile_is_not_told(database: Database) {
+    let store = telling_ops(&database).await;
+    let file = archived(&store, "acc").await;
+    let mut other = file.clone();
+    other.archived.as_mut().unwrap().sha256 = Sha256Digest([8; 32]);
+    assert!(!store.verified(&other, Some(&found(FileFinding::Missing))).await.unwrap());
     assert_eq!(told(&take(&store).await), []);
 }

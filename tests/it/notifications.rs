@@ -382,6 +382,32 @@ async fn a_file_near_its_loss_is_told_once_whichever_processes_look_for_it() {
 }
 
 #[tokio::test]
+async fn what_a_verification_finds_is_told_whoever_looks_and_once() {
+    let (program, people) = (Receiver::start().await, Receiver::start().await);
+    let sections = [target("program", &program, "events = [\"file.finding\"]"), chat("people", &people)];
+    let (scene, _kept) = telling(&sections, |setup, _| setup).await;
+    archive(&scene, &recording(33, 1)).await;
+    people.until(1).await;
+    scene.settled().await;
+    let file = scene.files().await.remove(0);
+    scene.spoil(&file, None).await;
+    for _ in 0..2 {
+        let output = scene.setup.run(&["verify"]).await;
+        assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stdout));
+    }
+    let told = program.until(1).await.remove(0);
+    told.assert_genuine();
+    assert_eq!((told.kind(), &told.body["data"]["finding"]), ("file.finding", &json!("missing")));
+    assert_eq!(told.body["data"]["file"]["object_key"], file.object_key.as_deref().unwrap());
+    let said = people.until(2).await.remove(1);
+    let text = said.body["text"].as_str().unwrap();
+    assert!(text.starts_with("Archived, and not as it was proven: "), "{text}");
+    scene.settled().await;
+    assert_eq!((program.seen().len(), people.seen().len()), (1, 2));
+    close(scene).await;
+}
+
+#[tokio::test]
 async fn what_a_target_that_is_named_no_more_was_to_hear_is_given_up() {
     let receiver = Receiver::answering([], Reply::Status(500)).await;
     let (mut scene, kept) = telling(&[target("former", &receiver, "")], |setup, _| setup).await;
@@ -393,6 +419,46 @@ async fn what_a_target_that_is_named_no_more_was_to_hear_is_given_up() {
     scene.service.ready().await;
     eventually("it is given up", || async { (notices(&scene, JobState::Dead).await == 1).then_some(()) })
         .await;
+    close(scene).await;
+}
+
+#[tokio::test]
+async fn what_a_receiver_has_not_taken_is_sent_again_or_let_go_by_command() {
+    // It ends each notice at its first attempt.
+    let receiver = Receiver::answering([], Reply::Status(410)).await;
+    let (scene, _kept) = telling(&[target("ops", &receiver, "")], |setup, _| setup).await;
+    let dead = async |count: u64| {
+        eventually("they are given up", || async {
+            (notices(&scene, JobState::Dead).await == count).then_some(())
+        })
+        .await;
+    };
+    let said = |output: &std::process::Output| String::from_utf8(output.stdout.clone()).unwrap();
+    for seed in [40, 41] {
+        archive(&scene, &recording(seed, 1)).await;
+    }
+    dead(2).await;
+    let refused = receiver.until_ids(2).await;
+    let all = ["--kind", "notify", "--account", "ops", "--state", "dead"];
+    let jobs = async |arguments: &[&str]| scene.setup.run(&[&["jobs"], arguments].concat()).await;
+    let listed = said(&jobs(&[&["list", "--json"], &all[..]].concat()).await);
+    assert_eq!(listed.lines().filter(|line| line.contains("410")).count(), 2, "{listed}");
+
+    // All that stand somewhere, of whatever kind, are nobody's business at once.
+    assert_eq!(jobs(&["retry", "--state", "dead"]).await.status.code(), Some(2));
+    receiver.now_answers(Reply::Status(200));
+    let output = jobs(&[&["retry"], &all[..]].concat()).await;
+    assert_eq!(said(&output), "2 of 2 jobs wait for another try\n");
+    eventually("they are taken", || async { (notices(&scene, JobState::Done).await == 2).then_some(()) })
+        .await;
+    assert_eq!(receiver.until_ids(2).await, refused, "under the names that they had");
+
+    receiver.now_answers(Reply::Status(410));
+    archive(&scene, &recording(42, 1)).await;
+    dead(1).await;
+    let output = jobs(&[&["cancel", "--reason", "a test"], &all[..]].concat()).await;
+    assert_eq!(said(&output), "1 of 1 jobs are withdrawn\n");
+    assert_eq!((notices(&scene, JobState::Dead).await, notices(&scene, JobState::Cancelled).await), (0, 1));
     close(scene).await;
 }
 

@@ -387,7 +387,7 @@ async fn an_archived_file_is_fetched_again_although_its_job_is_forgotten(databas
 async fn news_of_a_file_whose_job_was_forgotten_is_told(database: Database) {
     let ops = Subscription {
         name: "ops".to_owned(),
-        kinds: BTreeSet::from(NoticeKind::ALL),
+        kinds: BTreeSet::from([NoticeKind::FileDead]),
         accounts: AccountNames::default().choose(&[]),
     };
     let store = database.store_with(Intake::everything().telling(Subscriptions::new(vec![ops]))).await;

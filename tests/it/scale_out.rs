@@ -305,7 +305,7 @@ async fn the_doors_open_although_the_archive_is_away() {
     assert_eq!(status_of(&service.webhook(), body).await, 200);
     proxy.set(Fault::Refuse).await;
     proxy.drop_all();
-    let told = |line: &serde_json::Value| line["message"] == "the archive cannot be reached";
+    let told = |line: &serde_json::Value| line["level"] == "WARN" && line["doctor.subject"] == "archive";
     service.log.wait_for(told).await;
     let (code, _) = service.stop().await;
     assert_eq!(code, Some(0));

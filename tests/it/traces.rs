@@ -8,10 +8,11 @@ use serde_json::Value;
 use zoom_archiver::domain::file::FileState;
 use zoom_archiver::domain::recording::RecordingKind;
 use zoom_archiver::simulator::events::{EventKind, Quirks};
-use zoom_archiver::simulator::{FakeFile, FakeRecording, FakeZoom, Options};
+use zoom_archiver::simulator::{FakeFile, FakeRecording, Options};
 
 use crate::support::database::{Database, on_each_database};
 use crate::support::otlp::{Collector, Told};
+use crate::support::program::fake_zoom;
 use crate::support::scene::{Scene, open_store, sender_to, until_settled};
 use crate::support::service::Setup;
 
@@ -28,7 +29,7 @@ fn by_name(spans: &[Told], trace: &str) -> BTreeMap<String, Told> {
 async fn one_trace_leads_from_the_webhook_to_the_object(database: Database) {
     let collector = Collector::start().await;
     let data = tempfile::tempdir().unwrap();
-    let zoom = FakeZoom::start(Options::default()).await.unwrap();
+    let zoom = fake_zoom(Options::default()).await;
     database.migrate().await.unwrap();
     let url = database.url().expose_secret();
     let setup = traced(Setup::new(data.path()), &collector)

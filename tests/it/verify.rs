@@ -15,7 +15,8 @@ use zoom_archiver::simulator::events::{EventKind, Quirks};
 use zoom_archiver::simulator::{FakeFile, FakeRecording, Options};
 use zoom_archiver::store::{Selection, SharedStore};
 
-use crate::support::place::Place;
+use crate::support::place::{Bucket, Place};
+use crate::support::s3::{Quirks as S3Quirks, S3Server};
 use crate::support::scene::{Scene, open_store, sender_to, until_settled, with_api};
 use crate::support::service::{Service, Setup, eventually};
 use crate::support::split::{Split, all_files};
@@ -103,6 +104,32 @@ fn by_key(lines: &[Value]) -> BTreeMap<String, String> {
         .collect()
 }
 
+/// Whoever asks how things stand is told of the first three files and of a foreign object, over the network and without.
+async fn status_and_files_tell_of_it(archived: &Archived, files: &[FileRow]) {
+    let url = format!("http://{}", archived.service.admin_addr());
+    let file = files[0].id.to_string();
+    for whom in [&[][..], &["--url", &url]] {
+        let ask = async |arguments: &[&str]| lines_of(&archived.setup, &[arguments, whom].concat()).await.1;
+        let status = ask(&["status", "--json"]).await.remove(0);
+        let counts = ["missing", "sha256", "size"].map(|word| json!({ "finding": word, "files": 1 }));
+        let told = &status["verification"];
+        assert_eq!((&told["findings"], &told["foreign_objects"]), (&json!(counts), &json!(1)));
+        assert!(told["oldest_unverified_secs"].as_u64().is_some_and(|secs| secs < 600), "{told}");
+
+        let shown = ask(&["files", "show", &file, "--json"]).await.remove(0);
+        assert_eq!((&shown["state"], &shown["finding"]), (&json!("archived"), &json!("sha256")));
+        assert!(shown["finding_detail"].as_str().is_some_and(|words| words.contains("SHA-256")), "{shown}");
+        let listed = ask(&["files", "list", "--json"]).await;
+        assert!(listed.iter().all(|file| file["verified_at"].is_string()), "{listed:?}");
+        assert_eq!(listed.iter().filter(|file| !file["finding"].is_null()).count(), 3, "{listed:?}");
+    }
+    let told = archived.setup.run(&["status"]).await;
+    let told = String::from_utf8_lossy(&told.stdout).into_owned();
+    for words in ["1 missing, 1 sha256, 1 size", "findings retry FILE_ID", "findings foreign"] {
+        assert!(told.contains(words), "{told}");
+    }
+}
+
 async fn damage_is_found_is_a_state_and_clears_itself(place: Place) {
     let archived = Archived::stage(place, vec![session(1, 5), session(2, 1)]).await;
     assert_eq!(archived.verify(&[]).await.0, Vec::<Value>::new());
@@ -153,6 +180,8 @@ async fn damage_is_found_is_a_state_and_clears_itself(place: Place) {
         assert!((told - expected).abs() < 0.1, "{name} {label}: {told}");
     }
 
+    status_and_files_tell_of_it(&archived, &files).await;
+
     // What is put right is right again.
     for (file, original) in files.iter().zip(&originals) {
         place.overwrite(key(file), Some(original)).await;
@@ -172,6 +201,69 @@ async fn a_flipped_byte_a_truncated_object_a_deleted_one_and_a_foreign_one_are_f
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_flipped_byte_a_truncated_object_a_deleted_one_and_a_foreign_one_are_found_in_a_directory() {
     damage_is_found_is_a_state_and_clears_itself(Place::directory()).await;
+}
+
+/// An object that is there and cannot be read is told as that; it is no reason to fetch it again, and clears itself.
+async fn what_is_not_given_is_found(
+    place: Place,
+    withhold: impl Fn(&Place, &str),
+    give: impl Fn(&Place, &str),
+    words: &str,
+) {
+    let archived = Archived::stage(place, vec![session(1, 2)]).await;
+    let files = archived.files().await;
+    withhold(archived.place(), key(&files[0]));
+    let (lines, report) = archived.verify(&[]).await;
+    assert_eq!(by_key(&lines), BTreeMap::from([(key(&files[0]).to_owned(), "unreadable".to_owned())]));
+    assert_eq!((&report["files"], &report["findings"]), (&json!(2), &json!(1)));
+    let (_, listed) = lines_of(&archived.setup, &["findings", "list", "--json"]).await;
+    let detail = listed[0]["finding_detail"].as_str().expect("words");
+    assert!(detail.contains(words), "{detail}");
+    let told = archived.service.metric("zoom_archiver_findings", "\"unreadable\"").await;
+    assert!((told - 1.0).abs() < 0.1, "{told}");
+
+    let output = archived.setup.run(&["findings", "retry", &files[0].id.to_string()]).await;
+    let told = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    assert!(told.contains("nothing was found of it that another try mends"), "{told}");
+    assert!(archived.files().await.iter().all(|file| file.state == FileState::Archived));
+
+    give(archived.place(), key(&files[0]));
+    assert_eq!(archived.verify(&[]).await.0, Vec::<Value>::new());
+    archived.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_object_that_the_bucket_has_and_does_not_give_is_unreadable() {
+    let freeze = |frozen: bool| {
+        move |place: &Place, key: &str| {
+            let Place::Bucket(bucket) = place else { panic!("a bucket") };
+            bucket.server.freeze(key, frozen);
+        }
+    };
+    let bucket = Bucket::at(S3Server::in_process(S3Quirks::default()).await).await;
+    let words = "restore the object first";
+    what_is_not_given_is_found(Place::Bucket(bucket), freeze(true), freeze(false), words).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_object_that_the_disk_does_not_give_is_unreadable() {
+    let paths = |place: &Place, key: &str| {
+        let Place::Directory(root) = place else { panic!("a directory") };
+        (root.path().join(key), root.path().with_extension("aside"))
+    };
+    // A link to itself: also for somebody with all rights, there is something, and it cannot be read.
+    let withhold = move |place: &Place, key: &str| {
+        let (path, aside) = paths(place, key);
+        std::fs::rename(&path, aside).unwrap();
+        std::os::unix::fs::symlink(&path, &path).unwrap();
+    };
+    let give = move |place: &Place, key: &str| {
+        let (path, aside) = paths(place, key);
+        std::fs::remove_file(&path).unwrap();
+        std::fs::rename(aside, path).unwrap();
+    };
+    what_is_not_given_is_found(Place::directory(), withhold, give, "cannot look").await;
 }
 
 async fn damage_is_mended_from_zoom(place: Place) {

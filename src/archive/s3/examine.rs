@@ -1,4 +1,4 @@
-//! A look at a store from all sides, for `doctor`: what it does of what we ask, which modes follow from that, and
+//! A look at a store, from all sides for `doctor` and briefly for the start: what it does of what we ask, which modes follow from that, and
 //! what the credentials lack. All that is written is removed again; nothing is ever written under a lock.
 
 use std::sync::Arc;
@@ -16,13 +16,13 @@ use super::S3Archive;
 use super::failure::Failure;
 use crate::clock::Clock;
 use crate::config::archive::{LockMode, S3Config};
-use crate::domain::finding::{Finding, Subject};
+use crate::domain::finding::{Finding, Look, Subject};
 
 /// How far the clocks may be apart, in seconds: S3 refuses requests from fifteen minutes on.
 const WORRYING_SKEW_SECS: i64 = 60;
 
 impl S3Archive {
-    pub(super) async fn look_from_all_sides(&self) -> Vec<Finding> {
+    pub(super) async fn look_at_all(&self, look: Look) -> Vec<Finding> {
         let mut findings = match self.reach().await {
             Ok(found) => vec![found],
             // Nothing else can work, and would say the same again.
@@ -30,6 +30,11 @@ impl S3Archive {
         };
         let folder = exercise::new_folder();
         let twin = self.without_locks();
+        if look == Look::Brief {
+            findings.extend(exercise::glance(&twin, &folder).await);
+            findings.extend(self.locks().await);
+            return findings;
+        }
         findings.extend(exercise::exercise(&twin, &folder).await);
         findings.extend(twin.modes());
         findings.extend(twin.ranges(&exercise::key(&folder, NAMES[0])).await);

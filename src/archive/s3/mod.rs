@@ -10,7 +10,7 @@
 //! - `algorithm`: checksums as S3 names and writes them
 //! - `ability`: what this store has turned out to be able to do
 //! - `negotiate`: sends a request with less where the store rejects an option
-//! - `examine`: a look at the store from all sides, for `doctor`
+//! - `examine`: a look at the store, for `doctor` and for the start
 //! - `options`: what is asked of the store for every object beside its content
 //! - `object`: whole objects
 //! - `listing`: which objects there are
@@ -47,7 +47,7 @@ use super::review::review_part;
 use super::{Archive, ArchiveError, NewObject, ObjectStream, Part, StoredObject, Unfinished, Upload};
 use crate::config::archive::{S3Config, Switch};
 use crate::domain::file::Proof;
-use crate::domain::finding::Finding;
+use crate::domain::finding::{Finding, Look};
 use crate::domain::part::PartPlan;
 use crate::domain::verification::ListedObject;
 
@@ -225,8 +225,8 @@ impl Archive for S3Archive {
         self.list_objects(after, limit).await
     }
 
-    async fn examine(&self) -> Vec<Finding> {
-        self.look_from_all_sides().await
+    async fn examine(&self, look: Look) -> Vec<Finding> {
+        self.look_at_all(look).await
     }
 
     async fn ping(&self) -> Result<(), ArchiveError> {

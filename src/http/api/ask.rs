@@ -96,6 +96,36 @@ pub(super) fn moment<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Optio
     }
 }
 
+/// The query of a list: its own filters, and which page of it. Not by `flatten`: a query holds texts, which no number is
+/// read from then, and a parameter that is not known would be taken.
+macro_rules! list_query {
+    ($visibility:vis struct $name:ident { $($filters:tt)* }) => {
+        #[derive(Debug, serde::Deserialize, utoipa::IntoParams)]
+        #[serde(deny_unknown_fields)]
+        #[into_params(parameter_in = Query)]
+        $visibility struct $name {
+            $($filters)*
+            /// `next` of the page before.
+            #[param(pattern = "^[A-Za-z0-9_-]{21}[AQgw]$")]
+            after: Option<String>,
+            /// Most rows of the page.
+            #[param(minimum = 1, maximum = 500, default = 100)]
+            limit: Option<u32>,
+            /// Which way the list goes.
+            #[param(inline)]
+            order: Option<$crate::store::Order>,
+        }
+
+        impl $name {
+            fn page(&self) -> Result<$crate::store::Page, $crate::http::api::problem::Problem> {
+                $crate::http::api::ask::page(self.after.as_deref(), self.limit, self.order)
+            }
+        }
+    };
+}
+
+pub(super) use list_query;
+
 /// The page that a query asks for.
 pub(super) fn page(after: Option<&str>, limit: Option<u32>, order: Option<Order>) -> Result<Page, Problem> {
     let limit = limit.unwrap_or(PAGE);

@@ -4,41 +4,29 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use serde::Deserialize;
 use tracing::info;
-use utoipa::IntoParams;
 
 use super::Desk;
-use super::ask::{Path, Query, listed, page};
+use super::ask::{Path, Query, list_query, listed};
 use super::problem::{Missing, Problem, Refusal, Trouble};
 use super::words::{Event, EventShown, Listed, Replayed};
 use crate::domain::event::{self, EventContent, EventRow};
 use crate::domain::ids::{EventId, RecordingId};
 use crate::domain::recording::Announcement;
-use crate::store::{EventFilter, Order};
+use crate::store::EventFilter;
 use crate::zoom::payload::{self, Message, UNKNOWN_ACCOUNT};
 
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(super) struct Wanted {
-    /// Of this kind, by Zoom's name for it.
-    name: Option<String>,
-    /// About this recording.
-    #[param(inline)]
-    recording_id: Option<RecordingId>,
-    /// Only those that could not be read.
-    #[serde(default)]
-    unreadable: bool,
-    /// `next` of the page before.
-    #[param(pattern = "^[A-Za-z0-9_-]{21}[AQgw]$")]
-    after: Option<String>,
-    /// Most rows of the page.
-    #[param(minimum = 1, maximum = 500, default = 100)]
-    limit: Option<u32>,
-    /// Which way the list goes.
-    #[param(inline)]
-    order: Option<Order>,
+list_query! {
+    pub(super) struct Wanted {
+        /// Of this kind, by Zoom's name for it.
+        name: Option<String>,
+        /// About this recording.
+        #[param(inline)]
+        recording_id: Option<RecordingId>,
+        /// Only those that could not be read.
+        #[serde(default)]
+        unreadable: bool,
+    }
 }
 
 /// Lists events.
@@ -54,7 +42,7 @@ pub(super) async fn list(
     State(desk): State<Arc<Desk>>,
     Query(wanted): Query<Wanted>,
 ) -> Result<Json<Listed<Event>>, Problem> {
-    let page = page(wanted.after.as_deref(), wanted.limit, wanted.order)?;
+    let page = wanted.page()?;
     let filter =
         EventFilter { name: wanted.name, recording: wanted.recording_id, unreadable: wanted.unreadable };
     let rows = desk.store.list_events(&filter, page).await?;

@@ -4,12 +4,10 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use serde::Deserialize;
 use tracing::info;
-use utoipa::IntoParams;
 
 use super::Desk;
-use super::ask::{Body, Path, Query, listed, page, reason, words};
+use super::ask::{Body, Path, Query, list_query, listed, reason, words};
 use super::problem::{Missing, Problem, Refusal, Trouble};
 use super::words::{File, FileShown, Job, Listed, MAX_RETRY, Retried, RetryFiles, TRANSFER, Why};
 use crate::domain::file::{FileRow, FileState};
@@ -21,30 +19,20 @@ const RETRY_PAGE: u32 = 200;
 /// Why a file is left out, where nothing is said.
 pub(super) const LEFT_OUT: &str = "left out by a person";
 
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(super) struct Wanted {
-    /// In one of these states, between commas.
-    #[serde(default, deserialize_with = "words")]
-    #[param(style = Form, explode = false, min_items = 1, inline)]
-    state: Vec<FileState>,
-    /// Of this recording.
-    #[param(inline)]
-    recording_id: Option<RecordingId>,
-    /// Of this account, by Zoom's id.
-    account_id: Option<String>,
-    /// Of this type, as announced.
-    file_type: Option<String>,
-    /// `next` of the page before.
-    #[param(pattern = "^[A-Za-z0-9_-]{21}[AQgw]$")]
-    after: Option<String>,
-    /// Most rows of the page.
-    #[param(minimum = 1, maximum = 500, default = 100)]
-    limit: Option<u32>,
-    /// Which way the list goes.
-    #[param(inline)]
-    order: Option<Order>,
+list_query! {
+    pub(super) struct Wanted {
+        /// In one of these states, between commas.
+        #[serde(default, deserialize_with = "words")]
+        #[param(style = Form, explode = false, min_items = 1, inline)]
+        state: Vec<FileState>,
+        /// Of this recording.
+        #[param(inline)]
+        recording_id: Option<RecordingId>,
+        /// Of this account, by Zoom's id.
+        account_id: Option<String>,
+        /// Of this type, as announced.
+        file_type: Option<String>,
+    }
 }
 
 /// Lists files.
@@ -60,7 +48,7 @@ pub(super) async fn list(
     State(desk): State<Arc<Desk>>,
     Query(wanted): Query<Wanted>,
 ) -> Result<Json<Listed<File>>, Problem> {
-    let page = page(wanted.after.as_deref(), wanted.limit, wanted.order)?;
+    let page = wanted.page()?;
     let filter = FileFilter {
         states: wanted.state,
         recording: wanted.recording_id,

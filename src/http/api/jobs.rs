@@ -4,45 +4,33 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use serde::Deserialize;
 use tracing::info;
-use utoipa::IntoParams;
 use uuid::Uuid;
 
 use super::Desk;
-use super::ask::{Body, Path, Query, listed, page, reason, words};
+use super::ask::{Body, Path, Query, list_query, listed, reason, words};
 use super::problem::{Missing, Problem, Refusal, Trouble};
 use super::words::{Job, Listed, TRANSFER, Why};
 use crate::domain::ids::{FileId, JobId};
 use crate::domain::job::{JobRow, JobState};
-use crate::store::{JobFilter, Order};
+use crate::store::JobFilter;
 
 /// Why a job is withdrawn, where nothing is said.
 const WITHDRAWN: &str = "withdrawn by a person";
 
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(super) struct Wanted {
-    /// In one of these states, between commas.
-    #[serde(default, deserialize_with = "words")]
-    #[param(style = Form, explode = false, min_items = 1, inline)]
-    state: Vec<JobState>,
-    /// Of this kind: `transfer`, `manifest`, `remove`, `reconcile`…
-    kind: Option<String>,
-    /// That ask this account, by Zoom's id.
-    account_id: Option<String>,
-    /// About this file or recording.
-    subject: Option<Uuid>,
-    /// `next` of the page before.
-    #[param(pattern = "^[A-Za-z0-9_-]{21}[AQgw]$")]
-    after: Option<String>,
-    /// Most rows of the page.
-    #[param(minimum = 1, maximum = 500, default = 100)]
-    limit: Option<u32>,
-    /// Which way the list goes.
-    #[param(inline)]
-    order: Option<Order>,
+list_query! {
+    pub(super) struct Wanted {
+        /// In one of these states, between commas.
+        #[serde(default, deserialize_with = "words")]
+        #[param(style = Form, explode = false, min_items = 1, inline)]
+        state: Vec<JobState>,
+        /// Of this kind: `transfer`, `manifest`, `remove`, `notify`, `reconcile`, `verify`…
+        kind: Option<String>,
+        /// That ask this account, by Zoom's id; of notifications those to this receiver.
+        account_id: Option<String>,
+        /// About this file or recording.
+        subject: Option<Uuid>,
+    }
 }
 
 /// Lists jobs.
@@ -58,7 +46,7 @@ pub(super) async fn list(
     State(desk): State<Arc<Desk>>,
     Query(wanted): Query<Wanted>,
 ) -> Result<Json<Listed<Job>>, Problem> {
-    let page = page(wanted.after.as_deref(), wanted.limit, wanted.order)?;
+    let page = wanted.page()?;
     let filter = JobFilter {
         states: wanted.state,
         kind: wanted.kind,

@@ -6,46 +6,34 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use chrono::{DateTime, Utc};
-use serde::Deserialize;
-use utoipa::IntoParams;
 
 use super::Desk;
-use super::ask::{Path, Query, listed, moment, page};
+use super::ask::{Path, Query, list_query, listed, moment};
 use super::problem::{Missing, Problem, Trouble};
 use super::words::{FileCounts, Listed, Recording, RecordingShown};
 use crate::domain::ids::RecordingId;
 use crate::domain::recording::{RecordingKind, RecordingState};
-use crate::store::{Order, RecordingFilter};
+use crate::store::RecordingFilter;
 
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(super) struct Wanted {
-    /// Zoom's id of the account.
-    account_id: Option<String>,
-    /// The product.
-    #[param(inline)]
-    kind: Option<RecordingKind>,
-    /// Zoom's id of the recording: `session_id`, or `uuid`.
-    instance_id: Option<String>,
-    /// How it stands at Zoom.
-    #[param(inline)]
-    state: Option<RecordingState>,
-    /// Its session or meeting began at this moment or later.
-    #[serde(default, deserialize_with = "moment")]
-    from: Option<DateTime<Utc>>,
-    /// Its session or meeting began before this moment.
-    #[serde(default, deserialize_with = "moment")]
-    until: Option<DateTime<Utc>>,
-    /// `next` of the page before.
-    #[param(pattern = "^[A-Za-z0-9_-]{21}[AQgw]$")]
-    after: Option<String>,
-    /// Most rows of the page.
-    #[param(minimum = 1, maximum = 500, default = 100)]
-    limit: Option<u32>,
-    /// Which way the list goes.
-    #[param(inline)]
-    order: Option<Order>,
+list_query! {
+    pub(super) struct Wanted {
+        /// Zoom's id of the account.
+        account_id: Option<String>,
+        /// The product.
+        #[param(inline)]
+        kind: Option<RecordingKind>,
+        /// Zoom's id of the recording: `session_id`, or `uuid`.
+        instance_id: Option<String>,
+        /// How it stands at Zoom.
+        #[param(inline)]
+        state: Option<RecordingState>,
+        /// Its session or meeting began at this moment or later.
+        #[serde(default, deserialize_with = "moment")]
+        from: Option<DateTime<Utc>>,
+        /// Its session or meeting began before this moment.
+        #[serde(default, deserialize_with = "moment")]
+        until: Option<DateTime<Utc>>,
+    }
 }
 
 /// Lists recordings.
@@ -61,7 +49,7 @@ pub(super) async fn list(
     State(desk): State<Arc<Desk>>,
     Query(wanted): Query<Wanted>,
 ) -> Result<Json<Listed<Recording>>, Problem> {
-    let page = page(wanted.after.as_deref(), wanted.limit, wanted.order)?;
+    let page = wanted.page()?;
     let filter = RecordingFilter {
         account: wanted.account_id,
         kind: wanted.kind,

@@ -26,13 +26,20 @@ const WINDOW: Duration = Duration::from_secs(600);
 pub(super) async fn show(State(desk): State<Arc<Desk>>) -> Result<Json<Status>, Problem> {
     let store = &desk.store;
     let numbers = async {
-        tokio::try_join!(store.depth(), store.losses(), store.twins(), store.flow(WINDOW), store.pruned())
+        tokio::try_join!(
+            store.depth(),
+            store.losses(),
+            store.twins(),
+            store.flow(WINDOW),
+            store.verification(),
+            store.pruned()
+        )
     };
     let (numbers, trouble) = tokio::join!(numbers, trouble(&desk.archive));
-    let (depths, losses, twins, flow, pruned) = numbers?;
+    let (depths, losses, twins, flow, verification, pruned) = numbers?;
     let archive = (desk.archive.place.clone(), trouble);
-    let flow = (flow, WINDOW.as_secs());
-    Ok(Json(Status::new(store.describe(), archive, &depths, (losses, twins), flow, pruned)))
+    let (losses, flow) = ((losses, twins), (flow, WINDOW.as_secs()));
+    Ok(Json(Status::new(store.describe(), archive, &depths, losses, flow, verification, pruned)))
 }
 
 /// Why the archive does not answer, if so.

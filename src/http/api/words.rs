@@ -14,7 +14,8 @@ use crate::domain::file::{FileRow, FileState, RecordingRow};
 use crate::domain::ids::{EventId, FileId, JobId, RecordingId};
 use crate::domain::job::{JobRow, JobState, WaitsFor};
 use crate::domain::recording::{RecordingKind, RecordingState, TextState};
-use crate::store::{Depth, Flow, Losses, PrunedCount};
+use crate::domain::verification::FileFinding;
+use crate::store::{Depth, Flow, Losses, PrunedCount, Verification};
 
 /// Most rows of a page.
 pub const MAX_PAGE: u32 = 500;
@@ -169,6 +170,12 @@ pub struct File {
     pub mark: Option<String>,
     /// When it was archived.
     pub archived_at: Option<DateTime<Utc>>,
+    /// When its object was last compared with what was proven of it; null when it was not yet.
+    pub verified_at: Option<DateTime<Utc>>,
+    /// What was found to be wrong then; null when nothing was.
+    pub finding: Option<FileFinding>,
+    /// What exactly was found.
+    pub finding_detail: Option<String>,
 }
 
 impl From<FileRow> for File {
@@ -197,6 +204,9 @@ impl From<FileRow> for File {
             loses_at: row.loses_at,
             object_key: row.object_key,
             archived_at: row.archived_at,
+            verified_at: row.verified_at,
+            finding: row.found.as_ref().map(|found| found.finding),
+            finding_detail: row.found.map(|found| found.detail),
         }
     }
 }
@@ -218,11 +228,11 @@ pub struct FileShown {
 pub struct Job {
     /// Its id.
     pub id: JobId,
-    /// What it does: `transfer`, `manifest`, `remove`, `reconcile`…
+    /// What it does: `transfer`, `manifest`, `remove`, `notify`, `reconcile`, `verify`…
     pub kind: String,
     /// The file or recording that it is about; null when it is about none.
     pub subject: Option<Uuid>,
-    /// Zoom's id of the account that it asks; null when it asks none.
+    /// Zoom's id of the account that it asks, or the receiver that a notification is for; null when it asks none.
     pub account_id: Option<String>,
     /// Where it stands.
     pub state: JobState,
@@ -510,8 +520,41 @@ pub struct Status {
     pub rate: Rate,
     /// What is still to come.
     pub left: Left,
+    /// What the verifications of archived files have found.
+    pub verification: Verified,
     /// What has been forgotten because of its age: no list shows it any more. Finished jobs among it are counted here alone.
     pub pruned: Vec<Pruned>,
+}
+
+/// What the verifications of archived files have found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Verified {
+    /// For how long that object was not looked at of which it is longest, in seconds; null when nothing is archived.
+    pub oldest_unverified_secs: Option<u64>,
+    /// Files that are not as they were proven, by what was found; the findings that no file has are left out.
+    pub findings: Vec<FindingCount>,
+    /// Objects in the archive that are neither a file's nor a manifest.
+    pub foreign_objects: u64,
+}
+
+/// How many files there are of which something was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct FindingCount {
+    /// What was found.
+    pub finding: FileFinding,
+    /// Of how many files.
+    pub files: u64,
+}
+
+impl From<Verification> for Verified {
+    fn from(of: Verification) -> Self {
+        let count = |(finding, files)| FindingCount { finding, files };
+        Self {
+            oldest_unverified_secs: of.oldest.map(|oldest| oldest.as_secs()),
+            findings: of.findings.into_iter().map(count).collect(),
+            foreign_objects: of.foreign,
+        }
+    }
 }
 
 /// Rows that have been forgotten because of their age.
@@ -569,6 +612,7 @@ impl Status {
         depths: &[Depth],
         (losses, twins): (Losses, u64),
         (flow, window_secs): (Flow, u64),
+        verification: Verification,
         pruned: Vec<PrunedCount>,
     ) -> Self {
         let (mut transfers, mut others) = (JobCounts::default(), Vec::<KindCounts>::new());
@@ -604,6 +648,7 @@ impl Status {
                 files_of_unknown_size: flow.files_of_unknown_size,
                 secs,
             },
+            verification: verification.into(),
             pruned: pruned.into_iter().map(Pruned::from).collect(),
         }
     }

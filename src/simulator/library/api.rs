@@ -126,12 +126,14 @@ impl Library {
         let mut shelf = self.shelf();
         shelf.api.access_tokens_issued += 1;
         let life = i64::try_from(ACCESS_TOKEN_LIFE.as_secs()).unwrap_or(i64::MAX);
-        self.mint.issue(&Claims {
+        let token = self.mint.issue(&Claims {
             iss: account.client_id.to_owned(),
             aud: AUDIENCE.to_owned(),
             jti: shelf.api.access_tokens_issued,
             exp: now().timestamp().saturating_add(life),
-        })
+        });
+        shelf.issued.push(token.clone());
+        token
     }
 
     /// The account that an access token is for; `None` when it is not good.

@@ -48,7 +48,7 @@ use super::{
 use crate::config::store::StoreConfig;
 use crate::domain::event::{Event, EventRow};
 use crate::domain::file::{FileRow, RecordingRow};
-use crate::domain::finding::Finding;
+use crate::domain::finding::{Finding, Look};
 use crate::domain::ids::{EventId, FileId, JobId, NoticeId, RecordingId};
 use crate::domain::job::{Job, JobRow, Lease, Queue, Settlement, Task};
 use crate::domain::manifest::Manifest;
@@ -330,7 +330,7 @@ impl Store for PostgresStore {
     }
 
     async fn verified(&self, file: &FileRow, found: Option<&Found>) -> Result<bool, StoreError> {
-        bounded(verify::verified(&self.pool, file, found)).await
+        bounded(verify::verified(&self.pool, file, found, self.intake.subscriptions())).await
     }
 
     async fn sift(
@@ -414,7 +414,7 @@ impl Store for PostgresStore {
         vec![connections("any", &self.pool), connections("record", &self.recorders)]
     }
 
-    async fn examine(&self) -> Result<Vec<Finding>, StoreError> {
+    async fn examine(&self, _look: Look) -> Result<Vec<Finding>, StoreError> {
         bounded(examine::examine(&self.readers)).await
     }
 

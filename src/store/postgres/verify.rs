@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use sqlx::PgPool;
+use sqlx::types::Json;
 
 use super::super::announcement::clean;
 use super::super::moment::Moment;
@@ -12,9 +13,11 @@ use super::super::rows::{
     whole,
 };
 use super::super::{Selection, StoreError, ToVerify, Unverified, Verification};
+use super::tell::tell;
 use crate::domain::file::FileRow;
 use crate::domain::ids::FileId;
 use crate::domain::manifest::folder_of_manifest;
+use crate::domain::notice::{News, Subscriptions};
 use crate::domain::verification::{FileFinding, ForeignObject, Found, ListedObject};
 
 /// Which archived files a selection means, from its three parameters.
@@ -110,23 +113,68 @@ pub(super) async fn unverified(
 }
 
 /// Writes what a verification found.
+const VERIFIED: &str = "
+UPDATE files SET verified_at = now(), finding = $4, finding_detail = $5
+WHERE id = $1 AND state = 'archived' AND object_key = $2 AND sha256 = $3";
+
+/// The same, where there are receivers who want to hear of it: they are told when that was not found before.
+const VERIFIED_AND_TOLD: &str = concat!(
+    "
+WITH before AS MATERIALIZED (
+    SELECT id, recording_id, finding FROM files
+    WHERE id = $1 AND state = 'archived' AND object_key = $2 AND sha256 = $3
+    FOR UPDATE
+),
+file AS (
+    UPDATE files SET verified_at = now(), finding = $4, finding_detail = $5
+    FROM before WHERE files.id = before.id
+),
+news AS (
+    SELECT $6::text AS kind, before.id AS subject, recordings.account_id AS account,
+        (EXTRACT(EPOCH FROM now()) * 1000)::bigint AS occasion, $7::jsonb AS detail, $8::jsonb AS targets,
+        NULL::text AS trace
+    FROM before JOIN recordings ON recordings.id = before.recording_id
+    WHERE before.finding IS DISTINCT FROM $4
+)",
+    tell!(),
+    "SELECT count(*) FROM before"
+);
+
+/// Writes what a verification found, and tells of it when that was not found before.
 pub(super) async fn verified(
     pool: &PgPool,
     file: &FileRow,
     found: Option<&Found>,
+    subscriptions: &Subscriptions,
 ) -> Result<bool, StoreError> {
-    let result = sqlx::query(
-        "UPDATE files SET verified_at = now(), finding = $4, finding_detail = $5
-         WHERE id = $1 AND state = 'archived' AND object_key = $2 AND sha256 = $3",
-    )
-    .bind(file.id.0)
-    .bind(&file.object_key)
-    .bind(file.archived.as_ref().map(|archived| archived.sha256.0.as_slice()))
-    .bind(found.map(|found| found.finding.as_str()))
-    .bind(found.map(|found| clean(&found.detail)))
-    .execute(pool)
-    .await?;
-    Ok(result.rows_affected() == 1)
+    let found = found.map(|found| Found { detail: clean(&found.detail), ..found.clone() });
+    let sha256 = file.archived.as_ref().map(|archived| archived.sha256.0.as_slice());
+    let news = found.as_ref().map(News::found);
+    let told =
+        news.map(|news| (subscriptions.to(news.kind), news)).filter(|(targets, _)| !targets.is_empty());
+    let Some((targets, news)) = told else {
+        let result = sqlx::query(VERIFIED)
+            .bind(file.id.0)
+            .bind(&file.object_key)
+            .bind(sha256)
+            .bind(found.as_ref().map(|found| found.finding.as_str()))
+            .bind(found.as_ref().map(|found| &found.detail))
+            .execute(pool)
+            .await?;
+        return Ok(result.rows_affected() == 1);
+    };
+    let verified: i64 = sqlx::query_scalar(VERIFIED_AND_TOLD)
+        .bind(file.id.0)
+        .bind(&file.object_key)
+        .bind(sha256)
+        .bind(found.as_ref().map(|found| found.finding.as_str()))
+        .bind(found.as_ref().map(|found| &found.detail))
+        .bind(news.kind.as_str())
+        .bind(Json(news.detail))
+        .bind(Json(targets))
+        .fetch_one(pool)
+        .await?;
+    Ok(verified == 1)
 }
 
 /// Tells foreign objects from ours.

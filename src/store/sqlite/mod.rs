@@ -48,7 +48,7 @@ use super::{
 use crate::config::store::StoreConfig;
 use crate::domain::event::{Event, EventRow};
 use crate::domain::file::{FileRow, RecordingRow};
-use crate::domain::finding::Finding;
+use crate::domain::finding::{Finding, Look};
 use crate::domain::ids::{EventId, FileId, JobId, NoticeId, RecordingId};
 use crate::domain::job::{Job, JobRow, Lease, Queue, Settlement, Task};
 use crate::domain::manifest::Manifest;
@@ -464,9 +464,11 @@ impl Store for SqliteStore {
     }
 
     async fn verified(&self, file: &FileRow, found: Option<&Found>) -> Result<bool, StoreError> {
-        let (file, found) = (file.clone(), found.cloned());
+        let (file, found, intake) = (file.clone(), found.cloned(), self.intake.clone());
         self.write_repeatable(move |transaction| {
-            Box::pin(async move { verify::verified(transaction, &file, found.as_ref()).await })
+            Box::pin(async move {
+                verify::verified(transaction, &file, found.as_ref(), intake.subscriptions()).await
+            })
         })
         .await
     }
@@ -571,8 +573,8 @@ impl Store for SqliteStore {
         vec![connections("write", &self.writer), connections("read", &self.readers)]
     }
 
-    async fn examine(&self) -> Result<Vec<Finding>, StoreError> {
-        let found = examine::examine(&self.readers).await?;
+    async fn examine(&self, look: Look) -> Result<Vec<Finding>, StoreError> {
+        let found = examine::examine(&self.readers, look).await?;
         let writes =
             self.write(|transaction| Box::pin(async move { examine::writes(transaction).await })).await?;
         Ok(found.into_iter().chain([writes]).collect())

@@ -13,10 +13,12 @@ use super::super::rows::{
     whole,
 };
 use super::super::{Selection, StoreError, ToVerify, Unverified, Verification};
+use super::tell::{Telling, tell};
 use super::{NOW, now};
 use crate::domain::file::FileRow;
 use crate::domain::ids::FileId;
 use crate::domain::manifest::folder_of_manifest;
+use crate::domain::notice::{News, Subscriptions};
 use crate::domain::verification::{FileFinding, ForeignObject, Found, ListedObject};
 
 /// Which archived files a selection means, from its three parameters.
@@ -114,13 +116,23 @@ pub(super) async fn unverified(
     files.into_iter().map(UnverifiedRecord::read).collect()
 }
 
-/// Writes what a verification found.
+/// Writes what a verification found, and tells of it when that was not found before.
 pub(super) async fn verified(
     db: &mut SqliteConnection,
     file: &FileRow,
     found: Option<&Found>,
+    subscriptions: &Subscriptions,
 ) -> Result<bool, StoreError> {
     let now = now(db).await?;
+    let found = found.map(|found| Found { detail: clean(&found.detail), ..found.clone() });
+    let known: Option<(String, Option<String>)> = sqlx::query_as(
+        "SELECT recordings.account_id, files.finding
+         FROM files JOIN recordings ON recordings.id = files.recording_id WHERE files.id = $1",
+    )
+    .bind(file.id.0)
+    .fetch_optional(&mut *db)
+    .await?;
+    let Some((account, before)) = known else { return Ok(false) };
     let result = sqlx::query(
         "UPDATE files SET verified_at = $6, finding = $4, finding_detail = $5
          WHERE id = $1 AND state = 'archived' AND object_key = $2 AND sha256 = $3",
@@ -128,12 +140,27 @@ pub(super) async fn verified(
     .bind(file.id.0)
     .bind(&file.object_key)
     .bind(file.archived.as_ref().map(|archived| archived.sha256.0.as_slice()))
-    .bind(found.map(|found| found.finding.as_str()))
-    .bind(found.map(|found| clean(&found.detail)))
+    .bind(found.as_ref().map(|found| found.finding.as_str()))
+    .bind(found.as_ref().map(|found| &found.detail))
     .bind(now)
-    .execute(db)
+    .execute(&mut *db)
     .await?;
-    Ok(result.rows_affected() == 1)
+    if result.rows_affected() != 1 {
+        return Ok(false);
+    }
+    if let Some(found) = found.filter(|found| before.as_deref() != Some(found.finding.as_str())) {
+        let News { kind, detail, .. } = News::found(&found);
+        let news = Telling {
+            kind,
+            subject: file.id.0,
+            account: &account,
+            occasion: now,
+            detail: &detail,
+            trace: None,
+        };
+        tell(db, subscriptions, &news, now).await?;
+    }
+    Ok(true)
 }
 
 /// Tells foreign objects from ours.

@@ -4,8 +4,11 @@
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::process::{Output, Stdio};
+use std::sync::Mutex;
 
 use tokio::process::{Child, Command};
+use zoom_archiver::simulator::library::Library;
+use zoom_archiver::simulator::{FakeZoom, Options};
 
 /// Shortest secret that is searched for: a shorter one may be a word of the text.
 const SHORTEST_SECRET: usize = 12;
@@ -14,40 +17,109 @@ const SHORTEST_PIECE: usize = 16;
 /// What is signed in a URL of the fake Zoom lies behind this path.
 const SIGNED: &str = "webhook_download";
 
+/// What stands in the events of the fake Zoom beside tokens and is a secret, too.
+const OF_EVERY_ZOOM: [&str; 2] = ["fake-password", "fake-passcode"];
+
+/// The fake Zooms of all tests so far, by their origins.
+static ZOOMS: Mutex<Vec<(String, Library)>> = Mutex::new(Vec::new());
+
+/// Starts a fake Zoom. Whatever it gives out is searched for in all that programs say which are pointed at it.
+pub(crate) async fn fake_zoom(options: Options) -> FakeZoom {
+    let zoom = FakeZoom::start(options).await.expect("a fake Zoom");
+    ZOOMS.lock().unwrap().push((zoom.origin(), zoom.library().clone()));
+    zoom
+}
+
 /// What must not be said.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Secrets(Vec<String>);
+pub(crate) struct Secrets {
+    /// What the program was given.
+    own: Vec<String>,
+    /// Origins of the fake Zooms that it was pointed at.
+    zooms: Vec<String>,
+}
 
 impl Secrets {
-    /// Those among variables: by the names that the program knows, and the password in a URL.
+    /// Those among variables, by the names that the program knows; the password in a URL; and those in the files that
+    /// variables and settings name.
     fn among(environment: &BTreeMap<OsString, OsString>) -> Self {
-        let mut secrets = Vec::new();
+        let mut secrets = Self::default();
         for (name, value) in environment {
             let (Some(name), Some(value)) = (name.to_str(), value.to_str()) else { continue };
-            if name.starts_with("ZOOM_ARCHIVER_") || name.ends_with("_FILE") {
+            let zooms = ZOOMS.lock().unwrap();
+            secrets
+                .zooms
+                .extend(zooms.iter().map(|(origin, _)| origin).filter(|it| value.contains(*it)).cloned());
+            drop(zooms);
+            if name == "ZOOM_ARCHIVER_CONFIG" {
+                let settings = std::fs::read_to_string(value).unwrap_or_default();
+                secrets.of_settings(&toml::Value::Table(settings.parse().unwrap_or_default()));
+            }
+            if name.starts_with("ZOOM_ARCHIVER_") {
                 continue;
             }
-            if ["SECRET", "TOKEN", "PASSWORD"].iter().any(|word| name.contains(word)) {
-                secrets.extend(value.split(',').map(|secret| secret.trim().to_owned()));
-            }
-            let password = url::Url::parse(value).ok().and_then(|url| Some(url.password()?.to_owned()));
-            secrets.extend(password);
+            secrets.add(name, value);
         }
-        secrets.retain(|secret| secret.len() >= SHORTEST_SECRET);
-        Self(secrets)
+        secrets.own.retain(|secret| secret.len() >= SHORTEST_SECRET);
+        secrets
+    }
+
+    /// Something that was given under a name.
+    fn add(&mut self, name: &str, value: &str) {
+        let name = name.to_lowercase();
+        if let Some(name) = name.strip_suffix("_file") {
+            // One that is not there is what some tests are about.
+            return self.add(name, std::fs::read_to_string(value).unwrap_or_default().trim());
+        }
+        if name == "url" {
+            // Where a receiver of notifications is, is a secret, too.
+            self.own.extend(url::Url::parse(value).ok().map(|url| url.path().to_owned()));
+        }
+        if ["secret", "token", "password"].iter().any(|word| name.contains(word)) {
+            self.own.extend(value.split(',').map(|secret| secret.trim().to_owned()));
+        }
+        let password = url::Url::parse(value).ok().and_then(|url| Some(url.password()?.to_owned()));
+        self.own.extend(password);
+    }
+
+    /// What stands in a file of settings.
+    fn of_settings(&mut self, settings: &toml::Value) {
+        match settings {
+            toml::Value::Table(table) => {
+                for (name, value) in table {
+                    match value {
+                        toml::Value::String(text) => self.add(name, text),
+                        other => self.of_settings(other),
+                    }
+                }
+            }
+            toml::Value::Array(all) => all.iter().for_each(|one| self.of_settings(one)),
+            _ => {}
+        }
+    }
+
+    /// Those that the fake Zooms have given out: what is signed, and the signature, of each token. What all tokens begin
+    /// with is none.
+    fn given_out(&self) -> Vec<String> {
+        let zooms = ZOOMS.lock().unwrap();
+        let ours = zooms.iter().filter(|(origin, _)| self.zooms.contains(origin));
+        let tokens: Vec<String> = ours.flat_map(|(_, library)| library.issued()).collect();
+        let pieces = tokens.iter().flat_map(|token| token.split('.').skip(1)).map(str::to_owned);
+        pieces.chain(OF_EVERY_ZOOM.map(str::to_owned)).collect()
     }
 
     /// Panics when a text holds one of them, a token or a signed URL.
     pub(crate) fn assert_none_in(&self, text: &str) {
-        let own = self.0.iter().find(|secret| text.contains(secret.as_str()));
-        assert!(own.is_none(), "it says the secret {}:\n{text}", own.unwrap());
+        let said =
+            self.own.iter().chain(&self.given_out()).find(|secret| text.contains(secret.as_str())).cloned();
+        assert!(said.is_none(), "it says the secret {}:\n{text}", said.unwrap());
         assert!(!text.contains(SIGNED), "it says a signed URL:\n{text}");
         let token = token_in(text);
         assert!(token.is_none(), "it says the token {}:\n{text}", token.unwrap());
     }
 }
 
-/// A JWT in a text: all tokens of the fake Zoom, and of this program, are such.
+/// A JWT in a text: also such as this program makes, which nobody else has seen.
 fn token_in(text: &str) -> Option<&str> {
     let is_of_a_piece = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
     text.match_indices("eyJ").map(|(at, _)| &text[at..]).find_map(|rest| {
@@ -149,20 +221,49 @@ impl Program {
     }
 }
 
-#[test]
-fn what_must_not_be_said_is_found_wherever_it_stands() {
-    let variables =
-        [("ADMIN_TOKEN", "long-enough-token"), ("DATABASE_URL", "postgres://u:long-password@h/d")];
-    let environment = variables.map(|(name, value)| (name.into(), value.into()));
-    let secrets = Secrets::among(&BTreeMap::from(environment));
-    assert_eq!(secrets.0, ["long-enough-token", "long-password"]);
-    let header = "eyJhbGciOiJIUzI1NiJ9";
+#[tokio::test]
+async fn what_must_not_be_said_is_found_wherever_it_stands() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let kept = write("kept", "kept-in-a-file, kept-beside-it\n");
+    let hook = write("hook", "https://chat.example/services/a/b");
+    let settings = format!(
+        "[[notify.targets]]\nurl = \"https://ops.example/where-it-is\"\nsecret = \"whsec_in-the-settings\"\n\
+         [[notify.targets]]\nurl_file = \"{hook}\"\n\
+         [[zoom.accounts]]\nclient_secret_file = \"{kept}\"\n"
+    );
+    let zoom = fake_zoom(Options::default()).await;
+    let secrets = Secrets::among(&BTreeMap::from(
+        [
+            ("ADMIN_TOKEN", "long-enough-token".to_owned()),
+            ("DATABASE_URL", "postgres://u:long-password@h/d".to_owned()),
+            ("ZOOM_WEBHOOK_SECRET_TOKEN_FILE", kept),
+            ("ZOOM_ARCHIVER_CONFIG", write("settings.toml", &settings)),
+            ("ZOOM_ARCHIVER_ZOOM__DOWNLOAD_HOSTS", zoom.origin()),
+        ]
+        .map(|(name, value)| (name.into(), value.into())),
+    ));
+    let token = zoom.library().issue_token("s", std::time::Duration::from_secs(60));
+    let pieces: Vec<&str> = token.split('.').collect();
+    let header = pieces[0];
     for text in [
         format!("a {header}.eyJpc3MiOiJ6b29tIn0.x b"),
         "the long-enough-token".to_owned(),
+        "long-password".to_owned(),
+        "kept-beside-it".to_owned(),
+        "whsec_in-the-settings".to_owned(),
+        "/where-it-is".to_owned(),
+        "/services/a/b".to_owned(),
+        format!("signed {}", pieces[1]),
+        format!("by {}", pieces[2]),
+        "fake-passcode".to_owned(),
         "https://zoom.us/rec/webhook_download/x".to_owned(),
     ] {
         assert!(std::panic::catch_unwind(|| secrets.assert_none_in(&text)).is_err(), "{text}");
     }
-    secrets.assert_none_in(&format!("{header} alone, and zoom.us/rec/x"));
+    secrets.assert_none_in(&format!("{header} alone, zoom.us/rec/x, and https://ops.example"));
 }

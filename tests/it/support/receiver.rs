@@ -112,7 +112,7 @@ impl Receiver {
 
     /// Where it is.
     pub(crate) fn url(&self) -> String {
-        format!("{}/hook-hush", self.origin)
+        format!("{}/hook-hush-where-it-is", self.origin)
     }
 
     /// Answers so from now on.

@@ -5,7 +5,7 @@
 //! uploads by key. It misbehaves on command ([`Quirks`]). `s3s-fs` would not do: it lists no unfinished uploads
 //! and keeps no checksum of an object of several parts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::SystemTime;
@@ -177,6 +177,11 @@ impl S3Server {
         exact.filter_map(|upload| upload.upload_id.clone()).collect()
     }
 
+    /// How many unfinished uploads there are, under whatever keys.
+    pub(crate) async fn unfinished(&self, bucket: &str) -> usize {
+        self.client.list_multipart_uploads().bucket(bucket).send().await.unwrap().uploads().len()
+    }
+
     /// Drops an unfinished upload, as the store's own housekeeping would.
     pub(crate) async fn abort(&self, bucket: &str, key: &str, id: &str) {
         self.client.abort_multipart_upload().bucket(bucket).key(key).upload_id(id).send().await.unwrap();
@@ -251,6 +256,17 @@ impl S3Server {
             .load(Ordering::SeqCst)
     }
 
+    /// Has the in-process server keep the object under a full key to itself, or give it again.
+    pub(crate) fn freeze(&self, key: &str, frozen: bool) {
+        let memory = self.memory.as_ref().expect("only the server in this process freezes");
+        let mut all = memory.quirks.frozen.lock().unwrap();
+        if frozen {
+            all.insert(key.to_owned())
+        } else {
+            all.remove(key)
+        };
+    }
+
     /// Stops the in-process server: its port is closed when this returns.
     pub(crate) async fn stop(&mut self) {
         let serving = self.serving.take().expect("only a server in this process can be stopped");
@@ -309,6 +325,8 @@ pub(crate) struct Quirks {
     pub(crate) read_only: bool,
     /// Answers 501 to listings of uploads.
     pub(crate) lists_no_uploads: bool,
+    /// Full keys of objects that it has and does not give, as if they lay in a storage class that must be restored first.
+    pub(crate) frozen: Mutex<BTreeSet<String>>,
     /// What was asked.
     pub(crate) counts: Counts,
 }
@@ -769,6 +787,12 @@ impl S3 for Memory {
 
     async fn get_object(&self, req: S3Request<GetObjectInput>) -> S3Result<S3Response<GetObjectOutput>> {
         self.answer()?;
+        if self.quirks.frozen.lock().unwrap().contains(&req.input.key) {
+            return Err(s3_error!(
+                InvalidObjectState,
+                "The operation is not valid for the object's storage class"
+            ));
+        }
         self.with(&req.input.bucket, |bucket| {
             let found = bucket.find(&req.input.key, req.input.version_id.as_ref())?;
             let whole = found.body.len() as u64;

@@ -16,6 +16,7 @@ use zoom_archiver::store::{self, SharedStore};
 
 use super::place::{Bucket, MANIFEST};
 use super::postgres::PostgresDatabase;
+use super::program::fake_zoom;
 use super::service::{Log, PATIENCE, SECRET, Service, Setup, eventually, eventually_within};
 
 /// What a service stands on.
@@ -118,7 +119,7 @@ impl Scene {
         change: impl FnOnce(Setup, &FakeZoom) -> Setup,
     ) -> Self {
         let data = tempfile::tempdir().expect("a directory");
-        let zoom = FakeZoom::start(options).await.expect("a fake Zoom");
+        let zoom = fake_zoom(options).await;
         let setup = Setup::new(data.path()).env("ZOOM_ARCHIVER_ZOOM__DOWNLOAD_HOSTS", zoom.origin());
         let setup = change(ground.point(setup), &zoom);
         let service = setup.start().await;

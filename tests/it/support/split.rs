@@ -13,6 +13,7 @@ use zoom_archiver::store::SharedStore;
 
 use super::place::Place;
 use super::postgres::PostgresDatabase;
+use super::program::fake_zoom;
 use super::service::{Service, Setup};
 
 /// A database that several processes share: PostgreSQL where there is one, else one SQLite file.
@@ -47,7 +48,7 @@ pub(crate) struct Split {
 impl Split {
     pub(crate) async fn stage(place: Place, options: Options) -> Self {
         let database = Shared::create().await;
-        let zoom = FakeZoom::start(options).await.expect("a fake Zoom");
+        let zoom = fake_zoom(options).await;
         let data = tempfile::tempdir().expect("a directory");
         let base = Setup::new(data.path())
             .env("DATABASE_URL", &database.url)

@@ -1,0 +1,179 @@
+//! A look at the database, the archive and Zoom's API: from all sides for the command `doctor`, and briefly beside every
+//! start of the service, which it neither delays nor stops. Here is what is asked of which; what a database or an archive
+//! is tried with is theirs to know (`Store::examine`, `Archive::examine`).
+
+use std::time::{Duration, Instant};
+
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+use crate::archive::{ArchiveError, SharedArchive};
+use crate::clock::Clock;
+use crate::domain::finding::{Finding, Look, Subject, Verdict};
+use crate::domain::recording::RecordingKind;
+use crate::store::{SharedStore, Store, StoreError};
+use crate::zoom::accounts::{Account, Accounts};
+use crate::zoom::api::days::Days;
+use crate::zoom::api::list::{ListOf, Within};
+
+/// Time for each of database and archive to show itself at the start.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What is looked at beside the start.
+pub(crate) struct Start {
+    /// The record.
+    pub(crate) store: SharedStore,
+    /// What the workers of this process will ask of the archive and of Zoom; nothing where it has none.
+    pub(crate) workshop: Option<Workshop>,
+}
+
+/// What workers need beside the record.
+pub(crate) struct Workshop {
+    /// The storage that the user owns.
+    pub(crate) archive: SharedArchive,
+    /// Whether it is tried if it can be written to.
+    pub(crate) tries_writing: bool,
+    /// Whose files are fetched.
+    pub(crate) accounts: Accounts,
+}
+
+impl Start {
+    /// Looks briefly, and says in the log what it finds; a warning for everything that is wrong. Zoom is asked nothing: it
+    /// counts who asks.
+    pub(crate) async fn look(self, stop: CancellationToken) {
+        tokio::select! {
+            () = stop.cancelled() => {}
+            findings = self.findings() => log(&findings),
+        }
+    }
+
+    async fn findings(&self) -> Vec<Finding> {
+        let database = within(Subject::Database, database(self.store.as_ref(), Look::Brief));
+        let Some(workshop) = &self.workshop else { return database.await };
+        let (database, archive) =
+            tokio::join!(database, within(Subject::Archive, workshop.look_at_archive()));
+        let accounts = workshop.accounts.iter().filter(|account| asks_nothing(account));
+        database.into_iter().chain(archive).chain(accounts.map(without_credentials)).collect()
+    }
+}
+
+impl Workshop {
+    async fn look_at_archive(&self) -> Vec<Finding> {
+        if self.tries_writing {
+            return self.archive.examine(Look::Brief).await;
+        }
+        vec![match self.archive.ping().await {
+            Ok(()) => {
+                Finding::well(Subject::Archive, format!("{} can be looked into", self.archive.describe()))
+            }
+            Err(error) => archive_is_wrong(&error),
+        }]
+    }
+}
+
+async fn within(subject: Subject, look: impl Future<Output = Vec<Finding>>) -> Vec<Finding> {
+    tokio::time::timeout(PATIENCE, look).await.unwrap_or_else(|_| {
+        let words = format!("has not answered within {} s", PATIENCE.as_secs());
+        vec![Finding::wrong_so(subject, words, "`zoom-archiver doctor` waits longer, and says why")]
+    })
+}
+
+fn log(findings: &[Finding]) {
+    for found in findings {
+        let (subject, mend) = (found.subject.as_str(), found.mend.as_deref());
+        match found.verdict {
+            Verdict::Well => debug!(doctor.subject = subject, "{subject}: {}", found.words),
+            Verdict::Note => {
+                info!(doctor.subject = subject, doctor.mend = mend, "{subject}: {}", found.words)
+            }
+            Verdict::Wrong => {
+                warn!(doctor.subject = subject, doctor.mend = mend, "{subject}: {}", found.words)
+            }
+        }
+    }
+    let count = |verdict| findings.iter().filter(|found| found.verdict == verdict).count();
+    info!(
+        doctor.wrong = count(Verdict::Wrong),
+        doctor.notes = count(Verdict::Note),
+        "looked around briefly; `zoom-archiver doctor` looks from all sides"
+    );
+}
+
+/// Of the database, whether it answers and is set up for what is asked of it.
+pub(crate) async fn database(store: &dyn Store, look: Look) -> Vec<Finding> {
+    let began = Instant::now();
+    let answered = store.ping().await;
+    let millis = began.elapsed().as_millis();
+    let words = format!("{} answers within {millis} ms, with the schema of this version", store.describe());
+    let mut findings = vec![match answered {
+        Ok(()) => Finding::well(Subject::Database, words),
+        Err(error) => return vec![database_is_wrong(&error)],
+    }];
+    match store.examine(look).await {
+        Ok(found) => findings.extend(found),
+        Err(error) => findings.push(database_is_wrong(&error)),
+    }
+    findings
+}
+
+/// A database that does not do what it is asked.
+pub(crate) fn database_is_wrong(error: &StoreError) -> Finding {
+    Finding::wrong(Subject::Database, format!("DATABASE_URL: {error}"))
+}
+
+fn archive_is_wrong(error: &ArchiveError) -> Finding {
+    Finding::wrong(Subject::Archive, error.to_string())
+}
+
+/// Of each account, whether its credentials are taken for what they are, and may do what we ask of them.
+pub(crate) async fn zoom(accounts: &Accounts) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for account in accounts.iter() {
+        for (kind, of) in lists(account) {
+            findings.push(may_list(account, kind, of).await);
+        }
+        if asks_nothing(account) {
+            findings.push(without_credentials(account));
+        }
+    }
+    findings
+}
+
+/// What an account's credentials are for.
+fn lists(account: &Account) -> Vec<(RecordingKind, ListOf)> {
+    let lists = [
+        (RecordingKind::VideoSdk, ListOf::Sessions { account_id: account.name.clone() }),
+        (RecordingKind::Meeting, ListOf::Meetings),
+    ];
+    lists.into_iter().filter(|(kind, _)| account.api.knows(*kind)).collect()
+}
+
+fn asks_nothing(account: &Account) -> bool {
+    lists(account).is_empty()
+}
+
+fn without_credentials(account: &Account) -> Finding {
+    Finding::note(
+        Subject::Zoom,
+        format!(
+            "account {}: no credentials for Zoom's API: tokens that expire are not renewed, and what no webhook announced \
+             is not found",
+            account.name
+        ),
+        "set ZOOM_VIDEO_SDK_API_KEY and _SECRET, or ZOOM_ACCOUNT_ID, ZOOM_CLIENT_ID and _SECRET",
+    )
+}
+
+async fn may_list(account: &Account, kind: RecordingKind, of: ListOf) -> Finding {
+    let today = Days::last(1, Clock::System.now());
+    match account.api.recordings(of, Within::Days(today)).next().await {
+        Ok(_) => Finding::well(
+            Subject::Zoom,
+            format!(
+                "account {}: its credentials for {} are taken and may list recordings",
+                account.name, kind
+            ),
+        ),
+        Err(error) => Finding::wrong(Subject::Zoom, format!("account {}: {error}", account.name)),
+    }
+}
