@@ -11,6 +11,8 @@
 mod compare;
 mod examine;
 mod list;
+#[cfg(test)]
+mod plans;
 mod prune;
 mod queue;
 mod read;

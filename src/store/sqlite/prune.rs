@@ -107,30 +107,19 @@ pub(super) async fn pruned(pool: &SqlitePool) -> Result<Vec<PrunedCount>, StoreE
 
 #[cfg(test)]
 mod tests {
-    use sqlx::{AssertSqlSafe, Connection};
-
-    use super::super::super::migrations;
+    use super::super::plans;
     use super::*;
-
-    /// How SQLite goes about a statement.
-    async fn plan(db: &mut SqliteConnection, statement: &str) -> String {
-        let explain = AssertSqlSafe(format!("EXPLAIN QUERY PLAN {statement}"));
-        let steps: Vec<(i64, i64, i64, String)> = sqlx::query_as(explain).fetch_all(db).await.unwrap();
-        steps.into_iter().map(|(_, _, _, step)| step).collect::<Vec<_>>().join("; ")
-    }
 
     #[tokio::test]
     async fn what_is_old_is_found_in_its_order_and_no_list_is_led_astray_by_that() {
-        let mut db = SqliteConnection::connect("sqlite::memory:").await.unwrap();
-        migrations::run(&mut db, migrations::SQLITE).await.unwrap();
         for (statement, index) in [
             (EVENTS, "sqlite_autoindex_events_1 (id>? AND id<?)"),
             (JOBS, "jobs_finished ((finished_at,id)>(?,?)"),
         ] {
-            let plan = plan(&mut db, statement).await;
+            let plan = plans::of(statement).await;
             assert!(plan.contains(index) && !plan.contains("ORDER BY") && !plan.contains("SCAN"), "{plan}");
         }
-        let list = plan(&mut db, "SELECT * FROM jobs WHERE state = 'done' ORDER BY id DESC LIMIT 10").await;
+        let list = plans::of("SELECT * FROM jobs WHERE state = 'done' ORDER BY id DESC LIMIT 10").await;
         assert!(!list.contains("jobs_finished"), "{list}");
     }
 }

@@ -123,19 +123,12 @@ async fn leave_out_twins(
     recording: &NewRecording,
     files: &mut [NewFile],
 ) -> Result<u64, StoreError> {
-    let taken: Vec<(String, String, String, String)> = sqlx::query_as(concat!(
-        "SELECT twin.collection, twin.name, twin.recording_type, ",
-        known_elsewhere!("other.account_id"),
-        " FROM recordings other JOIN files twin ON twin.recording_id = other.id
-         WHERE other.instance_id = $1 AND other.account_id <> $2
-            AND replace(other.kind, 'webinar', 'meeting') = replace($3, 'webinar', 'meeting')
-            AND twin.state IN ('pending', 'archived')"
-    ))
-    .bind(&recording.identity.instance_id)
-    .bind(&recording.identity.account_id)
-    .bind(recording.identity.kind.as_str())
-    .fetch_all(db)
-    .await?;
+    let taken: Vec<(String, String, String, String)> = sqlx::query_as(TWINS)
+        .bind(&recording.identity.instance_id)
+        .bind(&recording.identity.account_id)
+        .bind(recording.identity.kind.as_str())
+        .fetch_all(db)
+        .await?;
     let mut twins = 0;
     for file in files.iter_mut().filter(|file| file.skip.is_none()) {
         let FileIdentity { collection, name, recording_type } = &file.identity;
@@ -147,6 +140,17 @@ async fn leave_out_twins(
     }
     Ok(twins)
 }
+
+/// SQLite takes the two tables of a CROSS JOIN in the order in which they stand: the other way round it would walk through
+/// all files that are pending, or archived.
+const TWINS: &str = concat!(
+    "SELECT twin.collection, twin.name, twin.recording_type, ",
+    known_elsewhere!("other.account_id"),
+    " FROM recordings other CROSS JOIN files twin ON twin.recording_id = other.id
+     WHERE other.instance_id = $1 AND other.account_id <> $2
+        AND replace(other.kind, 'webinar', 'meeting') = replace($3, 'webinar', 'meeting')
+        AND twin.state IN ('pending', 'archived')"
+);
 
 /// What follows from what is known of the recording now: until when its files can be had. When it was this event that
 /// has it leave Zoom, what waits of it is due at once, and what is not archived is counted. What the manifest should
@@ -203,21 +207,7 @@ async fn come_back(
     .bind(now)
     .execute(&mut *db)
     .await?;
-    let woken = sqlx::query(
-        "UPDATE jobs SET state = 'waiting', run_at = $2, attempts = iif(state = 'done', 0, attempts),
-            lost_leases = iif(state = 'done', 0, lost_leases), snoozes = 0, waits_for = NULL, reason = NULL,
-            finished_at = NULL, updated_at = $2
-         WHERE kind = 'transfer' AND (
-            state = 'parked' AND waits_for = 'token'
-                AND subject IN (SELECT id FROM files WHERE recording_id = $1 AND download_url IS NOT NULL)
-            OR state = 'done' AND subject IN (SELECT id FROM files WHERE recording_id = $1 AND state = 'gone')
-         )",
-    )
-    .bind(recording)
-    .bind(now)
-    .execute(&mut *db)
-    .await?
-    .rows_affected();
+    let woken = sqlx::query(COME_BACK).bind(recording).bind(now).execute(&mut *db).await?.rows_affected();
     if woken > 0 {
         sqlx::query(
             "UPDATE files SET state = 'pending', reason = NULL, updated_at = $2
@@ -269,6 +259,16 @@ async fn expect_losses(db: &mut SqliteConnection, recording: Uuid) -> Result<(),
     }
     Ok(())
 }
+
+/// The jobs of one recording's files: each is looked up by its file.
+const COME_BACK: &str = "
+UPDATE jobs SET state = 'waiting', run_at = $2, attempts = iif(state = 'done', 0, attempts),
+    lost_leases = iif(state = 'done', 0, lost_leases), snoozes = 0, waits_for = NULL, reason = NULL,
+    finished_at = NULL, updated_at = $2
+WHERE kind = 'transfer' AND subject IN (SELECT id FROM files WHERE recording_id = $1) AND (
+    state = 'parked' AND waits_for = 'token' AND (SELECT download_url IS NOT NULL FROM files WHERE id = subject)
+    OR state = 'done' AND (SELECT files.state = 'gone' FROM files WHERE id = subject)
+)";
 
 /// Has what waits of a recording due at once; returns how many of its files are not archived.
 async fn hurry(db: &mut SqliteConnection, recording: Uuid, now: i64) -> Result<u64, StoreError> {
@@ -658,4 +658,22 @@ pub(super) async fn place(
     .fetch_one(db)
     .await?;
     Ok(key)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::plans;
+    use super::*;
+
+    #[tokio::test]
+    async fn an_event_reads_nothing_of_other_recordings_files() {
+        for (statement, first) in [
+            (TWINS, "SEARCH other USING INDEX recordings_instance (instance_id=?)"),
+            (COME_BACK, "SEARCH jobs USING INDEX sqlite_autoindex_jobs_2 (kind=? AND subject=?)"),
+        ] {
+            let plan = plans::of(statement).await;
+            assert!(plan.starts_with(first), "{plan}");
+            assert!(!plan.contains("SCAN") && !plan.contains("files_by_state"), "{plan}");
+        }
+    }
 }
