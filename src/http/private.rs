@@ -9,11 +9,13 @@ use axum::extract::State;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use http::header::{AUTHORIZATION, CONTENT_TYPE, ORIGIN, WWW_AUTHENTICATE};
-use http::{Method, Request, StatusCode};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, ORIGIN, WWW_AUTHENTICATE};
+use http::uri::Authority;
+use http::{HeaderMap, Method, Request, StatusCode};
 use metrics_exporter_prometheus::PrometheusHandle;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
 
 use super::api::problem::Problem;
 use super::api::{self, Desk};
@@ -72,6 +74,10 @@ async fn authorize(
             let words = "set ADMIN_TOKEN to ask from a web page";
             return Problem::new(StatusCode::FORBIDDEN, words).into_response();
         }
+        if !is_asked_as_localhost(request.headers()) {
+            let words = "set ADMIN_TOKEN to ask by another name than localhost or an address";
+            return Problem::new(StatusCode::FORBIDDEN, words).into_response();
+        }
         return next.run(request).await;
     };
     let given = request
@@ -79,11 +85,23 @@ async fn authorize(
         .get(AUTHORIZATION)
         .and_then(|value| value.as_bytes().strip_prefix(b"Bearer "))
         .unwrap_or_default();
-    // Digests have one length and are compared whole: the time taken tells nothing of the token.
-    if Sha256::digest(given) == Sha256::digest(wanted.expose_secret().as_bytes()) {
+    // Digests have one length, and are compared in constant time.
+    let (given, wanted) = (Sha256::digest(given), Sha256::digest(wanted.expose_secret().as_bytes()));
+    if given.as_slice().ct_eq(wanted.as_slice()).into() {
         return next.run(request).await;
     }
     let problem =
         Problem::new(StatusCode::UNAUTHORIZED, "a bearer token is wanted, and it must be the right one");
     ([(WWW_AUTHENTICATE, "Bearer")], problem).into_response()
+}
+
+/// Whether the door is asked for by an address, or as `localhost`. A web page whose own name has been made to lead to
+/// 127.0.0.1 (DNS rebinding) may read what its reader's browser is answered; the browser names it here.
+fn is_asked_as_localhost(headers: &HeaderMap) -> bool {
+    let Some(host) = headers.get(HOST) else { return true };
+    let authority = host.to_str().ok().and_then(|host| host.parse::<Authority>().ok());
+    authority.is_some_and(|authority| {
+        let name = authority.host().trim_matches(['[', ']']);
+        name.eq_ignore_ascii_case("localhost") || name.parse::<std::net::IpAddr>().is_ok()
+    })
 }

@@ -18,8 +18,6 @@ use crate::store::{SharedStore, StoreError};
 
 /// Rest between two rounds.
 const PERIOD: Duration = Duration::from_secs(3600);
-/// Checkpoints taken at a time.
-const BATCH: u32 = 100;
 
 /// Why a round ended early. The next one goes on.
 #[derive(Debug, thiserror::Error)]
@@ -61,11 +59,18 @@ pub async fn tidy(
 ) -> Result<u64, JanitorError> {
     let mut found = abandoned(store, archive, older_than).await?;
     found += unknown(store, archive, older_than).await?;
-    metrics::counter!("zoom_archiver_leftovers_total").increment(found);
     Ok(found)
 }
 
-/// Uploads of transfers that have been dead for long.
+/// Gives up an upload, and counts it at once: whatever becomes of the round, it is gone.
+async fn give_up(archive: &SharedArchive, upload: &Upload) -> Result<(), ArchiveError> {
+    archive.abort(upload).await?;
+    metrics::counter!("zoom_archiver_leftovers_total").increment(1);
+    Ok(())
+}
+
+/// Uploads of transfers that have been dead for long. One at a time: what has been taken from its checkpoint and cannot be
+/// given up is known to nobody but the archive.
 async fn abandoned(
     store: &SharedStore,
     archive: &SharedArchive,
@@ -73,9 +78,9 @@ async fn abandoned(
 ) -> Result<u64, JanitorError> {
     let mut found = 0;
     loop {
-        let taken: Vec<Value> = store.abandon(older_than, BATCH).await?;
+        let taken: Vec<Value> = store.abandon(older_than, 1).await?;
         for upload in taken.iter().filter_map(upload_in) {
-            archive.abort(&upload).await?;
+            give_up(archive, &upload).await?;
             found += 1;
         }
         if taken.is_empty() {
@@ -101,7 +106,7 @@ async fn unknown(
     let named: Vec<_> = listed.iter().map(|upload| (upload.id.clone(), upload.key.clone())).collect();
     let leftovers = store.leftovers(&named).await?;
     for upload in listed.iter().filter(|upload| leftovers.contains(&upload.id)) {
-        archive.abort(upload).await?;
+        give_up(archive, upload).await?;
     }
     Ok(leftovers.len() as u64)
 }

@@ -28,12 +28,16 @@ use super::token::{Claims, Mint};
 /// Violations remembered; a client that commits more kinds than these has been found out anyway.
 const MAX_VIOLATIONS: usize = 64;
 
-/// How a request without a valid token is answered. Zoom does both.
+/// How a request without a valid token is answered. Zoom does all of it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Refusal {
     /// 401 with code 124, as JSON.
     #[default]
     Json,
+    /// 200 with code 124, as JSON.
+    JsonIn200,
+    /// 403, and no word.
+    Forbidden,
     /// 200 with the sign-in page, as HTML.
     SignInPage,
 }

@@ -515,6 +515,28 @@ async fn an_archiving_accounts_files_are_archived_and_compared_with_the_digest_t
     let file = scene.one_file_in(FileState::Archived).await;
     assert_eq!(file.identity.collection, "archive_files");
     scene.assert_archived(&file, recording.files[0].content).await;
+    assert_eq!(file.archived.unwrap().mark, None);
+    scene.settled().await;
+    scene.close().await;
+}
+
+#[tokio::test]
+async fn an_archive_file_with_another_digest_than_announced_is_asked_for_once_more_then_archived_and_marked()
+{
+    let scene = Scene::start().await;
+    let recording = FakeRecording::new(RecordingKind::Meeting, 16).with([FakeFile::generated(16, 5000)]);
+    let (happening, now) = (Happening::ArchiveFilesCompleted, Clock::System.now());
+    let body = scene.zoom.tell(&recording, happening, Quirks::default(), now).unwrap();
+    let digest = recording.files[0].content.sha256().to_string();
+    let body = String::from_utf8(body).unwrap();
+    assert!(body.contains(&digest), "{body}");
+    let body = body.replace(&digest, &"0".repeat(64));
+    assert!(scene.sender.deliver(body.as_bytes()).await.answer.is_accepted());
+    let file = scene.one_file_in(FileState::Archived).await;
+    scene.assert_archived(&file, recording.files[0].content).await;
+    let mark = "suspect: its SHA-256 is not the one that Zoom announced";
+    assert_eq!(file.archived.unwrap().mark.as_deref(), Some(mark));
+    assert_eq!(scene.zoom.library().account(&recording.files[0].key).unwrap().requests, 2);
     scene.settled().await;
     scene.close().await;
 }

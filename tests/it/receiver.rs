@@ -347,6 +347,22 @@ async fn the_private_door_stays_on_loopback_without_a_token_and_asks_for_it_with
 }
 
 #[tokio::test]
+async fn without_a_token_the_private_door_is_shut_to_a_page_whose_name_leads_to_loopback() {
+    let data = tempfile::tempdir().unwrap();
+    let service = Setup::new(data.path()).start().await;
+    let port = service.admin_addr().port();
+    let asked_as = async |host: String| {
+        let url = format!("http://127.0.0.1:{port}/api/v1/recordings");
+        Client::new().get(url).header("host", host).send().await.unwrap().status()
+    };
+    assert_eq!(asked_as(format!("page.example:{port}")).await, StatusCode::FORBIDDEN);
+    assert_eq!(asked_as("127.0.0.1.page.example".to_owned()).await, StatusCode::FORBIDDEN);
+    for host in [format!("localhost:{port}"), format!("127.0.0.1:{port}"), format!("[::1]:{port}")] {
+        assert_eq!(asked_as(host).await, StatusCode::OK);
+    }
+}
+
+#[tokio::test]
 async fn serve_says_which_url_to_register_and_which_events_to_tick() {
     let (service, _data) = receiver().await;
     let line = service.log.wait_for(|line| line["zoom.webhook_url"].is_string()).await;

@@ -2167,6 +2167,29 @@ async fn until_somebody_waits_for_a_lock(database: &Database) {
 }
 
 #[tokio::test]
+async fn an_event_reads_nothing_of_other_recordings_though_its_statements_were_planned_when_there_were_none()
+{
+    let Some(database) = Database::postgres().await else { return };
+    let store = database.store().await;
+    for number in 0..100 {
+        let one = || session(&format!("s{number}"));
+        record(&store, announce(one(), vec![file("a"), file("b")])).await;
+        record(&store, announce(one(), vec![with_access("a", "https://zoom.us/fresh", "fresh")])).await;
+        record(&store, told(one(), number, stands(RecordingState::Trashed))).await;
+        record(&store, told(one(), number + 1, stands(RecordingState::Recovered))).await;
+    }
+    store.close().await;
+    let written = "SELECT n_tup_ins FROM pg_stat_user_tables WHERE relname = 'recordings'";
+    eventually("what was written is counted", || async {
+        (database.number(written).await == 100).then_some(())
+    })
+    .await;
+    let walked = "SELECT COALESCE(sum(seq_tup_read), 0)::bigint FROM pg_stat_user_tables
+        WHERE relname IN ('recordings', 'files', 'jobs', 'events')";
+    assert_eq!(database.number(walked).await, 0);
+}
+
+#[tokio::test]
 async fn connections_that_postgres_has_cut_are_replaced() {
     let Some(database) = Database::postgres().await else { return };
     let store = database.store().await;

@@ -222,7 +222,7 @@ async fn the_sign_in_page_is_no_recording_and_parks_the_file_for_a_token() {
 
 #[tokio::test]
 async fn an_expired_token_parks_the_file_and_the_next_event_wakes_it() {
-    for refusal in [Refusal::Json, Refusal::SignInPage] {
+    for refusal in [Refusal::Json, Refusal::JsonIn200, Refusal::Forbidden, Refusal::SignInPage] {
         let scene = Scene::start().await;
         let recording = one_file(LARGE);
         scene.shelve(&recording);

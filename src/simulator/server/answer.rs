@@ -245,9 +245,13 @@ fn asked(headers: &HeaderMap, etag: &str, len: u64) -> Asked {
     if from < to { Asked::Part(from, to) } else { Asked::Nothing }
 }
 
+const INVALID_TOKEN: &str = r#"{"code":124,"message":"Invalid access token."}"#;
+
 fn refuse(refusal: Refusal) -> Response {
     match refusal {
-        Refusal::Json => json(StatusCode::UNAUTHORIZED, r#"{"code":124,"message":"Invalid access token."}"#),
+        Refusal::Json => json(StatusCode::UNAUTHORIZED, INVALID_TOKEN),
+        Refusal::JsonIn200 => json(StatusCode::OK, INVALID_TOKEN),
+        Refusal::Forbidden => StatusCode::FORBIDDEN.into_response(),
         Refusal::SignInPage => ([(CONTENT_TYPE, "text/html;charset=utf-8")], SIGN_IN_PAGE).into_response(),
     }
 }

@@ -94,14 +94,14 @@ impl PostgresStore {
         let pool = |connections| {
             PgPoolOptions::new().max_connections(connections).acquire_timeout(config.acquire_timeout())
         };
-        let planning_once = |connections| {
-            pool(connections).after_connect(|connection, _| {
-                Box::pin(async move { connection.execute(PLAN_ONCE).await.map(drop) })
+        let planning = |connections, how: &'static str| {
+            pool(connections).after_connect(move |connection, _| {
+                Box::pin(async move { connection.execute(how).await.map(drop) })
             })
         };
-        let pool_of_jobs = planning_once(most).connect_with(options.clone()).await?;
+        let pool_of_jobs = planning(most, PLAN_ONCE).connect_with(options.clone()).await?;
         let gather = Gather::new(recorders as usize);
-        let recorders = planning_once(recorders).connect_lazy_with(options.clone());
+        let recorders = planning(recorders, PLAN_ONCE_FOR_EVENTS).connect_lazy_with(options.clone());
         let readers = pool(share).connect_lazy_with(options);
         let version: String = sqlx::query_scalar("SHOW server_version").fetch_one(&pool_of_jobs).await?;
         // Packagers append their own name: `15.18 (Debian 15.18-0+deb12u1)`.
@@ -122,6 +122,11 @@ impl PostgresStore {
 /// that serve all values dear for that, and plans anew for every call, which takes longer than the call: twice as long for
 /// a claim.
 const PLAN_ONCE: &str = "SET plan_cache_mode = force_generic_plan";
+
+/// The same for events. What they look up is one recording's; but the plan is made when the first of them comes, and what
+/// looks best in an empty table reads the whole of a full one.
+const PLAN_ONCE_FOR_EVENTS: &str =
+    "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET jit = off";
 
 /// Migrates under sqlx's advisory lock, which is released with the connection however this ends.
 pub(super) async fn migrate(options: PgConnectOptions, config: &StoreConfig) -> Result<Migrated, StoreError> {

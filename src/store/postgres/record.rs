@@ -368,10 +368,17 @@ twin AS (
     known_elsewhere!("other.account_id"),
     " AS reason
     FROM told
-        JOIN recordings other ON other.instance_id = told.instance_id AND other.account_id <> told.account_id
-            AND replace(other.kind, 'webinar', 'meeting') = replace(told.kind, 'webinar', 'meeting')
-        JOIN files twin ON twin.recording_id = other.id
-    WHERE twin.state IN ('pending', 'archived')
+        CROSS JOIN LATERAL (
+            SELECT id, account_id FROM recordings
+            WHERE instance_id = told.instance_id AND account_id <> told.account_id
+                AND replace(kind, 'webinar', 'meeting') = replace(told.kind, 'webinar', 'meeting')
+            OFFSET 0
+        ) other
+        CROSS JOIN LATERAL (
+            SELECT collection, name, recording_type FROM files
+            WHERE recording_id = other.id AND state IN ('pending', 'archived')
+            OFFSET 0
+        ) twin
 ),
 announced AS MATERIALIZED (
     SELECT given.*, CASE WHEN skip IS NULL AND twin.reason IS NOT NULL THEN $38 ELSE decider END AS decided_by,
