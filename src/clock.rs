@@ -1,6 +1,7 @@
 //! The only reader of wall time. The queue does not use it: leases and waiting times are judged by the
 //! database's clock.
 
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use chrono::{DateTime, Utc};
@@ -30,5 +31,32 @@ impl Clock {
                 .unwrap_or_default()
             }
         }
+    }
+}
+
+/// A clock elsewhere, as far as the dates of its owner's answers tell of it.
+#[derive(Debug)]
+pub(crate) struct ClockElsewhere(AtomicI64);
+
+/// No answer has told.
+const UNKNOWN: i64 = i64::MAX;
+
+impl Default for ClockElsewhere {
+    fn default() -> Self {
+        Self(AtomicI64::new(UNKNOWN))
+    }
+}
+
+impl ClockElsewhere {
+    /// Notes the `Date` of an answer that has just come.
+    pub(crate) fn note(&self, date: &str, now: DateTime<Utc>) {
+        if let Ok(date) = DateTime::parse_from_rfc2822(date) {
+            self.0.store((date.to_utc() - now).num_seconds(), Ordering::Relaxed);
+        }
+    }
+
+    /// Seconds by which it is ahead of this machine's; less than 0 when it is behind.
+    pub(crate) fn seconds_ahead(&self) -> Option<i64> {
+        Some(self.0.load(Ordering::Relaxed)).filter(|ahead| *ahead != UNKNOWN)
     }
 }

@@ -136,7 +136,23 @@ pub(crate) async fn zoom(accounts: &Accounts) -> Vec<Finding> {
             findings.push(without_credentials(account));
         }
     }
+    findings.extend(accounts.iter().find_map(|account| account.api.clock_ahead_secs()).map(zooms_clock));
     findings
+}
+
+/// How far the clocks may be apart, in seconds. Zoom refuses a token that was made in its future, and we refuse events that
+/// are older than `zoom.replay_window_secs` or newer than `zoom.replay_ahead_secs`.
+const WORRYING_SKEW_SECS: i64 = 30;
+
+fn zooms_clock(ahead: i64) -> Finding {
+    if ahead.abs() < WORRYING_SKEW_SECS {
+        return Finding::well(Subject::Zoom, "Zoom's clock and this machine's agree".to_owned());
+    }
+    Finding::wrong_so(
+        Subject::Zoom,
+        format!("Zoom's clock is {ahead} s ahead of this machine's"),
+        "set this machine's clock: tokens that it makes and events that it takes go by it",
+    )
 }
 
 /// What an account's credentials are for.

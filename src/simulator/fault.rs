@@ -175,6 +175,11 @@ pub enum ApiFault {
     ExpiredToken,
     /// The right answer, but late.
     Slow(Duration),
+    /// The right answer, dated by a clock that is ahead.
+    ClockAhead {
+        /// By so much.
+        secs: i64,
+    },
     /// 200 with the sign-in page, as HTML.
     SignInPage,
     /// 200 with so many bytes of JSON.

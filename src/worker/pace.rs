@@ -334,7 +334,7 @@ mod tests {
             bench.fail(wave);
         }
         let mut rests = Vec::new();
-        for outages in 1..=40_u32 {
+        for outages in 1..=400_u32 {
             let rest = bench.rest();
             let ceiling = BASE.saturating_mul(1 << outages.min(20)).min(LONGEST_REST);
             assert!(rest >= BASE / 2 && rest <= ceiling, "{rest:?} after {outages} outages");
@@ -344,8 +344,9 @@ mod tests {
             assert_eq!(bench.pace.step(bench.now), Step::Wait, "and no other beside it");
             bench.fail(waves[0]);
         }
+        // Rests are drawn by lot: so many of them, that their sum is far from by chance.
         let an_hour = Duration::from_secs(3600);
-        assert!(rests.iter().sum::<Duration>() > an_hour / 2, "forty tries last long: {rests:?}");
+        assert!(rests.iter().sum::<Duration>() > 10 * an_hour / 2, "forty tries last long: {rests:?}");
     }
 
     #[test]

@@ -4,10 +4,14 @@
 use std::process::Output;
 
 use s3s::S3ErrorCode;
+use secrecy::ExposeSecret;
 use serde_json::Value;
 use tempfile::TempDir;
-use zoom_archiver::simulator::Options;
+use url::Url;
+use zoom_archiver::simulator::ledger::Endpoint;
+use zoom_archiver::simulator::{ApiFault, Options, When};
 
+use crate::support::database::Database;
 use crate::support::place::{Bucket, Place};
 use crate::support::program::fake_zoom;
 use crate::support::s3::{Quirks, S3Server};
@@ -139,11 +143,45 @@ async fn credentials_that_zoom_takes_are_well_and_others_are_named_with_what_to_
     let found = findings(&output);
     assert_eq!(output.status.code(), Some(0), "{found:?}");
     let well = found.iter().filter(|(subject, verdict, _)| subject == "zoom" && verdict == "well");
-    assert_eq!(well.count(), 2, "{found:?}");
+    assert_eq!(well.count(), 3, "two kinds of recordings, and the clocks: {found:?}");
 
     let setup = setup.env("ZOOM_VIDEO_SDK_API_SECRET", "another secret");
     let wrong = wrong(&setup).await;
     assert!(wrong.contains("ZOOM_VIDEO_SDK_API_SECRET") && !wrong.contains("another secret"), "{wrong}");
+}
+
+#[tokio::test]
+async fn a_database_that_forgets_and_may_not_be_written_to_is_told_both() {
+    let Some(database) = Database::postgres().await else { return };
+    database.migrate().await.unwrap();
+    let mut url = Url::parse(database.url().expose_secret()).unwrap();
+    let role = format!("reader_of_{}", url.path().trim_start_matches('/'));
+    for sql in [
+        format!("CREATE ROLE \"{role}\" LOGIN PASSWORD 'reader'"),
+        format!("GRANT SELECT ON ALL TABLES IN SCHEMA public TO \"{role}\""),
+        format!("ALTER ROLE \"{role}\" SET synchronous_commit = off"),
+    ] {
+        database.execute(&sql).await.unwrap();
+    }
+    url.set_username(&role).unwrap();
+    url.set_password(Some("reader")).unwrap();
+    let data = tempfile::tempdir().unwrap();
+    let wrong = wrong(&Setup::new(data.path()).env("DATABASE_URL", url.as_str())).await;
+    assert!(wrong.contains("synchronous_commit is off"), "{wrong}");
+    assert!(wrong.contains("cannot be written to") && wrong.contains("grant SELECT"), "{wrong}");
+}
+
+#[tokio::test]
+async fn a_clock_that_is_not_zooms_is_wrong_whichever_way() {
+    for (secs, words) in [(95, "clock is 9"), (-95, "clock is -9")] {
+        let zoom = fake_zoom(Options::default()).await;
+        for list in [Endpoint::Sessions, Endpoint::Meetings] {
+            zoom.library().inject_call(list, ApiFault::ClockAhead { secs }, When::Always);
+        }
+        let (_data, setup) = migrated(|setup| with_api(setup, &zoom)).await;
+        let wrong = wrong(&setup).await;
+        assert!(wrong.contains(words) && wrong.contains("set this machine's clock"), "{wrong}");
+    }
 }
 
 #[tokio::test]

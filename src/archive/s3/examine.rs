@@ -2,19 +2,17 @@
 //! what the credentials lack. All that is written is removed again; nothing is ever written under a lock.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 
 use aws_sdk_s3::config::interceptors::BeforeDeserializationInterceptorContextRef;
 use aws_sdk_s3::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_sdk_s3::error::BoxError;
 use aws_sdk_s3::types::ObjectLockEnabled;
-use chrono::DateTime;
 
 use super::super::ArchiveError;
 use super::super::exercise::{self, NAMES, SMALL};
 use super::S3Archive;
 use super::failure::Failure;
-use crate::clock::Clock;
+use crate::clock::{Clock, ClockElsewhere};
 use crate::config::archive::{LockMode, S3Config};
 use crate::domain::finding::{Finding, Look, Subject};
 
@@ -63,7 +61,7 @@ impl S3Archive {
             return Err(self.decide("look into", "", &failure));
         }
         let found = format!("{} can be looked into", self.description);
-        Ok(match date.seconds_ahead() {
+        Ok(match date.0.seconds_ahead() {
             Some(ahead) if ahead.abs() >= WORRYING_SKEW_SECS => Finding::wrong_so(
                 Subject::Archive,
                 format!("{found}, but its clock is {ahead} s ahead of this machine's"),
@@ -149,24 +147,9 @@ impl S3Archive {
     }
 }
 
-/// Takes the `Date` of an answer, and how far it lies ahead of this machine's clock.
-#[derive(Debug, Clone)]
-struct DateOfAnswer(Arc<AtomicI64>);
-
-/// No answer has said.
-const UNKNOWN: i64 = i64::MAX;
-
-impl Default for DateOfAnswer {
-    fn default() -> Self {
-        Self(Arc::new(AtomicI64::new(UNKNOWN)))
-    }
-}
-
-impl DateOfAnswer {
-    fn seconds_ahead(&self) -> Option<i64> {
-        Some(self.0.load(Ordering::Relaxed)).filter(|ahead| *ahead != UNKNOWN)
-    }
-}
+/// Takes the `Date` of an answer.
+#[derive(Debug, Clone, Default)]
+struct DateOfAnswer(Arc<ClockElsewhere>);
 
 impl Intercept for DateOfAnswer {
     fn name(&self) -> &'static str {
@@ -179,9 +162,8 @@ impl Intercept for DateOfAnswer {
         _components: &RuntimeComponents,
         _config: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        let date = context.response().headers().get("date");
-        if let Some(date) = date.and_then(|date| DateTime::parse_from_rfc2822(date).ok()) {
-            self.0.store((date.to_utc() - Clock::System.now()).num_seconds(), Ordering::Relaxed);
+        if let Some(date) = context.response().headers().get("date") {
+            self.0.note(date, Clock::System.now());
         }
         Ok(())
     }

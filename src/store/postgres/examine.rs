@@ -15,10 +15,12 @@ SELECT
     current_setting('synchronous_commit') AS synchronous_commit,
     pg_is_in_recovery() AS read_only,
     extract(epoch FROM now())::float8 AS now,
-    current_setting('max_connections')::int AS max_connections,
     (SELECT bool_and(has_table_privilege(oid, 'SELECT') AND has_table_privilege(oid, 'INSERT')
                      AND has_table_privilege(oid, 'UPDATE') AND has_table_privilege(oid, 'DELETE'))
-     FROM pg_class WHERE oid = ANY (ARRAY['events', 'recordings', 'files', 'jobs']::regclass[])) AS may_write";
+     FROM pg_class
+     WHERE oid = ANY (ARRAY[
+        'events', 'recordings', 'files', 'jobs', 'told', 'foreign_objects', 'pruned'
+     ]::regclass[])) AS may_write";
 
 pub(super) async fn examine(pool: &PgPool) -> Result<Vec<Finding>, StoreError> {
     let row = sqlx::query(LOOK).fetch_one(pool).await?;

@@ -1,8 +1,8 @@
 //! One request to Zoom's API and its answer, of bounded size. The time for it is bounded by whoever asks.
 
 use bytes::BytesMut;
-use http::header::{ACCEPT, CONTENT_TYPE};
-use http::{Method, StatusCode};
+use http::header::{ACCEPT, CONTENT_TYPE, DATE};
+use http::{HeaderMap, Method, StatusCode};
 use reqwest::{RequestBuilder, Response};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
@@ -11,7 +11,7 @@ use url::Url;
 use super::ApiError;
 use super::purpose::Purpose;
 use super::refusal::Refusal;
-use crate::clock::Clock;
+use crate::clock::{Clock, ClockElsewhere};
 use crate::outgoing::{Clients, connection_words};
 
 /// Longest answer that is read, in bytes. A recording with a thousand participant files has about 800 000.
@@ -60,6 +60,7 @@ pub(super) async fn ask(
     question: &Question,
     token: &SecretString,
     clock: Clock,
+    elsewhere: &ClockElsewhere,
 ) -> Result<Answer, ApiError> {
     let Question { method, url, body } = question;
     let mut request =
@@ -67,7 +68,11 @@ pub(super) async fn ask(
     if let Some(body) = body {
         request = request.json(body);
     }
-    send(request, *method != Method::GET, clock).await
+    let (answer, headers) = send(request, *method != Method::GET, clock).await?;
+    if let Some(date) = headers.get(DATE).and_then(|date| date.to_str().ok()) {
+        elsewhere.note(date, clock.now());
+    }
+    Ok(answer)
 }
 
 /// Sends a form, with a user and a password.
@@ -85,23 +90,28 @@ pub(super) async fn post_form(
         .basic_auth(user.expose_secret(), Some(password.expose_secret()))
         .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
         .body(form);
-    send(request, false, clock).await
+    send(request, false, clock).await.map(|(answer, _)| answer)
 }
 
 /// `may_be_silent`: whether success needs no words (202, 204).
-async fn send(request: RequestBuilder, may_be_silent: bool, clock: Clock) -> Result<Answer, ApiError> {
+async fn send(
+    request: RequestBuilder,
+    may_be_silent: bool,
+    clock: Clock,
+) -> Result<(Answer, HeaderMap), ApiError> {
     let response = request.header(ACCEPT, "application/json").send().await.map_err(unreachable)?;
     let (status, headers) = (response.status(), response.headers().clone());
     let body = body(response).await?;
     if may_be_silent && status.is_success() && body.is_empty() {
-        return Ok(Answer::Given(Value::Null));
+        return Ok((Answer::Given(Value::Null), headers));
     }
     let value = serde_json::from_slice::<Value>(&body).ok();
     let is_success = if may_be_silent { status.is_success() } else { status == StatusCode::OK };
-    Ok(match value {
+    let answer = match value {
         Some(value) if is_success && !is_error(&value) => Answer::Given(value),
         value => Answer::Refused(Refusal::new(status, &headers, value.as_ref(), clock.now())),
-    })
+    };
+    Ok((answer, headers))
 }
 
 async fn body(mut response: Response) -> Result<BytesMut, ApiError> {

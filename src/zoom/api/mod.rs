@@ -44,7 +44,7 @@ use self::limits::Limits;
 use self::oauth::AccessTokens;
 use self::purpose::Purpose;
 use super::payload;
-use crate::clock::Clock;
+use crate::clock::{Clock, ClockElsewhere};
 use crate::config::secrets::ZoomCredentials;
 use crate::config::zoom::ZoomConfig;
 use crate::domain::event::{Event, EventContent};
@@ -92,6 +92,7 @@ pub struct Api {
     token_ttl_secs: u64,
     page_size: u32,
     clock: Clock,
+    elsewhere: ClockElsewhere,
 }
 
 /// Why there is no API client.
@@ -119,7 +120,14 @@ impl Api {
             token_ttl_secs: config.token_ttl_secs,
             page_size: config.api_page_size,
             clock,
+            elsewhere: ClockElsewhere::default(),
         })
+    }
+
+    /// Seconds by which Zoom's clock is ahead of this machine's, once Zoom has answered.
+    #[must_use]
+    pub fn clock_ahead_secs(&self) -> Option<i64> {
+        self.elsewhere.seconds_ahead()
     }
 
     /// Whether there are credentials to ask about recordings of this kind.
@@ -243,7 +251,7 @@ impl Api {
             reason: format!("Zoom's API is not to be asked for another {} s (429)", rest.as_secs()),
             retry_after: Some(rest),
         })?;
-        let answer = call::ask(&self.clients, question, token, self.clock).await?;
+        let answer = call::ask(&self.clients, question, token, self.clock, &self.elsewhere).await?;
         if let Answer::Refused(refusal) = &answer
             && refusal.is_too_many()
         {

@@ -2,14 +2,16 @@
 
 use axum::body::{self, Body};
 use axum::http::StatusCode;
-use axum::http::header::{CONTENT_TYPE, LOCATION, RETRY_AFTER};
+use axum::http::header::{CONTENT_TYPE, DATE, LOCATION, RETRY_AFTER};
 use axum::response::{IntoResponse, Response};
+use chrono::TimeDelta;
 use futures_util::stream;
 use serde_json::{Value, json};
 
 use super::super::answer::SIGN_IN_PAGE;
 use super::json_response;
 use crate::simulator::fault::ApiFault;
+use crate::simulator::now;
 
 /// Answers as the fault has it; `answer` is what would come without it.
 pub(super) async fn strike(fault: ApiFault, answer: impl FnOnce() -> Response) -> Response {
@@ -29,6 +31,10 @@ pub(super) async fn strike(fault: ApiFault, answer: impl FnOnce() -> Response) -
         ApiFault::Slow(time) => {
             tokio::time::sleep(time).await;
             answer()
+        }
+        ApiFault::ClockAhead { secs } => {
+            let date = now() + TimeDelta::seconds(secs);
+            ([(DATE, date.format("%a, %d %b %Y %H:%M:%S GMT").to_string())], answer()).into_response()
         }
         ApiFault::SignInPage => ([(CONTENT_TYPE, "text/html;charset=utf-8")], SIGN_IN_PAGE).into_response(),
         ApiFault::Flood { bytes } => json_response(StatusCode::OK, &json!({ "uuid": "x".repeat(bytes) })),
