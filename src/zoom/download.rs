@@ -464,13 +464,6 @@ impl Download {
         Version { length: self.file_length, etag: self.etag.clone() }
     }
 
-    /// The first bytes of the body (up to 512, all of them when it is shorter), as seen before it was believed;
-    /// nothing for a piece.
-    #[must_use]
-    pub fn head(&self) -> &[u8] {
-        self.head.as_deref().unwrap_or_default()
-    }
-
     /// The next bytes of the body; `None` at its end.
     ///
     /// # Errors

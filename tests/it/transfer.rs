@@ -243,8 +243,13 @@ async fn an_expired_token_parks_the_file_and_the_next_event_wakes_it() {
 #[tokio::test]
 async fn a_size_other_than_announced_is_asked_for_once_more_then_believed_and_marked() {
     for bytes in [SMALL, LARGE] {
-        // By one stream, so that a request is a time that it was asked for.
-        let scene = Scene::with(|setup| setup.env("ZOOM_ARCHIVER_TRANSFER__RANGES_IN_FLIGHT", "1")).await;
+        // By one stream, so that a request is a time that it was asked for. Asking again costs no attempt.
+        let scene = Scene::with(|setup| {
+            setup
+                .env("ZOOM_ARCHIVER_TRANSFER__RANGES_IN_FLIGHT", "1")
+                .env("ZOOM_ARCHIVER_WORKER__MAX_ATTEMPTS", "1")
+        })
+        .await;
         let mut recording = one_file(bytes);
         recording.files[0].announced = AnnouncedSize::Lie(bytes + 1000);
         scene.announce(&recording, EventKind::Recording).await;
@@ -283,7 +288,8 @@ async fn a_file_without_the_shape_of_its_type_is_asked_for_once_more_then_archiv
         (EventKind::Summary, "SUMMARY", "JSON", b"[1, 2", "it is no JSON (line 1)"),
     ];
     for (kind, file_type, extension, bytes, doubt) in broken {
-        let scene = Scene::start().await;
+        // Asking again costs no attempt.
+        let scene = Scene::with(|setup| setup.env("ZOOM_ARCHIVER_WORKER__MAX_ATTEMPTS", "1")).await;
         let content = Content::Embedded(bytes);
         let recording = FakeRecording::new(RecordingKind::VideoSdk, 7).with([FakeFile::new(
             file_type,
@@ -299,6 +305,19 @@ async fn a_file_without_the_shape_of_its_type_is_asked_for_once_more_then_archiv
         scene.settled().await;
         scene.close().await;
     }
+}
+
+#[tokio::test]
+async fn a_large_file_of_a_type_that_nobody_knows_is_told_by_its_first_bytes() {
+    let scene = Scene::start().await;
+    let content = Content::Generated { seed: 7, bytes: LARGE };
+    let file = FakeFile::new("HOLOGRAM", "", "shared_screen", content);
+    let recording = FakeRecording::new(RecordingKind::VideoSdk, 7).with([file]);
+    scene.announce(&recording, EventKind::Recording).await;
+    let file = scene.one_file_in(FileState::Archived).await;
+    assert_eq!(file.archived.as_ref().unwrap().content_type, "video/mp4");
+    scene.settled().await;
+    scene.close().await;
 }
 
 #[tokio::test]

@@ -23,9 +23,13 @@ pub(super) struct TransferCheckpoint {
     /// A size other than the announced one, as seen by an earlier run: seen twice, it is believed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) odd_size: Option<u64>,
-    /// What an earlier run found wrong with the content: found twice, the file is archived and marked.
+    /// What was found wrong with the content: found twice, the file is archived and marked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) doubt: Option<String>,
+    /// How often the file has been asked for once more for one of these: what changes each time is not believed
+    /// for that, but not asked for for ever either.
+    #[serde(default)]
+    pub(super) asked_again: u32,
     /// How many uploads have been given up because the archive did not hold what it had confirmed. Headway does not
     /// begin this count anew: each of them makes some.
     #[serde(default)]

@@ -1,5 +1,7 @@
 //! The end of a transfer: what is doubtful about a file, an object that is there already, and what is recorded.
 
+use std::time::Duration;
+
 use tracing::info;
 
 use super::super::Jobs;
@@ -15,25 +17,52 @@ use crate::worker::JobContext;
 /// archived files").
 const ANNOUNCED_SHA256: &str = "encryption_fingerprint";
 
-/// Whether a size is neither the announced one nor one that an earlier run has seen too.
+/// Times that a file is asked for once more because it was not what was to be expected.
+const MOST_ASKED_AGAIN: u32 = 3;
+
+/// Whether the file is asked for once more, because its size is neither the announced one nor one that an earlier
+/// run has seen too.
 pub(super) fn is_odd(announced: Option<u64>, bytes: u64, checkpoint: &TransferCheckpoint) -> bool {
-    announced.is_some_and(|announced| announced != bytes) && checkpoint.odd_size != Some(bytes)
+    let is_news = announced.is_some_and(|announced| announced != bytes) && checkpoint.odd_size != Some(bytes);
+    is_news && checkpoint.asked_again < MOST_ASKED_AGAIN
 }
 
 /// Notes an odd size and has the file asked for once more; seen again, the size is believed, and the file will be
 /// marked.
-pub(super) async fn ask_once_more(
+pub(super) async fn ask_for_odd_size(
     context: &JobContext,
     announced: Option<u64>,
     bytes: u64,
     checkpoint: &mut TransferCheckpoint,
 ) -> Ended {
     checkpoint.odd_size = Some(bytes);
-    if let Err(error) = context.note(&checkpoint.to_value()).await {
-        return error.into();
-    }
     let announced = announced.unwrap_or_default();
-    Outcome::retry(format!("Zoom announced {announced} bytes and delivers {bytes}; asking once more")).into()
+    let reason = format!("Zoom announced {announced} bytes and delivers {bytes}");
+    ask_once_more(context, &reason, checkpoint).await.into()
+}
+
+/// Notes a doubt, unless an earlier run had it too; returns whether the file is asked for once more.
+pub(super) fn is_new(doubt: &str, checkpoint: &mut TransferCheckpoint) -> bool {
+    let is_new = checkpoint.doubt.as_deref() != Some(doubt);
+    checkpoint.doubt = Some(doubt.to_owned());
+    is_new && checkpoint.asked_again < MOST_ASKED_AGAIN
+}
+
+/// The next run asks for the file once more. It costs no attempt: the last one must not make a file dead that can be
+/// archived and marked.
+pub(super) async fn ask_once_more(
+    context: &JobContext,
+    reason: &str,
+    checkpoint: &mut TransferCheckpoint,
+) -> Outcome {
+    checkpoint.asked_again += 1;
+    match context.note(&checkpoint.to_value()).await {
+        Ok(()) => Outcome::Later {
+            reason: format!("{reason}; asking for the file once more"),
+            after: Duration::ZERO,
+        },
+        Err(error) => error.into(),
+    }
 }
 
 /// What speaks against the content of a file, if anything: it has not the shape of its type, or not the digest
@@ -132,4 +161,23 @@ pub(super) fn done(jobs: &Jobs, work: &TransferWork, archived: Option<ArchivedFi
         next,
         news: None,
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_changes_each_time_is_not_asked_for_for_ever() {
+        let mut checkpoint = TransferCheckpoint::default();
+        for asked in 0..MOST_ASKED_AGAIN {
+            checkpoint.asked_again = asked;
+            assert!(is_odd(Some(7), u64::from(asked), &checkpoint));
+            assert!(is_new(&format!("doubt {asked}"), &mut checkpoint));
+        }
+        checkpoint.asked_again = MOST_ASKED_AGAIN;
+        assert!(!is_odd(Some(7), 1000, &checkpoint));
+        assert!(!is_new("another", &mut checkpoint));
+        assert_eq!(checkpoint.doubt.as_deref(), Some("another"), "the file is marked with it");
+    }
 }

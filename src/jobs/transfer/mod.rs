@@ -307,12 +307,12 @@ impl Transfer<'_> {
         let (expected, plan) = plan(version.length, self.work.file.announced_bytes, &self.jobs.config)?;
         self.context.expect(expected.unwrap_or(0));
         let first = self.of_expected_size(first, version.length).await?;
-        let object = self.object(first.head());
         let mut lanes = self.lanes(access, first, version.clone());
         let wanted = version.length.map_or(plan.part_bytes, |bytes| bytes.min(plan.part_bytes));
         let buffer = fitting(self.jobs, self.context, buffer, wanted).await;
         let (first_lane, _) = lanes.split_last_mut().expect("there is one lane at least");
         let fetched = first_lane.fetch(buffer, 0).await?;
+        let object = self.object(&fetched.content);
         if fetched.last {
             return self.put(object, &fetched).instrument(info_span!("complete")).await;
         }
@@ -359,7 +359,7 @@ impl Transfer<'_> {
             None => Ok(first),
             Some(length) => {
                 drop(first);
-                Err(finish::ask_once_more(self.context, announced, length, self.checkpoint).await)
+                Err(finish::ask_for_odd_size(self.context, announced, length, self.checkpoint).await)
             }
         }
     }
@@ -453,24 +453,22 @@ impl Transfer<'_> {
             if let Some(begun) = &mut self.checkpoint.upload {
                 begun.rewind(Version::default());
             }
-            return Err(finish::ask_once_more(self.context, announced, bytes, self.checkpoint).await);
+            return Err(finish::ask_for_odd_size(self.context, announced, bytes, self.checkpoint).await);
         }
         let Some(doubt) = finish::doubt(&self.work.file, measured) else {
             self.checkpoint.doubt = None;
             return Ok(());
         };
-        if self.checkpoint.doubt.as_ref() == Some(&doubt) {
+        if !finish::is_new(&doubt, self.checkpoint) {
             return Ok(());
         }
-        self.checkpoint.doubt = Some(doubt.clone());
         let begun = self.checkpoint.upload.take();
-        self.context.note(&self.checkpoint.to_value()).await?;
+        let once_more = finish::ask_once_more(self.context, &doubt, self.checkpoint).await;
         if let Some(begun) = begun {
             resume::count_resent(&begun);
             self.jobs.archive.abort(&begun.upload).await?;
         }
-        let reason = format!("{doubt}; asking for the file once more");
-        Err(Outcome::retry(reason).into())
+        Err(once_more.into())
     }
 
     /// The upload is of no use any more: the next run begins another one. Once, that is taken for the archive's
