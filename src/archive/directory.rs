@@ -4,12 +4,13 @@
 //! link, which fails when the name is taken: no file is ever seen half written or written over. A staging
 //! file's name begins with a hash of its key, so that any process can find what was left under a key.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::ops::Range;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
@@ -40,6 +41,9 @@ const GIB: u64 = 1024 * 1024 * 1024;
 const LITTLE_ROOM: u64 = 10 * GIB;
 /// Bytes read at once when a file is read back.
 const READ_BYTES: usize = 128 * 1024;
+/// How long a staging file that another process holds is waited for: much longer than a part takes to be written.
+const HOLD_PATIENCE: Duration = Duration::from_secs(10);
+const HOLD_POLL: Duration = Duration::from_millis(20);
 
 /// An archive that is a directory of this machine.
 #[derive(Debug, Clone)]
@@ -198,6 +202,7 @@ impl DirectoryArchive {
         let offset = plan.offset(number);
         let write = || {
             let mut file = OpenOptions::new().write(true).open(&path)?;
+            hold(&file, &path, Hold::WithOthers, HOLD_PATIENCE)?;
             file.seek(SeekFrom::Start(offset))?;
             file.write_all(body)?;
             // A confirmed part stands in a checkpoint: it must survive a power cut as the checkpoint does.
@@ -234,8 +239,9 @@ impl DirectoryArchive {
     ) -> Result<StoredObject, ArchiveError> {
         review_layout(&review(parts, proof)?)?;
         let path = self.staged(upload)?;
-        match self.seal(&path, proof.bytes) {
-            Ok(()) => {}
+        // Held until the object is there and the staging name has gone.
+        let _held = match self.seal(&path, proof.bytes) {
+            Ok(file) => file,
             Err(Sealing::Failed(error)) if error.kind() == io::ErrorKind::NotFound => {
                 return self.completed_before(upload, proof);
             }
@@ -246,16 +252,17 @@ impl DirectoryArchive {
                     proof.bytes
                 )));
             }
-        }
+        };
         self.publish(upload)?;
         self.unstage(upload);
         Ok(stored(proof.bytes))
     }
 
-    /// Brings a staging file to its length and makes it durable. It may be longer when its last part was sent
-    /// again and was shorter then.
-    fn seal(&self, path: &Path, bytes: u64) -> Result<(), Sealing> {
+    /// Brings a staging file to its length and makes it durable; nobody else writes to it while it is held. It may be
+    /// longer when its last part was sent again and was shorter then.
+    fn seal(&self, path: &Path, bytes: u64) -> Result<File, Sealing> {
         let file = OpenOptions::new().write(true).open(path)?;
+        hold(&file, path, Hold::Alone, HOLD_PATIENCE)?;
         let held = file.metadata()?.len();
         if held < bytes {
             return Err(Sealing::Short(held));
@@ -263,7 +270,8 @@ impl DirectoryArchive {
         if held > bytes {
             file.set_len(bytes)?;
         }
-        Ok(file.sync_all()?)
+        file.sync_all()?;
+        Ok(file)
     }
 
     /// The staging file has gone: either we completed the object ourselves and died before we could tell, or
@@ -569,6 +577,49 @@ impl From<io::Error> for Sealing {
     }
 }
 
+/// How a staging file is held while something is done to it.
+#[derive(Clone, Copy)]
+enum Hold {
+    /// By those who write parts of it.
+    WithOthers,
+    /// By the one who makes an object of it.
+    Alone,
+}
+
+/// Holds a staging file until it is closed, and makes sure that it is still one: the object that becomes of it is the same
+/// file, and must not be written to by a worker that was stopped before it wrote. A file that is not to be had (a
+/// worker is stopped amid writing) counts as gone, so that another one is begun and nobody waits for what may never
+/// end.
+fn hold(file: &File, path: &Path, hold: Hold, patience: Duration) -> io::Result<()> {
+    let give_up = Instant::now() + patience;
+    loop {
+        let held = match hold {
+            Hold::WithOthers => file.try_lock_shared(),
+            Hold::Alone => file.try_lock(),
+        };
+        match held {
+            Ok(()) => break,
+            Err(TryLockError::WouldBlock) if Instant::now() < give_up => thread::sleep(HOLD_POLL),
+            Err(TryLockError::WouldBlock) => {
+                return Err(io::Error::new(
+                    io::ErrorKind::NotFound,
+                    "another process holds the staging file",
+                ));
+            }
+            // There are file systems without locks: nothing is lost by trying.
+            Err(TryLockError::Error(error)) => {
+                tracing::debug!(%error, "the file system of the archive has no locks");
+                break;
+            }
+        }
+    }
+    let (ours, there) = (file.metadata()?, fs::symlink_metadata(path)?);
+    let is_there = (ours.dev(), ours.ino()) == (there.dev(), there.ino());
+    // Two names: it is an object already, and whoever made it died before the staging name was removed.
+    let is_object = matches!(hold, Hold::WithOthers) && ours.nlink() > 1;
+    if is_there && !is_object { Ok(()) } else { Err(io::ErrorKind::NotFound.into()) }
+}
+
 /// What a part's tag says: where in the file it was written, so that a gap between parts is seen at completion.
 struct PartTag {
     offset: u64,
@@ -739,5 +790,42 @@ mod tests {
         fs::remove_file(&from).unwrap();
         fs::write(&from, "content").unwrap();
         assert_eq!(appear(&from, &to).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+    }
+
+    #[test]
+    fn a_staging_file_that_somebody_writes_to_becomes_no_object() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("staging");
+        let open = || OpenOptions::new().write(true).create(true).truncate(false).open(&path).unwrap();
+        let (one, other, third) = (open(), open(), open());
+        hold(&one, &path, Hold::WithOthers, Duration::ZERO).unwrap();
+        hold(&other, &path, Hold::WithOthers, Duration::ZERO).unwrap();
+        drop(one);
+        let refused = hold(&third, &path, Hold::Alone, HOLD_POLL).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::NotFound);
+        drop(other);
+        hold(&third, &path, Hold::Alone, Duration::ZERO).unwrap();
+    }
+
+    #[test]
+    fn a_writer_that_was_stopped_before_it_wrote_does_not_write_into_the_object() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, object) = (folder.path().join("staging"), folder.path().join("object"));
+        fs::write(&path, "content").unwrap();
+        let late = OpenOptions::new().write(true).open(&path).unwrap();
+        appear(&path, &object).unwrap();
+        fs::remove_file(&path).unwrap();
+        let refused = hold(&late, &path, Hold::WithOthers, Duration::ZERO).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::NotFound);
+
+        // Nor when its successor was killed before it could remove the staging name.
+        drop(late);
+        fs::hard_link(&object, &path).unwrap();
+        let late = OpenOptions::new().write(true).open(&path).unwrap();
+        hold(&late, &path, Hold::Alone, Duration::ZERO).unwrap();
+        drop(late);
+        let late = OpenOptions::new().write(true).open(&path).unwrap();
+        let refused = hold(&late, &path, Hold::WithOthers, Duration::ZERO).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::NotFound);
     }
 }

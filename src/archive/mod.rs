@@ -274,12 +274,17 @@ pub type SharedArchive = Arc<dyn Archive>;
 /// SDK's own chain of environment, profiles and roles.
 ///
 /// # Errors
-/// [`ArchiveError::Refused`] for a URL of any other kind, [`ArchiveError::Unavailable`] when the directory
-/// cannot be made.
+/// [`ArchiveError::Refused`] for a URL of any other kind, and for a directory of which `config` asks what only a bucket
+/// has; [`ArchiveError::Unavailable`] when the directory cannot be made.
 pub async fn open(url: &str, config: &ArchiveConfig) -> Result<SharedArchive, ArchiveError> {
     match Location::parse(url)? {
         Location::S3(place) => Ok(Arc::new(S3Archive::open(&place, &config.s3, None).await)),
-        Location::Directory(root) => Ok(Arc::new(DirectoryArchive::open(&root).await?)),
+        Location::Directory(root) => match s3::object_options(&config.s3)[..] {
+            [] => Ok(Arc::new(DirectoryArchive::open(&root).await?)),
+            [key, ..] => Err(ArchiveError::Refused(format!(
+                "{key} asks for what a directory ({url}) has not: leave it out, or archive into a bucket (s3://)"
+            ))),
+        },
     }
 }
 

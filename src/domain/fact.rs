@@ -25,6 +25,9 @@ pub const NAMES: &[&str] = &[
     "file_start",
 ];
 
+/// Those of them that every file has.
+pub const ALWAYS_KNOWN: &[&str] = &["account", "kind", "instance", "collection", "file"];
+
 /// The facts about a file that are known. Times are in UTC.
 #[must_use]
 pub fn facts(recording: &RecordingRow, file: &FileRow) -> Vec<(String, String)> {

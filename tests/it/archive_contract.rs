@@ -19,7 +19,7 @@ use zoom_archiver::archive::{
     self, Archive, ArchiveError, MOST_UNFINISHED, NewObject, ObjectStream, Part, SharedArchive, StoredObject,
     Upload,
 };
-use zoom_archiver::config::archive::{ArchiveConfig, ChecksumMode, S3Config, Switch};
+use zoom_archiver::config::archive::{ArchiveConfig, ChecksumMode, LockMode, S3Config, Switch};
 use zoom_archiver::domain::checksum::{crc64nvme, to_base64};
 use zoom_archiver::domain::file::{Proof, Sha256Digest};
 use zoom_archiver::domain::part::{MIN_PART_BYTES, PartPlan};
@@ -1090,6 +1090,25 @@ mod only_s3 {
     }
 
     #[tokio::test]
+    async fn what_another_wrote_meanwhile_is_not_removed_as_a_broken_write_of_ours() {
+        let overtaken = || Quirks {
+            rejects_conditions: true,
+            ignores_checksums: true,
+            overwrites: Some(Bytes::from_static(b"of whoever took over")),
+            ..Quirks::default()
+        };
+        for is_small in [true, false] {
+            let bench = Bench::quirky(overtaken(), default_config()).await;
+            let result = match is_small {
+                true => put(&bench.archive, KEY, &content(1000, 1)).await,
+                false => complete(&bench, &three_parts()).await,
+            };
+            assert!(matches!(result, Err(ArchiveError::Exists(_))), "{result:?}");
+            assert_eq!(bench.raw(KEY).await.unwrap(), "of whoever took over");
+        }
+    }
+
+    #[tokio::test]
     async fn a_completion_whose_answer_was_lost_is_a_completion() {
         let file = three_parts();
         for checksum in [ChecksumMode::Auto, ChecksumMode::None] {
@@ -1412,4 +1431,17 @@ async fn an_archive_is_opened_by_its_url() {
         let result = zoom_archiver::archive::open(url, &config).await.map(drop);
         assert!(matches!(result, Err(ArchiveError::Refused(_))), "{url}: {result:?}");
     }
+}
+
+#[tokio::test]
+async fn a_directory_that_is_asked_for_what_only_a_bucket_has_is_refused_by_the_setting() {
+    let locked =
+        S3Config { object_lock_mode: LockMode::Governance, object_lock_days: 30, ..default_config() };
+    let config =
+        ArchiveConfig { key_template: "{recording}/{file}".to_owned(), try_at_start: false, s3: locked };
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("file://{}", folder.path().display());
+    let refused = zoom_archiver::archive::open(&url, &config).await.map(drop).unwrap_err();
+    assert!(matches!(refused, ArchiveError::Refused(_)), "{refused:?}");
+    assert!(refused.to_string().contains("archive.s3.object_lock_mode"), "{refused}");
 }

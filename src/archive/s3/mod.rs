@@ -72,6 +72,11 @@ pub struct S3Archive {
     config: S3Config,
 }
 
+/// The settings that ask a store for something that a directory has not, by their keys.
+pub fn object_options(config: &S3Config) -> Vec<&'static str> {
+    Options::new(config).keys().collect()
+}
+
 impl S3Archive {
     /// Opens a bucket without asking the store anything. With `access` the store is that one, without it the
     /// SDK's own chain says which store, region and credentials to use.

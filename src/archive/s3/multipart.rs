@@ -138,7 +138,7 @@ impl S3Archive {
             Algorithm::Crc64Nvme => Some((algorithm, checksum::to_base64(proof.crc64nvme))),
             _ => Some((algorithm, algorithm.composite(checksums)?)),
         });
-        let expected = Expected { proof, checksum, version: completed.version_id() };
+        let expected = Expected { proof, checksum, version: completed.version_id(), etag: completed.e_tag() };
         self.review_written(&upload.key, &expected).await
     }
 

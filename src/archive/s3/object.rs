@@ -28,6 +28,15 @@ pub(super) struct Expected<'a> {
     pub(super) checksum: Option<(Algorithm, String)>,
     /// The version that we wrote, where the bucket keeps versions.
     pub(super) version: Option<&'a str>,
+    /// The entity tag that the store answered our write with.
+    pub(super) etag: Option<&'a str>,
+}
+
+impl Expected<'_> {
+    /// Whether an object is what we wrote, and not what somebody else has written after us.
+    fn is_of_ours(&self, found: &Found) -> bool {
+        self.version.is_some() || self.etag.is_none() || self.etag == found.etag.as_deref()
+    }
 }
 
 /// An object as the store describes it.
@@ -88,7 +97,7 @@ impl S3Archive {
         if checksum.as_ref().is_some_and(confirms) && self.options.are_reviewed() {
             return Ok(stored(&written, proof.bytes));
         }
-        let expected = Expected { proof, checksum, version: written.version_id() };
+        let expected = Expected { proof, checksum, version: written.version_id(), etag: written.e_tag() };
         self.review_written(&object.key, &expected).await
     }
 
@@ -166,7 +175,11 @@ impl S3Archive {
                 kept: Kept {
                     storage_class: found.storage_class().cloned(),
                     encryption: found.server_side_encryption().cloned(),
+                    kms_key_id: found.ssekms_key_id().map(str::to_owned),
+                    tags: None,
+                    has_metadata: found.metadata().is_some_and(|metadata| !metadata.is_empty()),
                     lock_mode: found.object_lock_mode().cloned(),
+                    retain_until: found.object_lock_retain_until_date().copied(),
                     legal_hold: found.object_lock_legal_hold_status().cloned(),
                 },
             })),
@@ -175,7 +188,8 @@ impl S3Archive {
         }
     }
 
-    /// Compares what the store holds with what we sent, and removes it again when they differ.
+    /// Compares what the store holds with what we sent, and removes it again when they differ. Where the store knows
+    /// no conditions, a worker that has taken over from us may have written the object that is there: that one stays.
     pub(super) async fn review_written(
         &self,
         key: &str,
@@ -184,15 +198,35 @@ impl S3Archive {
         let Some(found) = self.head(key, expected.version).await? else {
             return Err(ArchiveError::Mismatch(format!("{key} was written and is not there")));
         };
-        let wrong = self.difference(&found, expected);
-        let Some(wrong) = wrong else {
-            self.options.review(&found.kept);
+        let Some(wrong) = self.difference(&found, expected) else {
+            if !self.options.are_reviewed() {
+                self.review_options(key, &found).await;
+            }
             return Ok(found.into_stored());
         };
+        if !expected.is_of_ours(&found) {
+            return Err(ArchiveError::Exists(key.to_owned()));
+        }
         self.remove(key, expected.version).await.map_err(|error| {
             ArchiveError::Mismatch(format!("{key}: {wrong}; and it could not be removed: {error}"))
         })?;
         Err(ArchiveError::Mismatch(format!("{key}: {wrong}; it was removed again")))
+    }
+
+    /// Warns of what the store does not confirm to keep an object with.
+    async fn review_options(&self, key: &str, found: &Found) {
+        let tags = match self.options.ask_for_tags() {
+            true => self.tags(key, found.version_id.as_deref()).await,
+            false => None,
+        };
+        self.options.review(&Kept { tags, ..found.kept.clone() });
+    }
+
+    /// The tags of an object; `None` where the store has none to tell, or the credentials may not see them.
+    async fn tags(&self, key: &str, version: Option<&str>) -> Option<Vec<(String, String)>> {
+        let request = self.client.get_object_tagging().bucket(&self.bucket).key(self.full_key(key));
+        let told = request.set_version_id(version.map(str::to_owned)).send().await.ok()?;
+        Some(told.tag_set().iter().map(|tag| (tag.key().to_owned(), tag.value().to_owned())).collect())
     }
 
     /// What is wrong with an object, in words.

@@ -15,12 +15,14 @@ use super::super::NewObject;
 use super::failure::Failure;
 use crate::clock::Clock;
 use crate::config::archive::{Encryption, LockMode, S3Config};
+use crate::domain::fact::ALWAYS_KNOWN;
 
 /// Most bytes of user metadata that S3 takes (User Guide, "Working with object metadata"). MinIO counts the prefix
 /// of the names too, and so do we.
 const MAX_METADATA_BYTES: usize = 2048;
 /// What S3 puts before the name of a user metadata header.
 const METADATA_PREFIX: &str = "x-amz-meta-";
+const SECONDS_PER_DAY: u64 = 24 * 60 * 60;
 /// What is escaped in user metadata beside all that is not ASCII: `%` itself; blanks, which signatures and proxies
 /// squeeze; and `=`, because Amazon S3 decodes `=?…?=` as RFC 2047 has it.
 const IN_METADATA: &AsciiSet = &CONTROLS.add(b' ').add(b'%').add(b'=');
@@ -109,13 +111,33 @@ macro_rules! with_options {
 pub(super) use with_options;
 
 /// What the store says that it keeps an object with.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(super) struct Kept {
     /// Not told for the class STANDARD.
     pub(super) storage_class: Option<StorageClass>,
     pub(super) encryption: Option<ServerSideEncryption>,
+    /// As an id or an ARN.
+    pub(super) kms_key_id: Option<String>,
+    /// `None` where nobody has asked.
+    pub(super) tags: Option<Vec<(String, String)>>,
+    pub(super) has_metadata: bool,
     pub(super) lock_mode: Option<ObjectLockMode>,
+    pub(super) retain_until: Option<DateTime>,
     pub(super) legal_hold: Option<ObjectLockLegalHoldStatus>,
+}
+
+impl Kept {
+    /// Whether that key was used. An alias is not told by its name.
+    fn is_under(&self, wanted: &str) -> bool {
+        let is_alias = wanted.starts_with("alias/") || wanted.contains(":alias/");
+        self.kms_key_id.as_ref().is_some_and(|kept| is_alias || kept.ends_with(wanted))
+    }
+
+    /// Whether it is retained for about as long: the clocks need not agree.
+    fn is_locked_for(&self, days: u64) -> bool {
+        let least = Clock::System.now() + Duration::from_secs(days.saturating_sub(1) * SECONDS_PER_DAY);
+        self.retain_until.is_some_and(|until| until.secs() >= least.timestamp())
+    }
 }
 
 /// The options that the configuration asks for.
@@ -123,6 +145,8 @@ pub(super) struct Kept {
 pub(super) struct Options {
     /// For every object, but for what differs from one to the next.
     of_each: Wanted,
+    /// As pairs, what `of_each` has as a query string.
+    tags: Vec<(String, String)>,
     lock_days: u64,
     facts: Vec<String>,
     in_use: Vec<Setting>,
@@ -161,11 +185,17 @@ impl Options {
         ];
         Self {
             of_each,
+            tags: config.tag_pairs().map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
             lock_days: config.object_lock_days,
             facts: config.metadata.clone(),
             in_use: in_use.into_iter().flatten().collect(),
             reviewed: AtomicBool::new(false),
         }
+    }
+
+    /// The settings in use, by their keys.
+    pub(super) fn keys(&self) -> impl Iterator<Item = &'static str> {
+        self.in_use.iter().map(|setting| setting.key)
     }
 
     /// What a file is asked for.
@@ -184,7 +214,7 @@ impl Options {
     }
 
     fn retain_until(&self) -> DateTime {
-        let until = Clock::System.now() + Duration::from_secs(self.lock_days * 24 * 60 * 60);
+        let until = Clock::System.now() + Duration::from_secs(self.lock_days * SECONDS_PER_DAY);
         DateTime::from_secs(until.timestamp())
     }
 
@@ -240,22 +270,34 @@ impl Options {
         }
         for setting in self.unconfirmed(kept) {
             tracing::warn!(
-                "the store does not confirm {setting}: it ignores it, or the credentials may not see it (for \
-                 locks they need s3:GetObjectRetention and s3:GetObjectLegalHold)"
+                "the store does not confirm {setting}: it ignores it, or the credentials may not see it (they need \
+                 s3:GetObjectTagging for tags, s3:GetObjectRetention and s3:GetObjectLegalHold for locks)"
             );
         }
+    }
+
+    /// Whether the tags of an object are asked for, in its review.
+    pub(super) fn ask_for_tags(&self) -> bool {
+        !self.tags.is_empty()
     }
 
     fn unconfirmed(&self, kept: &Kept) -> Vec<&'static str> {
         let wanted = &self.of_each;
         let class = kept.storage_class.as_ref().unwrap_or(&StorageClass::Standard);
+        let has_tag = |tag| kept.tags.as_ref().is_some_and(|tags| tags.contains(tag));
+        // The others a file may be without.
+        let always = self.facts.iter().any(|name| ALWAYS_KNOWN.contains(&name.as_str()));
         let confirmed = [
-            (STORAGE_CLASS, wanted.storage_class.as_ref().is_none_or(|wanted| wanted == class)),
-            (ENCRYPTION, wanted.encryption.is_none() || wanted.encryption == kept.encryption),
-            (LOCK, wanted.lock_mode.is_none() || wanted.lock_mode == kept.lock_mode),
-            (LEGAL_HOLD, wanted.legal_hold.is_none() || wanted.legal_hold == kept.legal_hold),
+            (STORAGE_CLASS.key, wanted.storage_class.as_ref().is_none_or(|wanted| wanted == class)),
+            (ENCRYPTION.key, wanted.encryption.is_none() || wanted.encryption == kept.encryption),
+            ("archive.s3.kms_key_id", wanted.kms_key_id.as_ref().is_none_or(|key| kept.is_under(key))),
+            (TAGS.key, self.tags.iter().all(has_tag)),
+            (METADATA.key, kept.has_metadata || !always),
+            (LOCK.key, wanted.lock_mode.is_none() || wanted.lock_mode == kept.lock_mode),
+            ("archive.s3.object_lock_days", self.lock_days == 0 || kept.is_locked_for(self.lock_days)),
+            (LEGAL_HOLD.key, wanted.legal_hold.is_none() || wanted.legal_hold == kept.legal_hold),
         ];
-        confirmed.iter().filter(|(_, confirmed)| !confirmed).map(|(setting, _)| setting.key).collect()
+        confirmed.iter().filter(|(_, confirmed)| !confirmed).map(|(key, _)| *key).collect()
     }
 }
 
@@ -359,22 +401,41 @@ mod tests {
     fn what_a_store_silently_ignores_is_found() {
         let options = options(&[
             ("storage_class", "STANDARD"),
-            ("server_side_encryption", "aes256"),
+            ("server_side_encryption", "aws:kms"),
+            ("kms_key_id", "archive"),
+            ("tags", "team=R D,class=b"),
+            ("metadata", "topic,file"),
             ("object_lock_mode", "compliance"),
-            ("object_lock_days", "1"),
+            ("object_lock_days", "30"),
             ("legal_hold", "true"),
         ]);
+        let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
         let all = Kept {
             storage_class: None,
-            encryption: Some(ServerSideEncryption::Aes256),
+            encryption: Some(ServerSideEncryption::AwsKms),
+            kms_key_id: Some("arn:aws:kms:archive".to_owned()),
+            tags: Some(vec![pair("more", "1"), pair("team", "R D"), pair("class", "b")]),
+            has_metadata: true,
             lock_mode: Some(ObjectLockMode::Compliance),
+            retain_until: Some(options.retain_until()),
             legal_hold: Some(ObjectLockLegalHoldStatus::On),
         };
         assert_eq!(options.unconfirmed(&all), Vec::<&str>::new());
         let other = Kept { storage_class: Some(StorageClass::OnezoneIa), ..Kept::default() };
+        let keys = "storage_class server_side_encryption kms_key_id tags metadata object_lock_mode object_lock_days \
+                    legal_hold";
+        let keys: Vec<_> = keys.split_whitespace().map(|key| format!("archive.s3.{key}")).collect();
+        assert_eq!(options.unconfirmed(&other), keys);
+        let early = DateTime::from_secs(options.retain_until().secs() - 29 * 24 * 60 * 60);
+        let changed = Kept {
+            kms_key_id: Some("arn:aws:kms:other".to_owned()),
+            tags: Some(vec![pair("team", "R D"), pair("class", "c")]),
+            retain_until: Some(early),
+            ..all
+        };
         assert_eq!(
-            options.unconfirmed(&other),
-            [STORAGE_CLASS.key, ENCRYPTION.key, LOCK.key, LEGAL_HOLD.key]
+            options.unconfirmed(&changed),
+            ["archive.s3.kms_key_id", "archive.s3.tags", "archive.s3.object_lock_days"]
         );
         assert!(!options.are_reviewed());
         options.review(&other);

@@ -309,6 +309,8 @@ pub(crate) struct Quirks {
     pub(crate) corrupts: bool,
     /// Stores less than it was sent: the last byte is missing.
     pub(crate) truncates: bool,
+    /// Writes this over each object at once, as somebody else would.
+    pub(crate) overwrites: Option<Bytes>,
     /// Completes, then answers 500 to this many completions.
     pub(crate) loses_completions: AtomicU32,
     /// Answers this many completions with 200 and an error in the body, and does not complete.
@@ -453,6 +455,14 @@ impl Bucket {
         let version = stored.version.clone();
         self.objects.insert(key, stored);
         version
+    }
+
+    /// Writes another content over an object.
+    fn overwrite(&mut self, key: &str, body: &Bytes) {
+        if let Some(object) = self.objects.get_mut(key) {
+            *object =
+                Stored { body: body.clone(), etag: md5_hex(body), sums: Sums::default(), ..object.clone() };
+        }
     }
 
     fn find(&self, key: &str, version: Option<&String>) -> S3Result<&Stored> {
@@ -750,8 +760,11 @@ impl S3 for Memory {
             }
             bucket.accepts(&options)?;
             let content_type = input.content_type;
-            output.version_id =
-                bucket.keep(input.key, Stored { body, etag, content_type, sums, options, version: None });
+            let stored = Stored { body, etag, content_type, sums, options, version: None };
+            output.version_id = bucket.keep(input.key.clone(), stored);
+            if let Some(other) = &self.quirks.overwrites {
+                bucket.overwrite(&input.key, other);
+            }
             Ok(S3Response::new(output))
         })
     }
@@ -969,7 +982,10 @@ impl S3 for Memory {
             let options = upload.options.clone();
             let stored = Stored { body, etag: etag.clone(), content_type, sums, options, version: None };
             bucket.uploads.remove(&input.upload_id);
-            let version_id = bucket.keep(input.key, stored);
+            let version_id = bucket.keep(input.key.clone(), stored);
+            if let Some(other) = &self.quirks.overwrites {
+                bucket.overwrite(&input.key, other);
+            }
             Ok(CompleteMultipartUploadOutput {
                 e_tag: Some(ETag::Strong(etag)),
                 version_id,
