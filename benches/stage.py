@@ -98,9 +98,13 @@ def write_mp4(path, length, seed, sparse=False):
         return digest.hexdigest()
 
 
+# What begins the command of a server that stands for one on another machine: it gets what time ours leaves.
+ASIDE = ["nice", "-n", "19"]
+
+
 @contextlib.contextmanager
-def nginx(root, work):
-    """Serves a folder; yields the address."""
+def nginx(root, work, before=()):
+    """Serves a folder; yields the address. `before` begins the command."""
     port = free_port()
     settings = work / "nginx.conf"
     temporary = " ".join(f"{kind}_temp_path {work}/nginx-{kind};" for kind in
@@ -114,7 +118,7 @@ http {{
     default_type video/mp4; {temporary}
     server {{ listen 127.0.0.1:{port}; root {root}; }}
 }}""")
-    command = [os.environ["NGINX_BIN"], "-e", f"{work}/nginx.log", "-p", work, "-c", settings]
+    command = [*before, os.environ["NGINX_BIN"], "-e", f"{work}/nginx.log", "-p", work, "-c", settings]
     with running(command, work / "nginx.out") as process:
         until(lambda: answers(f"http://127.0.0.1:{port}/"), "nginx", process)
         yield f"127.0.0.1:{port}"
@@ -171,14 +175,15 @@ def environment(more):
 
 
 @contextlib.contextmanager
-def minio(work):
-    """A MinIO that is new, and whose data go with it."""
-    port, data = free_port(), work / "minio"
+def minio(work, data=None, before=()):
+    """A MinIO that is new, and whose data go with it: below `work`, where no other place is named. `before` begins the
+    command."""
+    port, data = free_port(), data or work / "minio"
     shutil.rmtree(data, ignore_errors=True)
     data.mkdir()
     env = environment({"MINIO_ROOT_USER": ACCESS_KEY, "MINIO_ROOT_PASSWORD": SECRET_KEY, "MINIO_BROWSER": "off",
                        "MINIO_UPDATE": "off", "HOME": str(work)})
-    command = [os.environ["MINIO_BIN"], "server", "--quiet", "--address", f"127.0.0.1:{port}", data]
+    command = [*before, os.environ["MINIO_BIN"], "server", "--quiet", "--address", f"127.0.0.1:{port}", data]
     try:
         with running(command, work / "minio.log", env=env) as process:
             until(lambda: answers(f"http://127.0.0.1:{port}/minio/health/ready"), "MinIO", process)
