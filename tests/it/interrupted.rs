@@ -370,6 +370,42 @@ async fn a_completion_that_comes_too_late_changes_nothing() {
     transfer.end([late, heir]).await;
 }
 
+/// A manifest hangs in the network until another worker has written a newer one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_manifest_that_comes_too_late_is_written_once_more() {
+    let (place, proxy) = proxied_bucket().await;
+    let transfer = Transfer::flowing(place, 1, None).await;
+    proxy.set(fault_proxy::Fault::Hold { to: "/recording.json", times: 1 }).await;
+    let late = through(transfer.worker(), &proxy).start().await;
+    proxy.struck(1).await;
+    transfer.split.database.put_to_sleep(&late).await;
+
+    let vtt = Content::Embedded(b"WEBVTT\n\n00:00.000 --> 00:01.000\nHello\n");
+    let transcript = FakeFile::new("TRANSCRIPT", "VTT", "audio_transcript", vtt);
+    let recording = transfer.recording.clone().with([transcript]);
+    transfer.split.zoom.library().add(&recording);
+    let body = transfer.split.zoom.announce(&recording, EventKind::Transcript, Quirks::default());
+    assert!(patient_sender_to(&transfer.receiver).deliver(&body).await.answer.is_accepted());
+    let heir = transfer.worker().start().await;
+    until_settled(&transfer.store).await;
+
+    let key = transfer.row().await.object_key.unwrap();
+    let files_in_manifest = |files: usize| {
+        let (place, key) = (&transfer.split.place, &key);
+        eventually("the manifest names so many files", move || async move {
+            let manifest = place.manifest_beside(key).await?;
+            (manifest["files"].as_array()?.len() == files).then_some(())
+        })
+    };
+    files_in_manifest(2).await;
+    proxy.set(fault_proxy::Fault::Pass).await;
+    files_in_manifest(1).await;
+    late.signal(Signal::SIGCONT);
+    files_in_manifest(2).await;
+    until_settled(&transfer.store).await;
+    transfer.end([late, heir]).await;
+}
+
 /// Its worker was killed when nothing was missing but the completion; then Zoom let go of the file.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_whole_in_the_archive_is_completed_although_zoom_has_let_go_of_it() {
