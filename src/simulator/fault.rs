@@ -88,8 +88,19 @@ pub enum Fault {
         /// Offset in the file of the first byte that is not sent.
         position: u64,
     },
+    /// The same, until the file is [let go](super::library::Library::let_go): then the rest is sent.
+    HoldAt {
+        /// Offset in the file of the first byte that is held back.
+        position: u64,
+    },
     /// As [`CutAt`](Self::CutAt); and every token given out so far for the recording is refused from then on.
     ExpireAt {
+        /// Offset in the file of the first byte that is not sent.
+        position: u64,
+    },
+    /// As [`CutAt`](Self::CutAt); and every signed URL that a redirect has led to so far is refused from then on (403),
+    /// while tokens stay good.
+    PassesExpireAt {
         /// Offset in the file of the first byte that is not sent.
         position: u64,
     },
@@ -109,7 +120,9 @@ impl Fault {
         match self {
             Self::CutAt { position }
             | Self::StallAt { position }
+            | Self::HoldAt { position }
             | Self::ExpireAt { position }
+            | Self::PassesExpireAt { position }
             | Self::ReplaceAt { position, .. } => Some(*position),
             _ => None,
         }
@@ -135,7 +148,9 @@ impl fmt::Display for Fault {
             Self::Redirect(to) => write!(f, "redirect to {to}"),
             Self::CutAt { position } => write!(f, "cut at {position}"),
             Self::StallAt { position } => write!(f, "stall at {position}"),
+            Self::HoldAt { position } => write!(f, "held at {position}"),
             Self::ExpireAt { position } => write!(f, "cut and tokens expired at {position}"),
+            Self::PassesExpireAt { position } => write!(f, "cut and signed URLs expired at {position}"),
             Self::ReplaceAt { position, .. } => write!(f, "cut and content replaced at {position}"),
         }
     }

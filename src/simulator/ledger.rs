@@ -20,6 +20,8 @@ pub struct Request {
     pub token: Option<u64>,
     /// Status of the answer.
     pub status: u16,
+    /// When it was answered.
+    pub at: Instant,
 }
 
 /// What can be asked of the API.
@@ -262,7 +264,8 @@ mod tests {
         let mut account = Account::default();
         for status in 0..=u16::try_from(RECENT_REQUESTS).unwrap() {
             let host = String::new();
-            account.note(Request { host, range: None, if_range: None, token: None, status });
+            let at = Instant::now();
+            account.note(Request { host, range: None, if_range: None, token: None, status, at });
         }
         assert_eq!(account.recent.len(), RECENT_REQUESTS);
         assert_eq!(account.recent[0].status, 1);

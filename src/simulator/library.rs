@@ -62,6 +62,8 @@ struct Shelf {
     issued: Vec<String>,
     /// By instance id: tokens up to this number are refused.
     expired: HashMap<String, u64>,
+    /// By a file's key: what redirects have led to is refused up to this number.
+    expired_passes: HashMap<String, u64>,
     refusal: Refusal,
 }
 
@@ -77,6 +79,8 @@ struct Entry {
     content_type: &'static str,
     etag: String,
     rules: Rules,
+    /// Whether nothing of it is held back any more.
+    let_go: bool,
     account: Account,
 }
 
@@ -115,6 +119,7 @@ impl Library {
                 content_type: file.content_type(),
                 etag: file.content.etag(),
                 rules: Rules::default(),
+                let_go: false,
                 account: Account::default(),
             });
         }
@@ -132,6 +137,19 @@ impl Library {
         if let Some(entry) = self.shelf().files.get_mut(key) {
             entry.rules.clear();
         }
+    }
+
+    /// Sends on what is held back of a file ([`Fault::HoldAt`]), and holds nothing of it back any more.
+    pub fn let_go(&self, key: &str) {
+        if let Some(entry) = self.shelf().files.get_mut(key) {
+            entry.let_go = true;
+        }
+        self.tell();
+    }
+
+    /// Whether nothing is held back of a file; so it is with one that is gone.
+    pub(super) fn is_let_go(&self, key: &str) -> bool {
+        self.shelf().files.get(key).is_none_or(|entry| entry.let_go)
     }
 
     /// Puts other content under the same URL, with another entity tag.
@@ -258,6 +276,12 @@ impl Library {
         claims.aud == instance_id && claims.jti > last_expired && claims.exp > now().timestamp()
     }
 
+    /// Whether a signed URL of a file is still good, as far as it is one of ours.
+    pub(super) fn admits_pass(&self, pass: &str, key: &str) -> bool {
+        let Some(claims) = self.mint.read(pass) else { return false };
+        claims.jti > self.shelf().expired_passes.get(key).copied().unwrap_or_default()
+    }
+
     pub(super) fn refusal(&self) -> Refusal {
         self.shelf().refusal
     }
@@ -281,6 +305,10 @@ impl Library {
             Fault::ExpireAt { .. } => {
                 let instance_id = entry.instance_id.clone();
                 shelf.expire(&instance_id);
+            }
+            Fault::PassesExpireAt { .. } => {
+                let last = shelf.tokens_issued;
+                shelf.expired_passes.insert(key.to_owned(), last);
             }
             _ => {}
         }

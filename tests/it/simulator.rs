@@ -490,6 +490,32 @@ async fn what_waits_for_a_cut_strikes_after_it() {
 }
 
 #[tokio::test]
+async fn what_is_held_back_comes_when_it_is_let_go() {
+    let scene = Scene::with_fault(1000, Fault::HoldAt { position: 400 }, When::First(2)).await;
+    let library = scene.zoom.library();
+    let held = [scene.get(&[]).await, scene.get(&[(RANGE, "bytes=300-499")]).await];
+    library.until(|library| library.bytes_served(Some(scene.key())) == 500).await;
+    library.let_go(scene.key());
+    for (response, expected) in held.into_iter().zip([scene.all(), scene.content().read(300, 200)]) {
+        assert_eq!(read(response).await, (expected.to_vec(), true));
+    }
+}
+
+#[tokio::test]
+async fn a_cut_can_expire_what_redirects_have_led_to_and_leave_tokens_good() {
+    let scene = Scene::with_fault(1000, Fault::Redirect(RedirectTo::OtherOrigin), When::Always).await;
+    scene.zoom.library().inject(scene.key(), Fault::PassesExpireAt { position: 999 }, When::First(1));
+    let signed = async || header(&scene.get(&[]).await, LOCATION).unwrap().to_owned();
+    let (old, other) = (signed().await, signed().await);
+    assert_eq!(read(scene.client.get(&old).send().await.unwrap()).await.0.len(), 999);
+    for expired in [old, other] {
+        assert_eq!(scene.client.get(&expired).send().await.unwrap().status(), StatusCode::FORBIDDEN);
+    }
+    let fresh = scene.client.get(signed().await).send().await.unwrap();
+    assert_eq!(read(fresh).await.0, scene.all());
+}
+
+#[tokio::test]
 async fn a_cut_can_expire_the_tokens_or_replace_the_content() {
     let scene = Scene::with_fault(1000, Fault::ExpireAt { position: 999 }, When::First(1)).await;
     assert_eq!(read(scene.get(&[]).await).await.0.len(), 999);

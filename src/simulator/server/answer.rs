@@ -1,6 +1,7 @@
 //! What a request for a file gets: the file, a part of it, a refusal, or the fault that is due.
 
 use std::collections::HashMap;
+use std::time::Instant;
 
 use axum::body::Body;
 use axum::extract::{Path, Query, State};
@@ -93,7 +94,9 @@ pub(super) async fn signed(
         context.library.note_violation(Violation::TokenAtOtherOrigin { host: host(&headers) });
     }
     let Some(file) = context.library.open(&key) else { return no_such_file() };
-    let admitted = query.get(PASS).is_some_and(|pass| context.library.admits(pass, &file.instance_id));
+    let admitted = query.get(PASS).is_some_and(|pass| {
+        context.library.admits(pass, &file.instance_id) && context.library.admits_pass(pass, &key)
+    });
     let answer = if admitted {
         let fault = context.library.strike(&key, true);
         serve(&context, &key, file, fault, &uri, &headers)
@@ -185,6 +188,7 @@ fn send(context: &Context, key: &str, file: Opened, fault: Option<Fault>, header
         count: whole,
         end: End::Whole,
         breaks: None,
+        held_back: None,
         bytes_per_sec: context.bytes_per_sec,
         honest: !matches!(fault, Some(Fault::RangeShifted { .. })),
     };
@@ -271,6 +275,7 @@ fn note(context: &Context, key: &str, headers: &HeaderMap, answer: Answer) -> Re
         if_range: text(headers, IF_RANGE).map(str::to_owned),
         token: bearer(headers).and_then(|token| context.library.token_number(token)),
         status: answer.response.status().as_u16(),
+        at: Instant::now(),
     };
     context.library.note_request(key, request, answer.refused);
     answer.response

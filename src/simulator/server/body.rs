@@ -42,6 +42,8 @@ pub(super) struct Plan {
     pub(super) end: End,
     /// The fault at a position that this end comes from.
     pub(super) breaks: Option<Fault>,
+    /// For one that is held: the bytes to send in all once it is let go, and the end that comes then.
+    pub(super) held_back: Option<(u64, End)>,
     pub(super) bytes_per_sec: Option<u64>,
     /// Whether the client is told the truth about which bytes these are; only then do they count as served.
     pub(super) honest: bool,
@@ -51,17 +53,32 @@ impl Plan {
     /// Ends the body at the position of `fault`, which lies within it.
     pub(super) fn break_off(&mut self, fault: Fault) {
         let Some(position) = fault.position() else { return };
+        if matches!(fault, Fault::HoldAt { .. }) {
+            self.held_back = Some((self.count, self.end));
+        }
         self.count = self.count.min(position.saturating_sub(self.from));
         self.end = if matches!(fault, Fault::StallAt { .. }) { End::Stall } else { End::Cut };
         self.breaks = Some(fault);
     }
 
     pub(super) fn into_body(self) -> Body {
-        Body::from_stream(stream::unfold((self, 0), |(plan, sent)| async move {
+        Body::from_stream(stream::unfold((self, 0), |(mut plan, sent)| async move {
+            if sent >= plan.count {
+                plan.wait_while_held().await;
+            }
             let piece = plan.next(sent).await?;
             let sent = sent + piece.as_ref().map_or(0, |bytes| bytes.len() as u64);
             Some((piece, (plan, sent)))
         }))
+    }
+
+    async fn wait_while_held(&mut self) {
+        let Some(rest) = self.held_back.take() else { return };
+        if let Some(fault) = self.breaks.take() {
+            self.library.note_break(&self.key, &fault);
+        }
+        self.library.until(|library| library.is_let_go(&self.key)).await;
+        (self.count, self.end) = rest;
     }
 
     async fn next(&self, sent: u64) -> Option<io::Result<Bytes>> {
