@@ -8,7 +8,8 @@ use zoom_archiver::domain::recording::RecordingKind;
 use zoom_archiver::simulator::events::{EventKind, Quirks};
 use zoom_archiver::simulator::{Content, FakeFile, FakeRecording, FakeZoom, Options};
 
-use crate::support::place::Place;
+use crate::support::place::{Bucket, Place};
+use crate::support::s3::S3Server;
 use crate::support::scene::{open_store, sender_to, until_settled, with_api};
 use crate::support::service::{Service, Setup};
 use crate::support::split::{Shared, Split, all_files};
@@ -71,6 +72,7 @@ fn essence(files: &[FileRow]) -> Vec<Value> {
                 file.object_key,
                 archived.map(|archived| (archived.bytes, archived.sha256, &archived.store_checksum)),
                 archived.map(|archived| (&archived.content_type, &archived.etag, &archived.mark)),
+                archived.map(|archived| &archived.version_id),
                 file.metadata,
                 file.first_event_id,
             ])
@@ -127,6 +129,30 @@ async fn a_lost_database_comes_back(place: Place) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lost_database_comes_back_from_a_bucket_and_reconciles() {
     a_lost_database_comes_back(Place::bucket().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lost_database_comes_back_from_a_bucket_with_versions_and_knows_them() {
+    let bucket = Bucket::with_versions(S3Server::start().await).await;
+    a_lost_database_comes_back(Place::Bucket(bucket)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_version_of_an_object_stands_in_its_row_and_in_its_manifest() {
+    let place = Place::Bucket(Bucket::with_versions(S3Server::start().await).await);
+    let (split, _, files) = archived(place, &sessions(2)).await;
+    let Place::Bucket(bucket) = &split.place else { panic!("it is a bucket") };
+    let archived: Vec<_> = files.iter().filter_map(|file| file.archived.as_ref()).collect();
+    assert_eq!(archived.len(), 4);
+    for file in archived {
+        let kept = bucket.server.described(&bucket.name, &file.object_key).await;
+        assert!(kept.version_id().is_some());
+        assert_eq!(file.version_id.as_deref(), kept.version_id());
+        let manifest = split.place.manifest_beside(&file.object_key).await.unwrap();
+        let objects = manifest["files"].as_array().unwrap().iter().map(|file| &file["object"]);
+        let entry = objects.into_iter().find(|object| object["key"] == file.object_key).unwrap();
+        assert_eq!(entry["version_id"].as_str(), kept.version_id());
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

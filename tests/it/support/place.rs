@@ -33,6 +33,12 @@ impl Bucket {
         Self { server, name }
     }
 
+    /// One that keeps versions.
+    pub(crate) async fn with_versions(server: S3Server) -> Self {
+        let name = server.create_bucket_with_versions().await;
+        Self { server, name }
+    }
+
     /// Host and port of its server.
     pub(crate) fn upstream(&self) -> String {
         self.server.access().endpoint.replace("http://", "")

@@ -147,6 +147,16 @@ impl S3Server {
         self.make_bucket(true).await
     }
 
+    /// Makes one that keeps versions, without locks.
+    pub(crate) async fn create_bucket_with_versions(&self) -> String {
+        let bucket = self.create_bucket().await;
+        let status = aws_sdk_s3::types::BucketVersioningStatus::Enabled;
+        let enabled = aws_sdk_s3::types::VersioningConfiguration::builder().status(status).build();
+        let request = self.client.put_bucket_versioning().bucket(&bucket).versioning_configuration(enabled);
+        request.send().await.unwrap();
+        bucket
+    }
+
     async fn make_bucket(&self, locks: bool) -> String {
         let bucket = format!("test-{}", Uuid::now_v7().simple());
         let request = self.client.create_bucket().bucket(&bucket).object_lock_enabled_for_bucket(locks);
@@ -434,6 +444,8 @@ struct Bucket {
     uploads: BTreeMap<String, Unfinished>,
     /// Whether it has Object Lock, hence versions.
     locks: bool,
+    /// Whether it keeps versions.
+    versioned: bool,
     /// All versions, by key and id.
     versions: BTreeMap<(String, String), Stored>,
 }
@@ -448,7 +460,7 @@ impl Bucket {
 
     /// Makes an object appear; its version id, where there are versions.
     fn keep(&mut self, key: String, mut stored: Stored) -> Option<String> {
-        stored.version = self.locks.then(|| Uuid::now_v7().to_string());
+        stored.version = (self.locks || self.versioned).then(|| Uuid::now_v7().to_string());
         if let Some(version) = &stored.version {
             self.versions.insert((key.clone(), version.clone()), stored.clone());
         }
@@ -691,6 +703,18 @@ impl S3 for Memory {
         let locks = req.input.object_lock_enabled_for_bucket.unwrap_or_default();
         self.kept().entry(req.input.bucket).or_default().locks = locks;
         Ok(S3Response::new(CreateBucketOutput::default()))
+    }
+
+    async fn put_bucket_versioning(
+        &self,
+        req: S3Request<PutBucketVersioningInput>,
+    ) -> S3Result<S3Response<PutBucketVersioningOutput>> {
+        let status = req.input.versioning_configuration.status;
+        self.with(&req.input.bucket, |bucket| {
+            bucket.versioned =
+                status.is_some_and(|status| status.as_str() == BucketVersioningStatus::ENABLED);
+            Ok(S3Response::new(PutBucketVersioningOutput::default()))
+        })
     }
 
     async fn head_bucket(&self, req: S3Request<HeadBucketInput>) -> S3Result<S3Response<HeadBucketOutput>> {
