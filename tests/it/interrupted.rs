@@ -2,6 +2,9 @@
 //! what has been sent or the answer to it, the file changes at Zoom. It goes on where it was, on another worker,
 //! or begins anew where it must; it never costs an attempt that was not Zoom's fault, and never mixes two files.
 
+mod kept;
+mod late;
+
 use std::collections::BTreeMap;
 
 use nix::sys::signal::Signal;
@@ -53,7 +56,12 @@ impl Transfer {
     }
 
     async fn set(place: Place, ranges: u64, bytes_per_sec: Option<u64>, fault: Option<Fault>) -> Self {
-        let mut split = Split::stage(place, Options { bytes_per_sec, ..Options::default() }).await;
+        let split = Split::stage(place, Options { bytes_per_sec, ..Options::default() }).await;
+        Self::of(split, FILE, ranges, fault).await
+    }
+
+    /// The same for a file of so many bytes, between parts that are there already.
+    async fn of(mut split: Split, bytes: u64, ranges: u64, fault: Option<Fault>) -> Self {
         let parts = ranges.max(2);
         split.base = split
             .base
@@ -65,7 +73,7 @@ impl Transfer {
             .env("ZOOM_ARCHIVER_STORE__ACQUIRE_TIMEOUT_MS", "20000");
         let receiver = split.base.clone().roles("receiver,scheduler").start().await;
         let store = open_store(&split.database.url).await;
-        let file = FakeFile::generated(31, FILE);
+        let file = FakeFile::generated(31, bytes);
         let recording = FakeRecording::new(RecordingKind::VideoSdk, 31).with([file]);
         split.zoom.library().add(&recording);
         if let Some(fault) = fault {

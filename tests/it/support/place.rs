@@ -128,6 +128,18 @@ impl Place {
         }
     }
 
+    /// How many whole parts of this length are in what is unfinished under this key.
+    pub(crate) async fn parts_held(&self, key: &str, part_bytes: u64) -> u64 {
+        let mut held = 0;
+        for id in self.unfinished(key).await {
+            held += match self {
+                Self::Bucket(bucket) => bucket.server.parts(&bucket.name, key, &id).await as u64,
+                Self::Directory(_) => std::fs::metadata(&id).map_or(0, |file| file.len()) / part_bytes,
+            };
+        }
+        held
+    }
+
     /// Loses what is unfinished, as stores do with what has lain there for too long; returns how many.
     pub(crate) async fn lose_unfinished(&self, key: &str) -> usize {
         let unfinished = self.unfinished(key).await;

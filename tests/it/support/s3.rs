@@ -187,6 +187,12 @@ impl S3Server {
         exact.filter_map(|upload| upload.upload_id.clone()).collect()
     }
 
+    /// How many parts an unfinished upload holds.
+    pub(crate) async fn parts(&self, bucket: &str, key: &str, id: &str) -> usize {
+        let listed = self.client.list_parts().bucket(bucket).key(key).upload_id(id).send().await.unwrap();
+        listed.parts().len()
+    }
+
     /// How many unfinished uploads there are, under whatever keys.
     pub(crate) async fn unfinished(&self, bucket: &str) -> usize {
         self.client.list_multipart_uploads().bucket(bucket).send().await.unwrap().uploads().len()
