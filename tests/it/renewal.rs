@@ -1,0 +1,149 @@
+//! What opens a file expires while it is fetched: whatever Zoom answers then, and wherever the file goes, the same run gets a
+//! fresh token, or the way from the front door, and goes on with what it has.
+
+use http::StatusCode;
+use zoom_archiver::domain::file::FileState;
+use zoom_archiver::domain::recording::RecordingKind;
+use zoom_archiver::simulator::events::EventKind;
+use zoom_archiver::simulator::ledger::Endpoint;
+use zoom_archiver::simulator::library::Refusal;
+use zoom_archiver::simulator::{FakeFile, FakeRecording, FakeZoom, Fault, Options, RedirectTo, When};
+
+use crate::support::place::{Place, contents};
+use crate::support::scene::{Scene, with_api};
+use crate::support::service::{Setup, eventually};
+
+const MIB: u64 = 1024 * 1024;
+const PART: u64 = 5 * MIB;
+/// Parts, and ranges, of one file at once.
+const AT_ONCE: u64 = 2;
+/// So many parts that beginning anew near their end costs more than an interruption may.
+const LARGE: u64 = 2 * AT_ONCE * PART + PART / 2;
+const SMALL: u64 = 100_000;
+
+/// One attempt is all there is: whoever waits or fails in between is found out.
+fn in_one_attempt(setup: Setup, ranges: u64) -> Setup {
+    setup
+        .env("ZOOM_ARCHIVER_TRANSFER__PART_BYTES", PART.to_string())
+        .env("ZOOM_ARCHIVER_TRANSFER__PARTS_IN_FLIGHT", AT_ONCE.to_string())
+        .env("ZOOM_ARCHIVER_TRANSFER__RANGES_IN_FLIGHT", ranges.to_string())
+        .env("ZOOM_ARCHIVER_TRANSFER__STALL_SECS", "10")
+        .env("ZOOM_ARCHIVER_WORKER__MAX_ATTEMPTS", "1")
+}
+
+/// A recording of one file, on the shelf, whose download goes wrong.
+fn shelved(scene: &Scene, number: u64, bytes: u64, faults: &[(Fault, When)]) -> FakeRecording {
+    let recording =
+        FakeRecording::new(RecordingKind::VideoSdk, number).with([FakeFile::generated(number, bytes)]);
+    scene.shelve(&recording);
+    for (fault, when) in faults {
+        scene.zoom.library().inject(&recording.files[0].key, fault.clone(), *when);
+    }
+    recording
+}
+
+/// Announces it, and waits until its file is archived.
+async fn arrives(scene: &Scene, recording: &FakeRecording) {
+    let file = &recording.files[0];
+    scene.announce(recording, EventKind::Recording).await;
+    let row = eventually("the file comes to an end", || async {
+        let row = scene.files().await.into_iter().find(|row| Some(&row.identity.name) == file.id.as_ref())?;
+        (row.state != FileState::Pending).then_some(row)
+    })
+    .await;
+    assert_eq!(row.state, FileState::Archived, "{:?}", row.reason);
+}
+
+/// Where its download breaks off: in its last part.
+fn near_the_end(bytes: u64) -> u64 {
+    bytes - 1000
+}
+
+fn served(zoom: &FakeZoom, file: &FakeFile) -> u64 {
+    zoom.library().bytes_served(Some(&file.key))
+}
+
+async fn whatever_zoom_answers_midway_a_fresh_token_is_fetched(place: Place) {
+    let scene = Scene::staged(Options::default(), |setup, zoom| {
+        in_one_attempt(place.point(with_api(setup, zoom)), AT_ONCE)
+    })
+    .await;
+    let mut recordings = Vec::new();
+    let refusals = [Refusal::Json, Refusal::JsonIn200, Refusal::Forbidden, Refusal::SignInPage];
+    for (refusal, number) in refusals.into_iter().zip(0..) {
+        scene.zoom.library().refuse_with(refusal);
+        for (bytes, twice, number) in
+            [(SMALL, SMALL, 70 + 2 * number), (LARGE, AT_ONCE * PART, 71 + 2 * number)]
+        {
+            let asked = scene.zoom.library().api_calls(Endpoint::SessionRecordings);
+            let expires = Fault::ExpireAt { position: near_the_end(bytes) };
+            let recording = shelved(&scene, number, bytes, &[(expires, When::First(1))]);
+            arrives(&scene, &recording).await;
+            let file = &recording.files[0];
+            let told = format!("{refusal:?}, {bytes} bytes");
+            assert_eq!(scene.zoom.library().api_calls(Endpoint::SessionRecordings), asked + 1, "{told}");
+            assert!(scene.zoom.library().account(&file.key).unwrap().refused > 0, "{told}");
+            let served = served(&scene.zoom, file);
+            assert!(served <= bytes + twice, "{told}: {served} fetched");
+            recordings.push(recording);
+        }
+    }
+    ends(scene, &place, &recordings).await;
+}
+
+async fn ends(scene: Scene, place: &Place, recordings: &[FakeRecording]) {
+    scene.settled().await;
+    let rows = scene.files().await;
+    assert_eq!(rows.len(), recordings.len());
+    place.assert_holds(&rows, &contents(recordings)).await;
+    scene.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_zoom_answers_midway_a_fresh_token_is_fetched_for_a_bucket() {
+    whatever_zoom_answers_midway_a_fresh_token_is_fetched(Place::bucket().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_zoom_answers_midway_a_fresh_token_is_fetched_for_a_directory() {
+    whatever_zoom_answers_midway_a_fresh_token_is_fetched(Place::directory()).await;
+}
+
+/// Zoom redirects to signed addresses on other hosts, which are good for a while: the next piece is asked for there, and
+/// where that has expired, at the front door again. There are no credentials here: a token that was taken for expired
+/// would park the file.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signed_address_that_expires_midway_is_replaced_by_way_of_the_front_door() {
+    let place = Place::directory();
+    let scene = Scene::staged(Options::default(), |setup, zoom| {
+        let hosts = format!("{},{}", zoom.origin(), zoom.second_origin());
+        in_one_attempt(place.point(setup), 1).env("ZOOM_ARCHIVER_ZOOM__DOWNLOAD_HOSTS", hosts)
+    })
+    .await;
+    let redirect = Fault::Redirect(RedirectTo::OtherOrigin);
+    let expires = Fault::PassesExpireAt { position: near_the_end(LARGE) };
+    let faults = [(redirect, When::Always), (expires, When::First(1))];
+    let recording = shelved(&scene, 90, LARGE, &faults);
+    arrives(&scene, &recording).await;
+    let file = &recording.files[0];
+    let statuses: Vec<_> = scene
+        .zoom
+        .library()
+        .account(&file.key)
+        .unwrap()
+        .recent
+        .iter()
+        .map(|request| request.status)
+        .collect();
+    let expected = [
+        StatusCode::FOUND,
+        StatusCode::OK,
+        StatusCode::FORBIDDEN,
+        StatusCode::FOUND,
+        StatusCode::PARTIAL_CONTENT,
+    ];
+    assert_eq!(statuses, expected.map(|status| status.as_u16()));
+    assert!(served(&scene.zoom, file) <= LARGE + PART);
+    // `close` asserts that the second origin saw no token.
+    ends(scene, &place, &[recording]).await;
+}
