@@ -102,6 +102,33 @@ async fn objects_are_encrypted_as_asked() {
     }
 }
 
+/// Not every store can.
+#[tokio::test]
+async fn objects_are_encrypted_twice_as_asked_or_refused_by_the_name_of_the_setting() {
+    let here = (S3Server::in_process(Quirks::default()).await, "any-key".to_owned());
+    let elsewhere = S3Server::start_with_encryption().await;
+    for ((server, kms_key_id), may_lack) in [(here, false), (elsewhere, true)] {
+        let bucket = server.create_bucket().await;
+        let server_side_encryption = Encryption::KmsTwice;
+        let config = S3Config { server_side_encryption, kms_key_id: kms_key_id.clone(), ..default_config() };
+        let archive = server.archive(&bucket, PREFIX, &config).await;
+        for way in WAYS {
+            match write(&archive, way).await {
+                Ok(_) => {
+                    let described = server.described(&bucket, &format!("{PREFIX}{way}")).await;
+                    let kept = described.server_side_encryption().map(|kept| kept.as_str());
+                    assert_eq!(kept, Some("aws:kms:dsse"), "{way}");
+                    assert!(described.ssekms_key_id().unwrap().ends_with(&kms_key_id), "{way}");
+                }
+                Err(ArchiveError::Refused(text)) if may_lack => {
+                    assert!(text.contains("archive.s3.server_side_encryption"), "{way}: {text}");
+                }
+                Err(other) => panic!("{way}: {other}"),
+            }
+        }
+    }
+}
+
 #[tokio::test]
 async fn what_is_locked_is_kept_until_its_time() {
     let server = S3Server::start().await;
