@@ -464,7 +464,8 @@ impl Transfer<'_> {
         }
         let begun = self.checkpoint.upload.take();
         let once_more = finish::ask_once_more(self.context, &doubt, self.checkpoint).await;
-        if let Some(begun) = begun {
+        // While the row names it still, the upload is not given up: another one may hold the job, and go on with it.
+        if let (Some(begun), Outcome::Later { .. }) = (begun, &once_more) {
             resume::count_resent(&begun);
             self.jobs.archive.abort(&begun.upload).await?;
         }
