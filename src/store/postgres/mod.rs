@@ -59,6 +59,9 @@ use crate::domain::verification::{FileFinding, ForeignObject, Found, ListedObjec
 /// wait for the kernel to give up, which takes a quarter of an hour.
 const VERB_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// How long a connection is taken to be alive after it was used.
+const TRUSTED_FOR: Duration = Duration::from_secs(1);
+
 /// Of all connections, one in so many is for the lists that people ask for, and one in so many for events.
 const SHARE: u32 = 4;
 
@@ -92,7 +95,11 @@ impl PostgresStore {
         let recorders = share.min(MOST_RECORDERS);
         let most = config.max_connections.saturating_sub(share + recorders).max(1);
         let pool = |connections| {
-            PgPoolOptions::new().max_connections(connections).acquire_timeout(config.acquire_timeout())
+            PgPoolOptions::new()
+                .max_connections(connections)
+                .acquire_timeout(config.acquire_timeout())
+                .test_before_acquire(false)
+                .before_acquire(|connection, meta| Box::pin(is_alive(connection, meta.idle_for)))
         };
         let planning = |connections, how: &'static str| {
             pool(connections).after_connect(move |connection, _| {
@@ -116,6 +123,15 @@ impl PostgresStore {
             recorders,
         })
     }
+}
+
+/// Whether the server is still there. Nobody asks on a connection that was used a moment ago: it would be one more way
+/// there and back for each statement.
+async fn is_alive(connection: &mut PgConnection, idle_for: Duration) -> Result<bool, sqlx::Error> {
+    if idle_for >= TRUSTED_FOR {
+        connection.ping().await?;
+    }
+    Ok(true)
 }
 
 /// The planner takes a bound LIMIT for a tenth of the table, and the length of a bound array for a guess. It finds plans

@@ -657,9 +657,12 @@ pub(super) async fn place(
     Err(StoreError::Unavailable(sqlx::Error::RowNotFound))
 }
 
+/// The commit is not waited for to reach the disk: what comes after it, a checkpoint or the settlement, brings it
+/// there. A crash of the server that takes away both has the key chosen again, from the same facts.
 const PLACE: &str = "
 WITH known AS MATERIALIZED (
-    SELECT recordings.id, recordings.folder FROM files JOIN recordings ON recordings.id = files.recording_id
+    SELECT recordings.id, recordings.folder, set_config('synchronous_commit', 'off', true)
+    FROM files JOIN recordings ON recordings.id = files.recording_id
     WHERE files.id = $1
 ),
 chosen AS (

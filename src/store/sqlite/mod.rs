@@ -6,7 +6,8 @@
 //!
 //! What others rely on is on disk when the commit returns (`synchronous = FULL`): answered means durable. What the
 //! queue does with its jobs is not waited for (`NORMAL`): it survives the end of any process, and what a loss of power
-//! takes away of it, the last moments of claims and settlements, is done again from what is on disk.
+//! takes away of it, the last moments of claims, choices of a place and settlements, is done again from what is on
+//! disk.
 
 mod compare;
 mod examine;
@@ -88,8 +89,12 @@ impl SqliteStore {
         if !tokio::fs::try_exists(path).await.map_err(sqlx::Error::Io)? {
             return Err(StoreError::Schema { found: 0, needed: migrations::VERSION });
         }
+        // A file does not hang up: no connection need be tried before it is used.
         let pool = |connections| {
-            SqlitePoolOptions::new().max_connections(connections).acquire_timeout(config.acquire_timeout())
+            SqlitePoolOptions::new()
+                .max_connections(connections)
+                .acquire_timeout(config.acquire_timeout())
+                .test_before_acquire(false)
         };
         let writer = pool(1).connect_with(writer_options(path, config)).await?;
         let readers =
@@ -349,7 +354,7 @@ impl Store for SqliteStore {
 
     async fn place(&self, file: FileId, folder: &str, name: &str) -> Result<String, StoreError> {
         let (folder, name) = (folder.to_owned(), name.to_owned());
-        self.write(move |transaction| {
+        self.write_repeatable(move |transaction| {
             Box::pin(async move { record::place(transaction, file, &folder, &name).await })
         })
         .await
