@@ -127,17 +127,19 @@ def part_a(bench):
                 found(store, first)
                 return usage
 
-        def aws(first):
-            with stage.minio(work) as store:
-                env = stage.environment(store.env)
-                curl = Measured("curl", ["curl", "-sSf", url], work, env=env, stdout=subprocess.PIPE)
-                command = [os.environ["AWS_BIN"], "s3", "cp", "--only-show-errors", "-", f"s3://{BUCKET}/large.mp4"]
-                copy = Measured("aws", command, work, env=env, stdin=curl.process.stdout)
-                curl.process.stdout.close()
-                copied, fetched = copy.usage(), curl.usage()
-                found(store, first)
-                return {"wall": copied["wall"], "cpu": copied["cpu"] + fetched["cpu"],
-                        "peak": copied["peak"] + fetched["peak"]}
+        def piped(name, *command):
+            """What reads from a pipe, and curl before it."""
+            def run(first):
+                with stage.minio(work) as store:
+                    env = stage.environment(store.env)
+                    curl = Measured("curl", ["curl", "-sSf", url], work, env=env, stdout=subprocess.PIPE)
+                    copy = Measured(name, command, work, env=env, stdin=curl.process.stdout)
+                    curl.process.stdout.close()
+                    copied, fetched = copy.usage(), curl.usage()
+                    found(store, first)
+                    return {"wall": copied["wall"], "cpu": copied["cpu"] + fetched["cpu"],
+                            "peak": copied["peak"] + fetched["peak"]}
+            return run
 
         def found(store, first):
             objects = check(store.objects(), 1, length)
@@ -146,10 +148,12 @@ def part_a(bench):
 
         # Over plain http, as here, bodies are signed; over https, where TLS guards them, they are not.
         unsigned = {"ZOOM_ARCHIVER_ARCHIVE__S3__SIGN_BODY": "off"}
-        rival = "a rclone copyurl"
+        rival, target = "a rclone copyurl", f"s3://{BUCKET}/large.mp4"
+        aws = piped("aws", os.environ["AWS_BIN"], "s3", "cp", "--only-show-errors", "-", target)
+        s5cmd = piped("s5cmd", os.environ["S5CMD_BIN"], "--log", "error", "pipe", target)
         names = {f"a {OURS}, ranges_in_flight = 1": ours(1), f"a {OURS}, ranges_in_flight = 4": ours(4),
                  f"a {OURS}, ranges_in_flight = 1, sign_body = off": ours(1, unsigned),
-                 rival: rclone, "a curl \\| aws s3 cp -": aws}
+                 rival: rclone, "a curl \\| aws s3 cp -": aws, "a curl \\| s5cmd pipe": s5cmd}
         bench.rounds(names)
     shutil.rmtree(bench.source / "a")
     rows = []
@@ -395,6 +399,7 @@ def versions():
     named = {
         "RCLONE_BIN": lambda program: f"rclone {go_version(program)}",
         "AWS_BIN": lambda program: first_line(program, "--version").split()[0].replace("/", " "),
+        "S5CMD_BIN": lambda program: f"s5cmd {go_version(program)}",
         "NGINX_BIN": lambda program: first_line(program, "-v").split(": ")[1].replace("/", " "),
         "MINIO_BIN": lambda program: f"MinIO {go_version(program)}",
         "POSTGRES_BIN": lambda programs: f"PostgreSQL {first_line(programs + '/postgres', '--version').split()[2]}",

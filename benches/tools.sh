@@ -2,6 +2,7 @@
 
 rclone_version=v1.76.0
 awscli_version=1.45.11
+s5cmd_version=v2.3.0
 # As in scripts/test.
 minio_versions=(v0.0.0-20251015172955-9e49d5e7a648 v0.0.0-20260212201848-7aac2a2c5b7c)
 tools=${XDG_CACHE_HOME:-$HOME/.cache}/zoom-archiver-benches
@@ -18,6 +19,21 @@ apt_install() {
 
 go_bin() { local path; path=$(go env GOBIN) && [[ -n $path ]] || path=$(go env GOPATH)/bin; echo "$path"; }
 
+# go_get NAME MODULE VERSION: builds a program. `go install` asks the proxy for all versions, which some do not tell: a
+# module of its own needs none but the one.
+go_get() {
+    local name=$1 module=$2 version=$3 folder result=0
+    if go install "$module@$version" >&2; then return; fi
+    folder=$(mktemp -d)
+    (
+        cd "$folder"
+        go mod init tools && go mod edit -require "$module@$version"
+        go build -mod=mod -o "$(go_bin)/$name" "$module"
+    ) >&2 || result=1
+    rm -rf "$folder"
+    return "$result"
+}
+
 # go_tool NAME MODULE VERSION…: the program's path; the first version that can be had, where it is missing.
 go_tool() {
     local name=$1 module=$2 version
@@ -27,7 +43,7 @@ go_tool() {
     if [[ ! -x $(go_bin)/$name ]]; then
         for version in "$@"; do
             say "installing $name with go install ($version); this takes minutes, once"
-            if go install "$module@$version" >&2; then break; fi
+            if go_get "$name" "$module" "$version"; then break; fi
         done
     fi
     [[ -x $(go_bin)/$name ]] || fail "cannot install $name"
