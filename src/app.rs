@@ -164,12 +164,17 @@ pub struct Service {
 }
 
 /// The threads on which jobs run. They hash and copy without a pause; an answer to Zoom would have to stand in line with
-/// that, for each of its steps. On threads of its own it wakes up, and has its turn before those that never sleep.
+/// that, for each of its steps. On threads of its own it wakes up, and has its turn before those that never sleep and that
+/// stand back for all others.
 struct JobThreads(Option<Runtime>);
 
 impl JobThreads {
     fn start() -> std::io::Result<Self> {
-        let runtime = tokio::runtime::Builder::new_multi_thread().thread_name("jobs").enable_all().build()?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .thread_name("jobs")
+            .on_thread_start(stand_back)
+            .enable_all()
+            .build()?;
         Ok(Self(Some(runtime)))
     }
 
@@ -177,6 +182,17 @@ impl JobThreads {
         if let Self(Some(runtime)) = self {
             tasks.spawn_on(pool.work(), runtime.handle());
         }
+    }
+}
+
+/// How far the threads of the jobs stand back, as `nice` counts it (setpriority(2)): where a thread of another kind wants a
+/// processor, they have a tenth of what it has.
+const NICE: i32 = 10;
+
+/// Of the calling thread: Linux keeps this for each. Where it may not be, all have the same turns.
+fn stand_back() {
+    if let Err(error) = rustix::process::setpriority_process(None, NICE) {
+        tracing::debug!(%error, "a thread of the jobs does not stand back");
     }
 }
 
