@@ -30,8 +30,8 @@ async fn the_embedded_reference_is_the_file_in_the_repository() {
 async fn config_show_prints_what_is_in_force_and_no_secret() {
     let environment = [
         ("ZOOM_ARCHIVER_WORKER__CONCURRENCY", "3"),
-        ("ZOOM_WEBHOOK_SECRET_TOKEN", "hush-token"),
-        ("ADMIN_TOKEN", "hush-admin"),
+        ("ZOOM_WEBHOOK_SECRET_TOKEN", "hush-hush-token"),
+        ("ADMIN_TOKEN", "hush-hush-admin"),
     ];
     let output = run(&["config", "show"], &environment).await;
     let shown = text(&output.stdout);
@@ -41,7 +41,10 @@ async fn config_show_prints_what_is_in_force_and_no_secret() {
 
 #[tokio::test]
 async fn config_check_says_what_is_set_and_what_is_missing() {
-    let environment = [("ZOOM_WEBHOOK_SECRET_TOKEN", "a,b"), ("DATABASE_URL", "postgres://u:hush@db/za")];
+    let environment = [
+        ("ZOOM_WEBHOOK_SECRET_TOKEN", "first-of-two-tokens,second-of-two-tokens"),
+        ("DATABASE_URL", "postgres://u:hush-hush-hush@db/za"),
+    ];
     let output = run(&["config", "check"], &environment).await;
     let told = text(&output.stdout);
     assert!(output.status.success(), "{told}");
@@ -73,8 +76,8 @@ async fn wrong_usage_ends_with_2() {
 async fn addresses_that_name_nothing_usable_are_refused_with_a_sentence() {
     let data = tempfile::tempdir().unwrap();
     let directory = data.path().to_str().unwrap();
-    for (name, value) in [("DATABASE_URL", "mysql://u:hush@h/d"), ("ARCHIVE_URL", "ftp://h/x")] {
-        let environment = [("ZOOM_WEBHOOK_SECRET_TOKEN", "x"), (name, value)];
+    for (name, value) in [("DATABASE_URL", "mysql://u:hush-hush-hush@h/d"), ("ARCHIVE_URL", "ftp://h/x")] {
+        let environment = [("ZOOM_WEBHOOK_SECRET_TOKEN", SECRET), (name, value)];
         let output = run(&["serve", "--data-dir", directory], &environment).await;
         let told = text(&output.stderr);
         assert_eq!(output.status.code(), Some(1), "{told}");
@@ -113,8 +116,9 @@ async fn status_says_how_many_files_stand_where_and_what_to_do_about_it() {
     assert!(told.contains("files retry --state parked"), "{told}");
 
     let elsewhere = scene.setup.clone().env("ARCHIVE_URL", "s3://nowhere").env("AWS_ACCESS_KEY_ID", "a");
-    let elsewhere =
-        elsewhere.env("AWS_SECRET_ACCESS_KEY", "b").env("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9");
+    let elsewhere = elsewhere
+        .env("AWS_SECRET_ACCESS_KEY", "of-no-bucket-at-all")
+        .env("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9");
     let output = elsewhere.run(&["status"]).await;
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stdout).contains("zoom-archiver doctor"), "{}", text(&output.stdout));
@@ -170,7 +174,7 @@ async fn simulate_rehearses_every_fault_against_a_running_service() {
     let (_, log) = service.stop().await;
     log.assert_free_of(["eyJ", "webhook_download"]);
 
-    let wrong = [("ZOOM_WEBHOOK_SECRET_TOKEN", "another")];
+    let wrong = [("ZOOM_WEBHOOK_SECRET_TOKEN", "another-secret-token")];
     let output = run(&["simulate", "--target", &target, "--timeout", "5"], &wrong).await;
     assert_eq!(output.status.code(), Some(1), "nobody is there any more");
 }

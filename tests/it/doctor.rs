@@ -157,14 +157,14 @@ async fn a_database_that_forgets_and_may_not_be_written_to_is_told_both() {
     let mut url = Url::parse(database.url().expose_secret()).unwrap();
     let role = format!("reader_of_{}", url.path().trim_start_matches('/'));
     for sql in [
-        format!("CREATE ROLE \"{role}\" LOGIN PASSWORD 'reader'"),
+        format!("CREATE ROLE \"{role}\" LOGIN PASSWORD 'only-a-reader'"),
         format!("GRANT SELECT ON ALL TABLES IN SCHEMA public TO \"{role}\""),
         format!("ALTER ROLE \"{role}\" SET synchronous_commit = off"),
     ] {
         database.execute(&sql).await.unwrap();
     }
     url.set_username(&role).unwrap();
-    url.set_password(Some("reader")).unwrap();
+    url.set_password(Some("only-a-reader")).unwrap();
     let data = tempfile::tempdir().unwrap();
     let wrong = wrong(&Setup::new(data.path()).env("DATABASE_URL", url.as_str())).await;
     assert!(wrong.contains("synchronous_commit is off"), "{wrong}");
@@ -201,7 +201,7 @@ async fn a_stopped_database_is_one_clear_sentence() {
     let port = free_port();
     let data = tempfile::tempdir().unwrap();
     let setup = Setup::new(data.path())
-        .env("DATABASE_URL", format!("postgres://somebody:hush@127.0.0.1:{port}/za"))
+        .env("DATABASE_URL", format!("postgres://somebody:hush-hush-hush@127.0.0.1:{port}/za"))
         .env("ZOOM_ARCHIVER_STORE__ACQUIRE_TIMEOUT_MS", "500");
     let wrong = wrong(&setup).await;
     assert!(wrong.contains("database: DATABASE_URL") && !wrong.contains("hush"), "{wrong}");

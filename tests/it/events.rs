@@ -267,7 +267,9 @@ async fn every_event_moves_what_people_see_of_its_recording() {
             let name = read(&body).0;
             let id = utf8_percent_encode(&recording.instance_id, NON_ALPHANUMERIC);
             let page = client.get(format!("{recordings}?instance_id={id}")).send().await.unwrap();
-            let page: Value = page.json().await.unwrap();
+            let page = page.text().await.unwrap();
+            scene.service.secrets().assert_none_in(&page);
+            let page: Value = serde_json::from_str(&page).unwrap();
             let [seen] = page["items"].as_array().unwrap().as_slice() else { panic!("{name}: {page}") };
             let (_, expected) = SEEN.iter().find(|(event, _)| *event == name).expect("it is said above");
             let facts = ["state", "transcript", "summary"].map(|fact| seen[fact].as_str());

@@ -117,7 +117,7 @@ async fn where_several_accounts_could_be_meant_the_command_asks_which() {
 #[tokio::test]
 async fn the_private_api_controls_a_session_for_who_has_the_token() {
     let scene = Scene::staged(Options::default(), |setup, zoom| {
-        with_credentials(setup, zoom).env("ADMIN_TOKEN", "adm1n-token")
+        with_credentials(setup, zoom).env("ADMIN_TOKEN", "adm1n-token-of-live-control")
     })
     .await;
     scene.zoom.library().begin_session(SESSION);
@@ -129,8 +129,11 @@ async fn the_private_api_controls_a_session_for_who_has_the_token() {
     assert_eq!(client.post(url(SESSION, "start")).send().await.unwrap().status(), 401);
     assert_eq!(scene.zoom.library().live_state(SESSION), Some(LiveState::Idle));
     let ask = async |id: &str, control: &str| {
-        let response = client.post(url(id, control)).bearer_auth("adm1n-token").send().await.unwrap();
-        (response.status().as_u16(), response.json::<Value>().await.unwrap())
+        let response =
+            client.post(url(id, control)).bearer_auth("adm1n-token-of-live-control").send().await.unwrap();
+        let (status, text) = (response.status().as_u16(), response.text().await.unwrap());
+        scene.service.secrets().assert_none_in(&text);
+        (status, serde_json::from_str::<Value>(&text).unwrap())
     };
     let said = json!({ "session_id": SESSION, "control": "start", "account": "default" });
     assert_eq!(ask(SESSION, "start").await, (202, said));
@@ -143,7 +146,7 @@ async fn the_private_api_controls_a_session_for_who_has_the_token() {
     scene.zoom.library().inject_call(Endpoint::SessionEvents, busy, When::Always);
     assert_eq!(ask(SESSION, "stop").await.0, 503);
     let log = scene.close().await;
-    log.assert_free_of(["adm1n-token", FIRST.api_secret]);
+    log.assert_free_of(["adm1n-token-of-live-control", FIRST.api_secret]);
 }
 
 #[tokio::test]
@@ -279,7 +282,7 @@ async fn a_session_that_zoom_has_not_heard_of_yet_is_recorded_when_it_has() {
 
 #[tokio::test]
 async fn a_session_token_says_what_was_asked_for_and_is_signed_with_the_sdk_secret() {
-    let keys = [("ZOOM_VIDEO_SDK_KEY", "sdk-key"), ("ZOOM_VIDEO_SDK_SECRET", "sdk-secret")];
+    let keys = [("ZOOM_VIDEO_SDK_KEY", "sdk-key"), ("ZOOM_VIDEO_SDK_SECRET", "sdk-secret-of-tests")];
     let arguments = [
         "session-token",
         "--topic",
@@ -297,7 +300,7 @@ async fn a_session_token_says_what_was_asked_for_and_is_signed_with_the_sdk_secr
     assert!(output.status.success(), "{}", told(&output));
     let token = String::from_utf8(output.stdout).unwrap();
     let (signed, signature) = token.trim().rsplit_once('.').unwrap();
-    let mut mac = Hmac::<Sha256>::new_from_slice(b"sdk-secret").unwrap();
+    let mut mac = Hmac::<Sha256>::new_from_slice(b"sdk-secret-of-tests").unwrap();
     mac.update(signed.as_bytes());
     mac.verify_slice(&BASE64URL_NOPAD.decode(signature.as_bytes()).unwrap()).unwrap();
     let (header, claims) = signed.split_once('.').unwrap();
@@ -329,7 +332,7 @@ async fn a_session_token_is_signed_by_the_account_that_is_named() {
     let file = folder.path().join("settings.toml");
     let account = |name: &str| {
         format!(
-            "[[zoom.accounts]]\nname = \"{name}\"\nvideo_sdk_key = \"key-{name}\"\nvideo_sdk_secret = \"s\"\n"
+            "[[zoom.accounts]]\nname = \"{name}\"\nvideo_sdk_key = \"key-{name}\"\nvideo_sdk_secret = \"sdk-secret-of-{name}\"\n"
         )
     };
     let run = async |settings: String, keys: &[(&str, &str)], arguments: &[&str]| {
@@ -344,7 +347,7 @@ async fn a_session_token_is_signed_by_the_account_that_is_named() {
         let claims = BASE64URL_NOPAD.decode(token.split('.').nth(1).unwrap().as_bytes()).unwrap();
         serde_json::from_slice::<Value>(&claims).unwrap()["app_key"].clone()
     };
-    let own = [("ZOOM_VIDEO_SDK_KEY", "key-own"), ("ZOOM_VIDEO_SDK_SECRET", "s")];
+    let own = [("ZOOM_VIDEO_SDK_KEY", "key-own"), ("ZOOM_VIDEO_SDK_SECRET", "sdk-secret-of-own")];
     assert_eq!(signer(&run(account("emea"), &[], &[]).await), "key-emea", "the only one");
     assert_eq!(signer(&run(account("emea"), &own, &["--account", "default"]).await), "key-own");
     let two = account("emea") + &account("apac");
@@ -360,7 +363,7 @@ async fn a_session_token_is_signed_by_the_account_that_is_named() {
 
 #[tokio::test]
 async fn a_session_token_that_zoom_would_refuse_is_not_made() {
-    let keys = [("ZOOM_VIDEO_SDK_KEY", "sdk-key"), ("ZOOM_VIDEO_SDK_SECRET", "sdk-secret")];
+    let keys = [("ZOOM_VIDEO_SDK_KEY", "sdk-key"), ("ZOOM_VIDEO_SDK_SECRET", "sdk-secret-of-tests")];
     let long = "x".repeat(201);
     for arguments in [
         ["--topic", "t", "--valid-secs", "60"],

@@ -29,11 +29,6 @@ const PREFIX: &str = "zoom_archiver_";
 const OF_POSTGRES: [&str; 2] =
     ["zoom_archiver_database_oldest_transaction_seconds", "zoom_archiver_table_rows"];
 
-async fn text(service: &Service) -> String {
-    let url = format!("http://{}/metrics", service.admin_addr());
-    reqwest::get(url).await.expect("metrics answer").text().await.expect("in text")
-}
-
 /// The names of all series, and of the histograms that they belong to.
 fn names(text: &str) -> BTreeSet<&str> {
     let series = text.lines().filter(|line| line.starts_with(PREFIX));
@@ -97,7 +92,7 @@ impl Busy {
             .await;
         }
         eventually("Zoom has been asked", || async {
-            names(&text(&service).await).contains("zoom_archiver_failed_deliveries").then_some(())
+            names(&service.metrics().await).contains("zoom_archiver_failed_deliveries").then_some(())
         })
         .await;
         Self { service, _zoom: zoom, _receiver: receiver, _data: data }
@@ -108,7 +103,7 @@ impl Busy {
 async fn every_metric_that_is_named_is_shown_by_a_running_service() {
     let database = PostgresDatabase::create().await;
     let busy = Busy::start(database.as_ref()).await;
-    let shown = text(&busy.service).await;
+    let shown = busy.service.metrics().await;
     let shown = names(&shown);
     for (document, text) in documents() {
         for name in named(&text) {
@@ -126,7 +121,7 @@ async fn every_metric_that_is_named_is_shown_by_a_running_service() {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_metric_that_is_shown_says_what_it_is() {
     let busy = Busy::start(None).await;
-    let shown = text(&busy.service).await;
+    let shown = busy.service.metrics().await;
     let described: BTreeSet<&str> =
         shown.lines().filter_map(|line| line.strip_prefix("# HELP ")?.split(' ').next()).collect();
     for name in names(&shown) {

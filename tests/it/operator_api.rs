@@ -9,9 +9,10 @@ use zoom_archiver::domain::recording::RecordingKind;
 use zoom_archiver::simulator::events::EventKind;
 use zoom_archiver::simulator::{FakeFile, FakeRecording, Fault, When};
 
+use crate::support::program::Secrets;
 use crate::support::scene::Scene;
 
-const TOKEN: &str = "adm1n-token";
+const TOKEN: &str = "adm1n-token-of-operators";
 
 /// Who asks.
 struct Operator {
@@ -51,8 +52,15 @@ impl Operator {
     }
 }
 
+/// What an answer says, which must be no secret.
+async fn said(response: Response) -> String {
+    let text = response.text().await.unwrap();
+    Secrets::in_use().assert_none_in(&text);
+    text
+}
+
 async fn success(response: Response) -> Value {
-    let (status, text) = (response.status(), response.text().await.unwrap());
+    let (status, text) = (response.status(), said(response).await);
     assert!(status.is_success(), "{status} {text}");
     serde_json::from_str(&text).unwrap()
 }
@@ -60,7 +68,7 @@ async fn success(response: Response) -> Value {
 async fn problem(response: Response) -> (u16, String) {
     let status = response.status().as_u16();
     assert_eq!(response.headers()["content-type"], "application/problem+json");
-    let problem: Value = response.json().await.unwrap();
+    let problem: Value = serde_json::from_str(&said(response).await).unwrap();
     assert_eq!((&problem["status"], &problem["type"]), (&status.into(), &"about:blank".into()), "{problem}");
     (status, problem["detail"].as_str().unwrap().to_owned())
 }

@@ -87,11 +87,12 @@ async fn url_validation_is_answered_only_when_signed() {
 #[tokio::test]
 async fn an_answer_to_url_validation_is_made_with_the_secret_that_signed_it() {
     let data = tempfile::tempdir().unwrap();
-    let setup = Setup::new(data.path()).env("ZOOM_WEBHOOK_SECRET_TOKEN", "first,second");
+    let setup =
+        Setup::new(data.path()).env("ZOOM_WEBHOOK_SECRET_TOKEN", "first-secret-token,second-secret-token");
     let service = setup.start().await;
     let body = r#"{"event":"endpoint.url_validation","payload":{"plainToken":"abc"}}"#;
     let timestamp = now().to_string();
-    for secret in ["first", "second"] {
+    for secret in ["first-secret-token", "second-secret-token"] {
         let signature = sign(&secret.into(), &timestamp, body.as_bytes());
         let answer = send(&service.webhook(), &timestamp, &signature, body.as_bytes()).await;
         let answer: Value = answer.json().await.unwrap();
@@ -334,16 +335,16 @@ async fn the_private_door_stays_on_loopback_without_a_token_and_asks_for_it_with
     assert_eq!(code, Some(1));
     assert!(log.text().contains("ADMIN_TOKEN"), "{}", log.text());
 
-    let service = open.env("ADMIN_TOKEN", "let-me-in").start().await;
+    let service = open.env("ADMIN_TOKEN", "let-me-in-please").start().await;
     let url = format!("http://127.0.0.1:{}/metrics", service.admin_addr().port());
     let client = Client::new();
     assert_eq!(client.get(&url).send().await.unwrap().status(), StatusCode::UNAUTHORIZED);
-    let wrong = client.get(&url).bearer_auth("let-me-i").send().await.unwrap();
+    let wrong = client.get(&url).bearer_auth("let-me-in-pleas").send().await.unwrap();
     assert_eq!(wrong.status(), StatusCode::UNAUTHORIZED);
-    let right = client.get(&url).bearer_auth("let-me-in").send().await.unwrap();
+    let right = client.get(&url).bearer_auth("let-me-in-please").send().await.unwrap();
     assert_eq!(right.status(), StatusCode::OK);
     let (_, log) = service.stop().await;
-    log.assert_free_of(["let-me-in"]);
+    log.assert_free_of(["let-me-in-please"]);
 }
 
 #[tokio::test]

@@ -434,7 +434,9 @@ async fn an_archive_that_is_away_or_empty_is_an_error_and_no_finding() {
     std::fs::rename(&aside, root.path()).unwrap();
 
     let nowhere = archived.setup.clone().env("ARCHIVE_URL", "s3://nowhere").env("AWS_ACCESS_KEY_ID", "a");
-    let nowhere = nowhere.env("AWS_SECRET_ACCESS_KEY", "b").env("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9");
+    let nowhere = nowhere
+        .env("AWS_SECRET_ACCESS_KEY", "of-no-bucket-at-all")
+        .env("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9");
     assert_eq!(nowhere.run(&["verify"]).await.status.code(), Some(1));
     assert!(archived.files().await.iter().all(|file| file.found.is_none()));
     archived.stop().await;

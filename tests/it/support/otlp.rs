@@ -83,7 +83,7 @@ impl Drop for Collector {
     fn drop(&mut self) {
         self.server.abort();
         if !std::thread::panicking() {
-            Secrets::default().assert_none_in(&self.text());
+            Secrets::in_use().assert_none_in(&self.text());
         }
     }
 }

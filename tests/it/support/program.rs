@@ -1,7 +1,7 @@
 //! The program, however a test starts it. This is the one place that all of its processes pass through, so that all that
 //! any of them says can be searched for what none may say: tokens, signed URLs, and every secret that it was given.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::process::{Output, Stdio};
 use std::sync::Mutex;
@@ -10,18 +10,23 @@ use tokio::process::{Child, Command};
 use zoom_archiver::simulator::library::Library;
 use zoom_archiver::simulator::{FakeZoom, Options};
 
-/// Shortest secret that is searched for: a shorter one may be a word of the text.
+/// Shortest secret that tests may use, all of which are searched for: a shorter one may be a word of the text.
 const SHORTEST_SECRET: usize = 12;
 /// Shortest piece of a JWT, in characters.
 const SHORTEST_PIECE: usize = 16;
 /// What is signed in a URL of the fake Zoom lies behind this path.
 const SIGNED: &str = "webhook_download";
+/// What is signed in the URL of an object names its signature so.
+const SIGNED_BY_US: &str = "X-Amz-Signature";
 
 /// What stands in the events of the fake Zoom beside tokens and is a secret, too.
 const OF_EVERY_ZOOM: [&str; 2] = ["fake-password", "fake-passcode"];
 
 /// The fake Zooms of all tests so far, by their origins.
 static ZOOMS: Mutex<Vec<(String, Library)>> = Mutex::new(Vec::new());
+
+/// What all programs so far were given.
+static GIVEN: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
 
 /// Starts a fake Zoom. Whatever it gives out is searched for in all that programs say which are pointed at it.
 pub(crate) async fn fake_zoom(options: Options) -> FakeZoom {
@@ -60,8 +65,16 @@ impl Secrets {
             }
             secrets.add(name, value);
         }
-        secrets.own.retain(|secret| secret.len() >= SHORTEST_SECRET);
+        secrets.own.retain(|secret| !secret.is_empty());
+        let short = secrets.own.iter().find(|secret| secret.len() < SHORTEST_SECRET);
+        assert!(short.is_none(), "{short:?} is too short to be searched for: take a longer secret");
         secrets
+    }
+
+    /// All that is in use anywhere in the tests: what any program so far was given, and any fake Zoom has given out.
+    pub(crate) fn in_use() -> Self {
+        let zooms = ZOOMS.lock().unwrap().iter().map(|(origin, _)| origin.clone()).collect();
+        Self { own: GIVEN.lock().unwrap().iter().cloned().collect(), zooms }
     }
 
     /// Something that was given under a name.
@@ -73,7 +86,8 @@ impl Secrets {
         }
         if name == "url" {
             // Where a receiver of notifications is, is a secret, too.
-            self.own.extend(url::Url::parse(value).ok().map(|url| url.path().to_owned()));
+            let path = url::Url::parse(value).ok().map(|url| url.path().to_owned());
+            self.own.extend(path.filter(|path| path.len() >= SHORTEST_SECRET));
         }
         if ["secret", "token", "password"].iter().any(|word| name.contains(word)) {
             self.own.extend(value.split(',').map(|secret| secret.trim().to_owned()));
@@ -113,7 +127,8 @@ impl Secrets {
         let said =
             self.own.iter().chain(&self.given_out()).find(|secret| text.contains(secret.as_str())).cloned();
         assert!(said.is_none(), "it says the secret {}:\n{text}", said.unwrap());
-        assert!(!text.contains(SIGNED), "it says a signed URL:\n{text}");
+        let is_signed = [SIGNED, SIGNED_BY_US].iter().any(|sign| text.contains(sign));
+        assert!(!is_signed, "it says a signed URL:\n{text}");
         let token = token_in(text);
         assert!(token.is_none(), "it says the token {}:\n{text}", token.unwrap());
     }
@@ -192,7 +207,9 @@ impl Program {
 
     /// What it must not say.
     pub(crate) fn secrets(&self) -> Secrets {
-        Secrets::among(&self.environment)
+        let secrets = Secrets::among(&self.environment);
+        GIVEN.lock().unwrap().extend(secrets.own.iter().cloned());
+        secrets
     }
 
     /// Runs it to its end. It must not have said a secret.
@@ -262,8 +279,18 @@ async fn what_must_not_be_said_is_found_wherever_it_stands() {
         format!("by {}", pieces[2]),
         "fake-passcode".to_owned(),
         "https://zoom.us/rec/webhook_download/x".to_owned(),
+        "https://s3.example/b/k?X-Amz-Signature=0a1b".to_owned(),
     ] {
         assert!(std::panic::catch_unwind(|| secrets.assert_none_in(&text)).is_err(), "{text}");
     }
     secrets.assert_none_in(&format!("{header} alone, zoom.us/rec/x, and https://ops.example"));
+
+    // What any program is given is known to whoever searches for all of it.
+    let mut given = program();
+    given.args(["config", "show", "--default"]).env("ADMIN_TOKEN", "given-to-a-program");
+    given.output().await.unwrap();
+    let said = std::panic::catch_unwind(|| Secrets::in_use().assert_none_in("a given-to-a-program b"));
+    assert!(said.is_err());
+    let short = BTreeMap::from([("ADMIN_TOKEN".into(), "short".into())]);
+    assert!(std::panic::catch_unwind(|| Secrets::among(&short)).is_err(), "nobody could search for it");
 }

@@ -227,10 +227,22 @@ impl Service {
         line.split_whitespace().nth(1).and_then(|kib| kib.parse().ok()).expect("in KiB")
     }
 
-    /// One number of its metrics: the sum over all series of this name whose labels contain `label`.
-    pub(crate) async fn metric(&self, name: &str, label: &str) -> f64 {
+    /// What it must not say, in answers as in its log.
+    pub(crate) fn secrets(&self) -> &Secrets {
+        &self.secrets
+    }
+
+    /// Its metrics, which must not hold a secret.
+    pub(crate) async fn metrics(&self) -> String {
         let url = format!("http://{}/metrics", self.admin_addr());
         let text = reqwest::get(url).await.expect("metrics answer").text().await.expect("in text");
+        self.secrets.assert_none_in(&text);
+        text
+    }
+
+    /// One number of its metrics: the sum over all series of this name whose labels contain `label`.
+    pub(crate) async fn metric(&self, name: &str, label: &str) -> f64 {
+        let text = self.metrics().await;
         text.lines()
             .filter(|line| line.starts_with(name) && line.contains(label))
             .filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok())
