@@ -269,30 +269,6 @@ async fn desk(reach: Reach, wanted: Archive) -> Desk {
     }
 }
 
-/// Does something to each thing, and says of which it could not be done. Exit code 1 when there was one.
-pub(super) async fn each_deed<I, T>(
-    office: &Office,
-    ids: Vec<I>,
-    path: impl Fn(&I) -> String,
-    body: &impl Serialize,
-    done: &str,
-) -> Result<ExitCode, Failure>
-where
-    I: fmt::Display,
-    T: DeserializeOwned,
-{
-    let (mut count, all) = (0, ids.len());
-    for id in ids {
-        match office.post::<T>(&path(&id), body).await {
-            Ok(_) => count += 1,
-            Err(error) if error.is_about_the_thing() => writeln!(io::stdout().lock(), "{id}: {error}")?,
-            Err(error) => return Err(error.into()),
-        }
-    }
-    writeln!(io::stdout().lock(), "{count} of {all} {done}")?;
-    Ok(if count == all { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
 /// Prints a list: as a table, or as JSON.
 pub(super) async fn print_list<T, const N: usize>(
     office: &Office,

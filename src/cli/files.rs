@@ -1,15 +1,13 @@
 //! `files list|show|retry|skip|unskip`: what stands where, another try for what is parked, dead or gone, and what is to be
 //! left out or taken after all.
 
-use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 
 use super::Common;
-use super::ask::{
-    Archive, ListArgs, Office, Whom, each_deed, ended, list_of, moment, print_list, print_one, said,
-};
+use super::ask::{Archive, ListArgs, Office, Whom, ended, list_of, moment, print_list, print_one, said};
+use super::deeds::{Deeds, Telling, each_deed};
 use super::reach::Failure;
 use crate::domain::file::FileState;
 use crate::domain::ids::{FileId, RecordingId};
@@ -58,6 +56,8 @@ enum Action {
         /// Only says how many that are.
         #[arg(long, requires = "state")]
         dry_run: bool,
+        #[command(flatten)]
+        telling: Telling,
     },
     /// Leaves out files that are pending, parked or dead: nothing fetches them any more.
     Skip {
@@ -67,6 +67,8 @@ enum Action {
         /// Why, for whoever wonders later.
         #[arg(long)]
         reason: Option<String>,
+        #[command(flatten)]
+        telling: Telling,
     },
     /// Takes files that were skipped, by a person or by a filter, after all.
     Unskip {
@@ -76,6 +78,8 @@ enum Action {
         /// All that are skipped.
         #[arg(long)]
         all: bool,
+        #[command(flatten)]
+        telling: Telling,
     },
 }
 
@@ -114,23 +118,26 @@ async fn act(common: &Common, args: FilesArgs) -> Result<ExitCode, Failure> {
         Action::Show { file, json } => {
             print_one(&office.get::<FileShown>(&format!("/files/{file}"), &[]).await?, json)
         }
-        Action::Retry { state, of, dry_run, .. } if !state.is_empty() => {
-            retry_all(&office, state, of, dry_run).await
+        Action::Retry { state, of, dry_run, telling, .. } if !state.is_empty() => {
+            retry_all(&office, state, of, dry_run, telling).await
         }
-        Action::Retry { files, .. } => {
-            let done = "files wait for another try";
-            each_deed::<_, File>(&office, files, deed("retry"), &Why::default(), done).await
+        Action::Retry { files, telling, .. } => {
+            each_deed::<_, File>(&office, files, deed("retry"), &Why::default(), (WAIT, telling)).await
         }
-        Action::Skip { files, reason } => {
-            each_deed::<_, File>(&office, files, deed("skip"), &Why { reason }, "files are left out").await
+        Action::Skip { files, reason, telling } => {
+            let done = ("files are left out", telling);
+            each_deed::<_, File>(&office, files, deed("skip"), &Why { reason }, done).await
         }
-        Action::Unskip { files, all } => {
+        Action::Unskip { files, all, telling } => {
             let files = if all { skipped(&office).await? } else { files };
-            let done = "files are taken after all";
+            let done = ("files are taken after all", telling);
             each_deed::<_, File>(&office, files, deed("unskip"), &Why::default(), done).await
         }
     }
 }
+
+/// What files are that were tried again.
+const WAIT: &str = "files wait for another try";
 
 /// All that fit, as many calls as it takes.
 async fn retry_all(
@@ -138,6 +145,7 @@ async fn retry_all(
     state: Vec<Retriable>,
     of: Of,
     dry_run: bool,
+    telling: Telling,
 ) -> Result<ExitCode, Failure> {
     let wanted = RetryFiles {
         state,
@@ -146,22 +154,25 @@ async fn retry_all(
         file_type: of.file_type,
         dry_run,
     };
-    let (mut all, mut retried) = (None, 0);
+    let mut told: Retried = office.post("/files/retry", &wanted).await?;
+    let words = if dry_run { "files would wait for another try" } else { WAIT };
+    let mut deeds = Deeds::of(told.matched, words, telling);
+    if dry_run {
+        deeds.tell_count()?;
+        return Ok(ExitCode::SUCCESS);
+    }
     loop {
-        let told: Retried = office.post("/files/retry", &wanted).await?;
-        all = all.or(Some(told.matched));
-        retried += told.retried;
+        told.files.iter().for_each(|file| deeds.did(file));
         if told.retried == 0 || told.retried >= told.matched {
             break;
         }
+        told = match office.post("/files/retry", &wanted).await {
+            Ok(told) => told,
+            Err(error) => return deeds.broken_off(error),
+        };
     }
-    let all = all.unwrap_or_default();
-    let mut out = io::stdout().lock();
-    if dry_run {
-        writeln!(out, "{all} files would wait for another try")?;
-    } else {
-        writeln!(out, "{retried} of {all} files wait for another try")?;
-    }
+    // What went on meanwhile needs no retry: that is no failure.
+    deeds.tell()?;
     Ok(ExitCode::SUCCESS)
 }
 

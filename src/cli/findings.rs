@@ -8,8 +8,10 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
+use super::Common;
+use super::ask::ended;
+use super::deeds::{Deeds, Telling};
 use super::reach::{Failure, Reach};
-use super::{Common, failed};
 use crate::archive;
 use crate::config::{Config, Secrets};
 use crate::domain::file::FileRow;
@@ -53,16 +55,13 @@ enum Action {
         /// All of which this was found: missing, size, sha256, no_manifest, manifest.
         #[arg(long, value_delimiter = ',', value_name = "FINDING")]
         finding: Vec<FileFinding>,
+        #[command(flatten)]
+        telling: Telling,
     },
 }
 
 pub(super) async fn run(common: &Common, args: FindingsArgs) -> ExitCode {
-    match act(common, args.action).await {
-        Ok(code) => code,
-        // Whoever read our output has seen enough.
-        Err(error) if is_broken_pipe(error.as_ref()) => ExitCode::SUCCESS,
-        Err(error) => failed(&error.to_string()),
-    }
+    ended(act(common, args.action).await)
 }
 
 async fn act(common: &Common, action: Action) -> Result<ExitCode, Failure> {
@@ -74,10 +73,10 @@ async fn act(common: &Common, action: Action) -> Result<ExitCode, Failure> {
             list(&store, &wanted, json).await
         }
         Action::Foreign { json } => foreign(&store, json).await,
-        Action::Retry { files, finding } => {
+        Action::Retry { files, finding, telling } => {
             let files = if finding.is_empty() { files } else { all(&store, &finding).await? };
-            let files = unless_right(&store, &config, &secrets, files).await?;
-            retry(&store, files).await
+            let deeds = Deeds::of(files.len() as u64, "files wait for another try", telling);
+            retry(&store, &config, &secrets, files, deeds).await
         }
     }
 }
@@ -134,28 +133,15 @@ async fn each_page(
     }
 }
 
-async fn retry(store: &SharedStore, files: Vec<FileId>) -> Result<ExitCode, Failure> {
-    let (mut done, mut out) = (0_u64, io::stdout().lock());
-    let all = files.len() as u64;
-    for file in files {
-        if store.retry(file).await? {
-            done += 1;
-        } else {
-            writeln!(out, "{file}: nothing was found of it that another try mends")?;
-        }
-    }
-    writeln!(out, "{done} of {all} files wait for another try")?;
-    Ok(if done == all { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-/// Looks once more at files with a finding, and leaves out what is as it was proven by now: it would be fetched for
+/// Has files tried again, but for what is found, by one more look, to be as it was proven by now: it would be fetched for
 /// nothing.
-async fn unless_right(
+async fn retry(
     store: &SharedStore,
     config: &Config,
     secrets: &Secrets,
     files: Vec<FileId>,
-) -> Result<Vec<FileId>, Failure> {
+    mut deeds: Deeds,
+) -> Result<ExitCode, Failure> {
     let (mut wrong, mut verifier) = (Vec::new(), None);
     for file in files {
         let row = store.transfer_work(file).await?.map(|work| work.file);
@@ -168,13 +154,20 @@ async fn unless_right(
                 }
             };
             if is_right(store, verifier, file).await? {
-                writeln!(io::stdout().lock(), "{file} is as it was proven: nothing is to be mended")?;
+                deeds.spare(file, "is as it was proven: nothing is to be mended")?;
                 continue;
             }
         }
         wrong.push(file);
     }
-    Ok(wrong)
+    for file in wrong {
+        match store.retry(file).await {
+            Ok(true) => deeds.did(file),
+            Ok(false) => deeds.left(file, "nothing was found of it that another try mends")?,
+            Err(error) => return deeds.broken_off(error),
+        }
+    }
+    deeds.end()
 }
 
 /// Whether a file is found to be as it was proven.
@@ -206,8 +199,4 @@ async fn foreign(store: &SharedStore, json: bool) -> Result<ExitCode, Failure> {
             _ => return Ok(ExitCode::SUCCESS),
         }
     }
-}
-
-fn is_broken_pipe(error: &(dyn std::error::Error + 'static)) -> bool {
-    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }

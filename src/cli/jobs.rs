@@ -7,9 +7,8 @@ use clap::{Args, Subcommand};
 use uuid::Uuid;
 
 use super::Common;
-use super::ask::{
-    Archive, ListArgs, Office, Whom, each_deed, ended, list_of, moment, print_list, print_one, said,
-};
+use super::ask::{Archive, ListArgs, Office, Whom, ended, list_of, moment, print_list, print_one, said};
+use super::deeds::{Telling, each_deed};
 use super::reach::Failure;
 use crate::domain::ids::JobId;
 use crate::domain::job::JobState;
@@ -49,6 +48,8 @@ enum Action {
     Retry {
         #[command(flatten)]
         which: Which,
+        #[command(flatten)]
+        telling: Telling,
     },
     /// Withdraws jobs that have not ended, also while they run. The file of a transfer is skipped by that; all others
     /// wait again when something wants them again.
@@ -58,6 +59,8 @@ enum Action {
         /// Why, for whoever wonders later.
         #[arg(long)]
         reason: Option<String>,
+        #[command(flatten)]
+        telling: Telling,
     },
 }
 
@@ -107,15 +110,17 @@ async fn act(common: &Common, args: JobsArgs) -> Result<ExitCode, Failure> {
         Action::Show { job, json } => {
             print_one(&office.get::<Job>(&format!("/jobs/{job}"), &[]).await?, json)
         }
-        Action::Retry { which } => {
+        Action::Retry { which, telling } => {
             let jobs = which.named(&office).await?;
             let path = |job: &JobId| format!("/jobs/{job}/retry");
-            each_deed::<_, Job>(&office, jobs, path, &Why::default(), "jobs wait for another try").await
+            let done = ("jobs wait for another try", telling);
+            each_deed::<_, Job>(&office, jobs, path, &Why::default(), done).await
         }
-        Action::Cancel { which, reason } => {
+        Action::Cancel { which, reason, telling } => {
             let jobs = which.named(&office).await?;
             let path = |job: &JobId| format!("/jobs/{job}/cancel");
-            each_deed::<_, Job>(&office, jobs, path, &Why { reason }, "jobs are withdrawn").await
+            let done = ("jobs are withdrawn", telling);
+            each_deed::<_, Job>(&office, jobs, path, &Why { reason }, done).await
         }
     }
 }

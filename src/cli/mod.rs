@@ -3,6 +3,7 @@
 mod ask;
 mod backfill;
 mod config;
+mod deeds;
 mod demo;
 mod doctor;
 mod events;

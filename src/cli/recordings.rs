@@ -1,6 +1,5 @@
 //! `recordings list|show|recover`: what there is, how its files stand, and what is taken out of Zoom's trash.
 
-use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
@@ -8,6 +7,7 @@ use serde_json::json;
 
 use super::Common;
 use super::ask::{Archive, ListArgs, Office, Unanswered, Whom, ended, moment, print_list, print_one, said};
+use super::deeds::{Deeds, Telling};
 use super::reach::{Day, Failure};
 use crate::domain::ids::RecordingId;
 use crate::domain::recording::{RecordingKind, RecordingState};
@@ -62,6 +62,8 @@ enum Action {
         /// Which ones; `recordings list` names them.
         #[arg(value_name = "RECORDING_ID", required = true)]
         recordings: Vec<RecordingId>,
+        #[command(flatten)]
+        telling: Telling,
     },
 }
 
@@ -89,9 +91,9 @@ async fn act(common: &Common, args: RecordingsArgs) -> Result<ExitCode, Failure>
             let office = Office::open(common, &args.whom, Archive::Unused).await?;
             print_one(&office.get::<RecordingShown>(&format!("/recordings/{recording}"), &[]).await?, json)
         }
-        Action::Recover { recordings } => {
+        Action::Recover { recordings, telling } => {
             let office = Office::open(common, &args.whom, Archive::Unused).await?;
-            recover(&office, &recordings).await
+            recover(&office, &recordings, telling).await
         }
     }
 }
@@ -111,19 +113,21 @@ fn in_words(recording: &Recording) -> [String; 8] {
 }
 
 /// Takes recordings out of the trash. One that cannot be keeps no other in it; but where nobody answers, it ends.
-async fn recover(office: &Office, recordings: &[RecordingId]) -> Result<ExitCode, Failure> {
-    let mut recovered = 0;
+async fn recover(office: &Office, recordings: &[RecordingId], telling: Telling) -> Result<ExitCode, Failure> {
+    let mut deeds = Deeds::of(recordings.len() as u64, "recordings are recovered", telling);
     for id in recordings {
         let done = office.post::<RecordingShown>(&format!("/recordings/{id}/recover"), &json!({})).await;
-        let words = match done {
+        match done {
             Ok(_) => {
-                recovered += 1;
-                format!("{id} is recovered")
+                deeds.say(format_args!("{id} is recovered"))?;
+                deeds.did(id);
             }
-            Err(error @ Unanswered::Refused(_)) => format!("{id} is not recovered: {error}"),
-            Err(error) => return Err(error.into()),
-        };
-        writeln!(std::io::stdout().lock(), "{words}")?;
+            Err(error @ Unanswered::Refused(_)) => {
+                deeds.say(format_args!("{id} is not recovered: {error}"))?;
+                deeds.leave(id, error);
+            }
+            Err(error) => return deeds.broken_off(error),
+        }
     }
-    Ok(if recovered == recordings.len() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    deeds.end()
 }

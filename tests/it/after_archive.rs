@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use serde_json::Value;
+use serde_json::{Value, json};
 use zoom_archiver::clock::Clock;
 use zoom_archiver::domain::file::{FileRow, FileState};
 use zoom_archiver::domain::ids::RecordingId;
@@ -128,6 +128,11 @@ async fn a_running_service_takes_recordings_out_of_the_trash_too() {
     let id = scene.files().await[0].recording_id;
     let url = format!("http://{}", scene.service.admin_addr());
     let unknown = RecordingId::new().to_string();
+    let output =
+        program().args(["recordings", "recover", "--url", &url, &unknown, "--json"]).output().await.unwrap();
+    let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let left = json!([{ "id": unknown, "reason": "there is no such recording" }]);
+    assert_eq!(told, json!({ "matched": 1, "done": 0, "ids": [], "left_alone": left }));
     let recover = ["recordings", "recover", "--url", &url, &unknown, &id.to_string()].map(str::to_owned);
     let output = program().args(&recover).output().await.unwrap();
     let told = String::from_utf8_lossy(&output.stdout).into_owned();

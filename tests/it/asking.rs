@@ -2,7 +2,7 @@
 
 use std::process::Output;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use zoom_archiver::domain::file::FileState;
 use zoom_archiver::domain::recording::RecordingKind;
 use zoom_archiver::simulator::events::EventKind;
@@ -130,6 +130,72 @@ async fn deeds_over_the_network_are_those_on_the_database() {
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stderr).contains("does not answer"), "{}", text(&output.stderr));
     scene.settled().await;
+    scene.close().await.assert_free_of([TOKEN]);
+}
+
+/// What one way of asking tells of deeds, one after the other, about a file that ends parked however often it is tried.
+async fn told_of_deeds(scene: &Scene, network: &[&str]) -> Vec<Value> {
+    let file = scene.one_file_in(FileState::Parked).await;
+    scene.settled().await;
+    let (id, nobody) = (file.id.to_string(), uuid::Uuid::nil().to_string());
+    let listed = scene.setup.run(&["jobs", "list", "--subject", &id, "--json"]).await;
+    let job = serde_json::from_slice::<Value>(&listed.stdout).unwrap()["id"].as_str().unwrap().to_owned();
+    let mut all = Vec::new();
+    let deeds: [(&[&str], i32); 8] = [
+        (&["files", "skip", &id, &nobody], 1),
+        (&["files", "unskip", "--all"], 0),
+        (&["files", "retry", "--state", "parked", "--dry-run"], 0),
+        (&["files", "retry", "--state", "parked"], 0),
+        (&["jobs", "cancel", &job, "--reason", "a test"], 0),
+        (&["jobs", "retry", &job], 1),
+        (&["files", "unskip", &id], 0),
+        (&["files", "retry", &id], 0),
+    ];
+    for (arguments, code) in deeds {
+        if arguments.contains(&"retry") && arguments.contains(&"files") {
+            scene.one_file_in(FileState::Parked).await;
+        }
+        let output = scene.setup.run(&[arguments, network, &["--json"]].concat()).await;
+        let told = text(&output.stdout);
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {told} {}", text(&output.stderr));
+        all.push(serde_json::from_str(&told).unwrap_or_else(|_| panic!("{arguments:?}: {told}")));
+        if arguments.contains(&"retry") && arguments.contains(&"files") {
+            scene.settled().await;
+        }
+    }
+    let told = |done: &[&str], left_alone: Value| {
+        let matched = done.len() + left_alone.as_array().unwrap().len();
+        json!({ "matched": matched, "done": done.len(), "ids": done, "left_alone": left_alone })
+    };
+    let left = |id: &str, reason: &str| json!([{ "id": id, "reason": reason }]);
+    let carries = format!("{job} carries a file that is not parked, dead or gone");
+    assert_eq!(all[0], told(&[id.as_str()], left(&nobody, "there is no such file")));
+    assert_eq!(all[1], told(&[id.as_str()], json!([])));
+    assert_eq!(all[2], json!({ "matched": 1, "done": 0, "ids": [], "left_alone": [] }));
+    assert_eq!(all[3], told(&[id.as_str()], json!([])));
+    assert_eq!(all[4], told(&[job.as_str()], json!([])));
+    assert_eq!(all[5], told(&[], left(&job, &carries)));
+    all
+}
+
+#[tokio::test]
+async fn what_a_deed_has_done_is_one_object_of_the_same_shape_both_ways() {
+    let scene = scene().await;
+    let url = format!("http://{}", scene.service.admin_addr());
+    let here = told_of_deeds(&scene, &[]).await;
+    let there = told_of_deeds(&scene, &["--url", &url]).await;
+    assert_eq!(here, there);
+    let nobody = uuid::Uuid::nil().to_string();
+    let arguments = ["files", "skip", &nobody, "--url", "http://127.0.0.1:9", "--json"];
+    let output = scene.setup.run(&arguments).await;
+    assert_eq!(output.status.code(), Some(1));
+    let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(
+        told,
+        json!({ "matched": 1, "done": 0, "ids": [], "left_alone": [] }),
+        "it says how far it came"
+    );
+    assert!(text(&output.stderr).contains("does not answer"));
     scene.close().await.assert_free_of([TOKEN]);
 }
 

@@ -248,20 +248,49 @@ async fn a_bulk_retry_counts_first_and_wakes_only_what_fits() {
     let operator = Operator::of(&scene);
     let counted =
         operator.post("/files/retry", json!({ "state": ["parked", "dead"], "dry_run": true })).await;
-    assert_eq!(counted, json!({ "matched": 2, "retried": 0 }));
+    assert_eq!(counted, json!({ "matched": 2, "retried": 0, "files": [] }));
     assert!(scene.files().await.iter().all(|file| file.state == FileState::Parked));
     for recording in &recordings {
         scene.zoom.library().clear_faults(&recording.files[0].key);
     }
     let first = scene.files().await.remove(0);
     let one = json!({ "state": ["parked"], "recording_id": first.recording_id });
-    assert_eq!(operator.post("/files/retry", one).await, json!({ "matched": 1, "retried": 1 }));
+    let retried = json!({ "matched": 1, "retried": 1, "files": [first.id] });
+    assert_eq!(operator.post("/files/retry", one).await, retried);
     assert_eq!(scene.one_file_in(FileState::Archived).await.id, first.id);
-    assert_eq!(scene.files().await[1].state, FileState::Parked);
+    let second = scene.files().await.remove(1);
+    assert_eq!(second.state, FileState::Parked);
     let rest = operator.post("/files/retry", json!({ "state": ["parked", "dead", "gone"] })).await;
-    assert_eq!(rest, json!({ "matched": 1, "retried": 1 }));
+    assert_eq!(rest, json!({ "matched": 1, "retried": 1, "files": [second.id] }));
     scene.settled().await;
     assert!(scene.files().await.iter().all(|file| file.state == FileState::Archived));
+    scene.close().await;
+}
+
+#[tokio::test]
+async fn a_bulk_retry_wakes_a_thousand_files_and_not_one_more() {
+    let scene = Scene::with(|setup| setup.env("ADMIN_TOKEN", TOKEN).roles("receiver")).await;
+    let entry = |id: u32| json!({ "id": id.to_string(), "file_type": "MP4", "download_url": "https://zoom.us/rec/a" });
+    let body = json!({ "event": "session.recording_completed", "download_token": "of all", "payload": {
+        "account_id": "a", "object": { "session_id": "s", "recording_files": (0..1100).map(entry).collect::<Vec<_>>() }
+    } });
+    assert!(scene.sender.deliver(body.to_string().as_bytes()).await.answer.is_accepted());
+    let path = scene.data.path().join("zoom-archiver.db");
+    let sql = sqlx::SqlitePool::connect(&format!("sqlite:{}", path.display())).await.unwrap();
+    for dead in [
+        "UPDATE files SET state = 'dead', reason = 'a test'",
+        "UPDATE jobs SET state = 'dead', reason = 'a test', finished_at = updated_at",
+        // One of them has moved on between the look at it and the deed.
+        "UPDATE jobs SET state = 'waiting', finished_at = NULL WHERE id = (SELECT min(id) FROM jobs)",
+    ] {
+        sqlx::query(dead).execute(&sql).await.unwrap();
+    }
+    let operator = Operator::of(&scene);
+    let told = operator.post("/files/retry", json!({ "state": ["dead"] })).await;
+    assert_eq!((&told["matched"], &told["retried"]), (&1100.into(), &1000.into()));
+    assert_eq!(told["files"].as_array().unwrap().len(), 1000);
+    let left = operator.post("/files/retry", json!({ "state": ["dead"], "dry_run": true })).await;
+    assert_eq!(left["matched"], 100);
     scene.close().await;
 }
 

@@ -226,6 +226,11 @@ async fn what_is_not_given_is_found(
     let told = String::from_utf8_lossy(&output.stdout).into_owned();
     assert_eq!(output.status.code(), Some(1), "{told}");
     assert!(told.contains("nothing was found of it that another try mends"), "{told}");
+    let id = files[0].id.to_string();
+    let output = archived.setup.run(&["findings", "retry", &id, "--json"]).await;
+    let told: Value = serde_json::from_slice(&output.stdout).expect("one object");
+    let left = json!([{ "id": id, "reason": "nothing was found of it that another try mends" }]);
+    assert_eq!(told, json!({ "matched": 1, "done": 0, "ids": [], "left_alone": left }));
     assert!(archived.files().await.iter().all(|file| file.state == FileState::Archived));
 
     give(archived.place(), key(&files[0]));

@@ -179,24 +179,29 @@ pub(super) async fn retry_all(
         file_type: wanted.file_type,
     };
     let matched = desk.store.count_files(&filter).await?;
-    let retried = if wanted.dry_run { 0 } else { retry_each(&desk, &filter).await? };
+    let files = if wanted.dry_run { Vec::new() } else { retry_each(&desk, &filter).await? };
+    let retried = files.len() as u64;
     if retried > 0 {
         desk.wake.notify_one();
         info!(files = retried, "a person has files tried again");
     }
-    Ok(Json(Retried { matched, retried }))
+    Ok(Json(Retried { matched, retried, files }))
 }
 
-async fn retry_each(desk: &Desk, filter: &FileFilter) -> Result<u64, Problem> {
+async fn retry_each(desk: &Desk, filter: &FileFilter) -> Result<Vec<FileId>, Problem> {
     let mut page = Page { after: None, order: Order::Oldest, limit: RETRY_PAGE };
-    let mut retried = 0;
-    while retried < u64::from(MAX_RETRY) {
+    let mut retried = Vec::new();
+    loop {
         let rows = desk.store.list_files(filter, page).await?;
-        let Some(last) = rows.last() else { break };
+        let Some(last) = rows.last() else { return Ok(retried) };
         page.after = Some(last.id.0);
         for row in &rows {
-            retried += u64::from(desk.store.retry(row.id).await?);
+            if desk.store.retry(row.id).await? {
+                retried.push(row.id);
+            }
+            if retried.len() == MAX_RETRY {
+                return Ok(retried);
+            }
         }
     }
-    Ok(retried)
 }

@@ -20,7 +20,7 @@ use crate::store::{Depth, Flow, Losses, PrunedCount, Verification};
 /// Most rows of a page.
 pub const MAX_PAGE: u32 = 500;
 /// Most files that one bulk retry wakes.
-pub const MAX_RETRY: u32 = 1000;
+pub const MAX_RETRY: usize = 1000;
 /// Longest reason of a person, in characters.
 pub const MAX_REASON: usize = 500;
 
@@ -425,12 +425,14 @@ impl From<Retriable> for FileState {
 }
 
 /// What a bulk retry did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Retried {
     /// Files that fitted when it began.
     pub matched: u64,
     /// Those of them that wait for another try now; at most a thousand in one call.
     pub retried: u64,
+    /// Which those are.
+    pub files: Vec<FileId>,
 }
 
 /// An address for a download.
