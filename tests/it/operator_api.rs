@@ -1,14 +1,16 @@
 //! `/api/v1`: what operators ask and do, over the network, and what is never told.
 
+use bytes::Bytes;
 use reqwest::header::HeaderValue;
 use reqwest::{Method, Response};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use zoom_archiver::domain::file::FileState;
+use zoom_archiver::domain::file::{FileRow, FileState};
 use zoom_archiver::domain::recording::RecordingKind;
 use zoom_archiver::simulator::events::EventKind;
 use zoom_archiver::simulator::{FakeFile, FakeRecording, Fault, When};
 
+use crate::support::place::Bucket;
 use crate::support::program::Secrets;
 use crate::support::scene::Scene;
 
@@ -375,6 +377,85 @@ async fn an_archived_file_is_read_whole_and_in_pieces() {
     assert!(status == 502 && detail.contains("holds nothing"), "{detail}");
     scene.settled().await;
     scene.close().await;
+}
+
+/// A scene whose archive is a bucket, with one archived file of several parts, and its content.
+async fn scene_with_a_bucket() -> (Scene, Bucket, FileRow, Bytes) {
+    let bucket = Bucket::new().await;
+    let scene = Scene::with(|setup| {
+        let setup = setup.env("ADMIN_TOKEN", TOKEN).env("ZOOM_ARCHIVER_HTTP__LINK_VALID_SECS", "120");
+        bucket.point(setup, None)
+    })
+    .await;
+    let recording = announced(&scene, 90, 20_000_000).await;
+    let file = scene.one_file_in(FileState::Archived).await;
+    let content = recording.files[0].content.read(0, 20_000_000);
+    (scene, bucket, file, content)
+}
+
+#[tokio::test]
+async fn an_object_of_a_bucket_is_read_whole_and_in_pieces() {
+    let (scene, _bucket, file, content) = scene_with_a_bucket().await;
+    let operator = Operator::of(&scene);
+    let read = |range: Option<&'static str>| {
+        let request = operator.ask(Method::GET, &format!("/files/{}/content", file.id));
+        range.into_iter().fold(request, |request, range| request.header("range", range))
+    };
+    let whole = read(None).send().await.unwrap();
+    assert_eq!((whole.status().as_u16(), whole.content_length()), (200, Some(20_000_000)));
+    assert_eq!(Sha256::digest(whole.bytes().await.unwrap()), Sha256::digest(&content));
+    for (range, expected) in [
+        ("bytes=0-0", 0..1),
+        ("bytes=19999999-", 19_999_999..20_000_000),
+        ("bytes=-10000001", 9_999_999..20_000_000),
+        ("bytes=5-16800004", 5..16_800_005),
+    ] {
+        let piece = read(Some(range)).send().await.unwrap();
+        assert_eq!(piece.status(), 206, "{range}");
+        let told = format!("bytes {}-{}/20000000", expected.start, expected.end - 1);
+        assert_eq!(piece.headers()["content-range"], told.as_str());
+        assert_eq!(piece.bytes().await.unwrap(), content[expected], "{range}");
+    }
+    let none = read(Some("bytes=20000000-")).send().await.unwrap();
+    assert_eq!(none.headers()["content-range"], "bytes */20000000");
+    assert_eq!(problem(none).await.0, 416);
+    scene.settled().await;
+    scene.close().await;
+}
+
+#[tokio::test]
+async fn whoever_is_given_the_address_of_an_object_reads_it_and_no_log_holds_the_address() {
+    let (scene, _bucket, file, content) = scene_with_a_bucket().await;
+    let operator = Operator::of(&scene);
+    let answer = operator.ask(Method::POST, &format!("/files/{}/link", file.id)).send().await.unwrap();
+    assert_eq!(
+        (answer.status().as_u16(), &answer.headers()["cache-control"].to_str().unwrap()),
+        (200, &"no-store")
+    );
+    let link: Value = answer.json().await.unwrap();
+    assert_eq!(link["valid_secs"], 120);
+    let address = url::Url::parse(link["url"].as_str().unwrap()).unwrap();
+    let said = |name: &str| address.query_pairs().find(|(it, _)| it == name).unwrap().1.into_owned();
+    assert_eq!(said("X-Amz-Expires"), "120");
+
+    // Whoever has it needs no token of ours.
+    let read = |address: &url::Url| operator.client.get(address.clone());
+    let whole = read(&address).send().await.unwrap();
+    assert_eq!(whole.status(), 200);
+    let name = file.object_key.as_deref().unwrap().rsplit('/').next().unwrap();
+    let disposition = whole.headers()["content-disposition"].to_str().unwrap();
+    assert!(disposition.starts_with(&format!("attachment; filename=\"{name}\"")), "{disposition}");
+    assert_eq!(Sha256::digest(whole.bytes().await.unwrap()), Sha256::digest(&content));
+    let piece = read(&address).header("range", "bytes=7-16800000").send().await.unwrap();
+    assert_eq!((piece.status().as_u16(), piece.bytes().await.unwrap()), (206, content.slice(7..16_800_001)));
+    let mut other = address.clone();
+    other.set_path(&address.path().replace(name, "recording.json"));
+    assert_ne!(other, address);
+    assert_eq!(read(&other).send().await.unwrap().status(), 403, "it is of this object alone");
+
+    scene.settled().await;
+    let secrets = [said("X-Amz-Signature"), said("X-Amz-Credential"), "X-Amz-".to_owned()];
+    scene.close().await.assert_free_of(secrets.iter().map(String::as_str));
 }
 
 #[tokio::test]
