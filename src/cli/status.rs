@@ -108,7 +108,7 @@ fn print_transfers(out: &mut impl Write, status: &Status) -> io::Result<()> {
         Some(due) => writeln!(out, "waiting       {}, the longest for {}", transfers.waiting, in_words(due))?,
         None => writeln!(out, "waiting       {}", transfers.waiting)?,
     }
-    writeln!(out, "running       {}", transfers.running)?;
+    print_running(out, status)?;
     let rate = status.rate;
     writeln!(
         out,
@@ -140,6 +140,25 @@ fn print_transfers(out: &mut impl Write, status: &Status) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// How far what runs has come, and how long the rest of it takes.
+fn print_running(out: &mut impl Write, status: &Status) -> io::Result<()> {
+    let running = status.running;
+    write!(out, "running       {}", status.transfers.running)?;
+    if running.bytes_per_sec > 0 {
+        let time = running.secs.filter(|_| running.bytes > 0);
+        let time = time.map(|secs| format!(", about {} left", in_words(secs)));
+        write!(
+            out,
+            ": {} of {} carried, {}/s{}",
+            DecimalBytes(running.carried),
+            DecimalBytes(running.bytes),
+            DecimalBytes(running.bytes_per_sec),
+            time.unwrap_or_default()
+        )?;
+    }
+    writeln!(out)
 }
 
 /// What stands still and carries no file, so that no list of files shows it.

@@ -266,6 +266,12 @@ pub struct Flow {
     pub bytes_left: u64,
     /// Files that are pending and whose size was not announced.
     pub files_of_unknown_size: u64,
+    /// Announced bytes of the files that are being transferred.
+    pub bytes_running: u64,
+    /// How much of that the archive holds for certain.
+    pub bytes_carried: u64,
+    /// Bytes per second of all running transfers together, as far as they have come on: of each since its run began.
+    pub carried_per_sec: u64,
 }
 
 /// The record. See the module's text for what every method promises.
@@ -471,7 +477,7 @@ pub trait Store: Send + Sync + 'static {
     /// An event with its body; `None` when it is not known.
     async fn event(&self, id: EventId) -> Result<Option<(EventRow, Vec<u8>)>, StoreError>;
 
-    /// What was archived within the last `window`, by the database's clock, and what is left.
+    /// What was archived within the last `window`, by the database's clock, what runs, and what is left.
     async fn flow(&self, window: Duration) -> Result<Flow, StoreError>;
 
     /// Files with one of these findings, in order of announcement, at most `limit`, after the file `after` where one is

@@ -420,6 +420,9 @@ pub(super) struct FlowRecord {
     files_left: i64,
     bytes_left: i64,
     files_of_unknown_size: i64,
+    bytes_running: i64,
+    bytes_carried: i64,
+    carried_per_sec: i64,
 }
 
 impl FlowRecord {
@@ -430,6 +433,9 @@ impl FlowRecord {
             files_left: whole(self.files_left)?,
             bytes_left: whole(self.bytes_left)?,
             files_of_unknown_size: whole(self.files_of_unknown_size)?,
+            bytes_running: whole(self.bytes_running)?,
+            bytes_carried: whole(self.bytes_carried)?,
+            carried_per_sec: whole(self.carried_per_sec)?,
         })
     }
 }

@@ -6,10 +6,10 @@ use std::process::Output;
 use zoom_archiver::domain::file::FileState;
 use zoom_archiver::domain::recording::RecordingKind;
 use zoom_archiver::simulator::events::EventKind;
-use zoom_archiver::simulator::{FakeFile, FakeRecording, Fault, When};
+use zoom_archiver::simulator::{FakeFile, FakeRecording, Fault, Options, When};
 
 use crate::support::scene::{Scene, open_store, until_settled, until_zoom};
-use crate::support::service::{SECRET, Setup, program};
+use crate::support::service::{SECRET, Setup, eventually, program};
 
 async fn run(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
     program().args(arguments).envs(environment.iter().copied()).output().await.expect("the program runs")
@@ -123,6 +123,52 @@ async fn status_says_how_many_files_stand_where_and_what_to_do_about_it() {
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stdout).contains("zoom-archiver doctor"), "{}", text(&output.stdout));
     scene.close().await;
+}
+
+#[tokio::test]
+async fn one_long_transfer_shows_how_fast_it_is_and_how_long_it_takes() {
+    let options = Options { bytes_per_sec: Some(20_000_000), ..Options::default() };
+    let scene = Scene::staged(options, |setup, _| {
+        setup
+            .env("ZOOM_ARCHIVER_TRANSFER__PART_BYTES", "5242880")
+            .env("ZOOM_ARCHIVER_TRANSFER__RANGES_IN_FLIGHT", "1")
+            .env("ZOOM_ARCHIVER_TRANSFER__STALL_SECS", "60")
+    })
+    .await;
+    let recording = FakeRecording::new(RecordingKind::VideoSdk, 1).with([FakeFile::generated(1, 60_000_000)]);
+    scene.shelve(&recording);
+    let midway = Fault::StallAt { position: 40_000_000 };
+    scene.zoom.library().inject(&recording.files[0].key, midway, When::First(1));
+    scene.announce(&recording, EventKind::Recording).await;
+    let status = eventually("the status tells of headway", || async {
+        let output = scene.setup.run(&["status", "--json"]).await;
+        let status: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        (status["running"]["carried"].as_u64().unwrap() > 20_000_000).then_some(status)
+    })
+    .await;
+    let number = |section: &str, field: &str| {
+        status[section][field].as_u64().unwrap_or_else(|| panic!("{section}.{field}: {status}"))
+    };
+    assert_eq!((number("transfers", "running"), number("running", "bytes")), (1, 60_000_000));
+    let (carried, rate) = (number("running", "carried"), number("running", "bytes_per_sec"));
+    // Zoom sends no faster, but for what had been on its way before the first part was there.
+    assert!(rate > 0 && rate < 40_000_000, "{status}");
+    assert_eq!(number("running", "secs"), (60_000_000 - carried) / rate);
+    // Nothing was archived yet: the rate is that of what runs, and so is the time left.
+    assert_eq!((number("rate", "bytes"), number("rate", "bytes_per_sec")), (0, rate));
+    assert_eq!(
+        (number("left", "bytes"), number("left", "secs")),
+        (60_000_000 - carried, (60_000_000 - carried) / rate)
+    );
+    let told = text(&scene.setup.run(&["status"]).await.stdout);
+    let line = told.lines().find(|line| line.starts_with("running ")).unwrap();
+    assert!(
+        line.contains(" of 60.00 MB carried, ") && line.contains("/s, about ") && line.ends_with(" left"),
+        "{told}"
+    );
+    let line = told.lines().find(|line| line.starts_with("left ")).unwrap();
+    assert!(line.contains("1 files") && line.contains("at this rate"), "{told}");
+    scene.service.kill().await;
 }
 
 #[tokio::test]

@@ -354,8 +354,40 @@ async fn what_was_archived_of_late_and_what_is_left_is_counted(database: Databas
     let flow = store.flow(Duration::from_secs(60)).await.unwrap();
     assert_eq!((flow.files, flow.bytes), (2, 1400));
     assert_eq!((flow.files_left, flow.bytes_left, flow.files_of_unknown_size), (2, 1000, 1));
+    assert_eq!((flow.bytes_running, flow.bytes_carried, flow.carried_per_sec), (0, 0, 0));
     let flow = store.flow(Duration::ZERO).await.unwrap();
     assert_eq!((flow.files, flow.bytes), (0, 0));
+}
+
+async fn what_running_transfers_have_carried_and_how_fast_is_summed_up(database: Database) {
+    let store = database.store().await;
+    let mut unknown = event("a", "s1", &["MP4", "M4A", "CHAT"]);
+    let EventContent::Announcement(announcement) = &mut unknown.content else { panic!("is one") };
+    announcement.files[2].announced_bytes = None;
+    store.record(&unknown).await.unwrap();
+    let jobs = store.claim("worker", 3, LEASE, &[]).await.unwrap();
+    let flow = store.flow(LEASE).await.unwrap();
+    assert_eq!((flow.bytes_running, flow.bytes_carried, flow.carried_per_sec), (2000, 0, 0));
+    // Each by its file: what was announced, what the archive has, and the run of it.
+    let of = |carried: u64, bytes: u64, millis: u64| json!({ "upload": { "measured": { "bytes": carried } }, "pace": { "bytes": bytes, "millis": millis } });
+    for (job, checkpoint) in jobs.iter().zip([
+        of(400, 300, 2000),
+        // More than was announced is no more than all of it.
+        of(1500, 1500, 500),
+        of(7, 7, 1000),
+    ]) {
+        let Task::Transfer(file) = job.task else { panic!("a transfer") };
+        let is_unknown = store.file(file).await.unwrap().unwrap().announced_bytes.is_none();
+        assert_eq!(is_unknown, job.lease.job == jobs[2].lease.job, "in the order of their announcement");
+        store.checkpoint(&job.lease, &checkpoint).await.unwrap();
+    }
+    let flow = store.flow(LEASE).await.unwrap();
+    assert_eq!((flow.bytes_running, flow.bytes_carried, flow.carried_per_sec), (2000, 1400, 150 + 3000 + 7));
+    // What an unknown version has written is no trouble, and what has ended does not run.
+    store.note(&jobs[0].lease, &json!({ "upload": "elsewhere" })).await.unwrap();
+    store.settle(&jobs[1].lease, Settlement::Dead { reason: "a test".into() }).await.unwrap();
+    let flow = store.flow(LEASE).await.unwrap();
+    assert_eq!((flow.bytes_running, flow.bytes_carried, flow.carried_per_sec), (1000, 0, 7));
 }
 
 on_each_database!(
@@ -368,4 +400,5 @@ on_each_database!(
     an_event_that_was_kept_raw_becomes_one_that_can_be_read_and_stays_so,
     a_job_that_is_no_transfer_can_be_withdrawn_and_tried_again,
     what_was_archived_of_late_and_what_is_left_is_counted,
+    what_running_transfers_have_carried_and_how_fast_is_summed_up,
 );

@@ -518,6 +518,8 @@ pub struct Status {
     pub overdue: u64,
     /// Files that are left out because they are known under another account, too.
     pub twins: u64,
+    /// How far the running transfers have come.
+    pub running: Running,
     /// How fast files have been archived of late.
     pub rate: Rate,
     /// What is still to come.
@@ -578,6 +580,19 @@ impl From<PrunedCount> for Pruned {
     }
 }
 
+/// How far the running transfers have come, as far as they have told: by the parts that the archive has confirmed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Running {
+    /// Bytes of their files, as far as they were announced.
+    pub bytes: u64,
+    /// How many of those are in the archive.
+    pub carried: u64,
+    /// Bytes per second of all of them together, of each since its run began.
+    pub bytes_per_sec: u64,
+    /// How long the rest of them takes at that rate, in seconds; null while there is none.
+    pub secs: Option<u64>,
+}
+
 /// How fast files have been archived of late.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Rate {
@@ -587,7 +602,7 @@ pub struct Rate {
     pub files: u64,
     /// Their bytes.
     pub bytes: u64,
-    /// Bytes per second.
+    /// Bytes per second: what was archived in it, or what the running transfers carry now, whichever is more.
     pub bytes_per_sec: u64,
 }
 
@@ -596,11 +611,11 @@ pub struct Rate {
 pub struct Left {
     /// Pending files.
     pub files: u64,
-    /// Their bytes, as far as they were announced.
+    /// Their bytes, as far as they were announced, without what running transfers have carried of them.
     pub bytes: u64,
     /// Those of which no size was announced.
     pub files_of_unknown_size: u64,
-    /// How long that takes at the rate of late, in seconds; null when nothing was archived of late.
+    /// How long that takes at the rate of late, in seconds; null when nothing was archived of late and nothing is on its way.
     pub secs: Option<u64>,
 }
 
@@ -631,8 +646,9 @@ impl Status {
             }
         }
         let due = depths.iter().filter(|depth| depth.kind == TRANSFER).filter_map(|depth| depth.oldest_due);
-        let bytes_per_sec = flow.bytes / window_secs.max(1);
-        let secs = flow.bytes_left.checked_div(bytes_per_sec).filter(|_| bytes_per_sec > 0);
+        // Not the sum: what has just been archived was carried by what runs now, or in its place.
+        let bytes_per_sec = (flow.bytes / window_secs.max(1)).max(flow.carried_per_sec);
+        let bytes_left = flow.bytes_left.saturating_sub(flow.bytes_carried);
         Self {
             database: database.to_owned(),
             archive: archive.0,
@@ -643,12 +659,18 @@ impl Status {
             nearest_loss_secs: losses.nearest.map(|nearest| nearest.as_secs()),
             overdue: losses.overdue,
             twins,
+            running: Running {
+                bytes: flow.bytes_running,
+                carried: flow.bytes_carried,
+                bytes_per_sec: flow.carried_per_sec,
+                secs: (flow.bytes_running - flow.bytes_carried).checked_div(flow.carried_per_sec),
+            },
             rate: Rate { window_secs, files: flow.files, bytes: flow.bytes, bytes_per_sec },
             left: Left {
                 files: flow.files_left,
-                bytes: flow.bytes_left,
+                bytes: bytes_left,
                 files_of_unknown_size: flow.files_of_unknown_size,
-                secs,
+                secs: bytes_left.checked_div(bytes_per_sec),
             },
             verification: verification.into(),
             pruned: pruned.into_iter().map(Pruned::from).collect(),

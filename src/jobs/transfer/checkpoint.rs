@@ -1,6 +1,8 @@
 //! What a transfer leaves for its next run, on whatever machine that is. As long for a file of ten thousand parts
 //! as for one of two: the parts themselves are the archive's to remember, and are compared by a digest.
 
+use std::time::Duration;
+
 use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -34,6 +36,25 @@ pub(super) struct TransferCheckpoint {
     /// begin this count anew: each of them makes some.
     #[serde(default)]
     pub(super) given_up: u32,
+    /// How fast the last run has come on, once it has: `Store::flow` reads it for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) pace: Option<Pace>,
+}
+
+/// What a run has brought into the archive since it began, and in what time: so a rate can be told wherever the clocks
+/// stand.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(super) struct Pace {
+    bytes: u64,
+    millis: u64,
+}
+
+impl Pace {
+    /// None before there is anything to go by.
+    pub(super) fn of(bytes: u64, time: Duration) -> Option<Self> {
+        let millis = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        (bytes > 0 && millis > 0).then_some(Self { bytes, millis })
+    }
 }
 
 impl TransferCheckpoint {

@@ -14,11 +14,12 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::task::{JoinError, JoinSet};
+use tokio::time::Instant;
 use tracing::warn;
 
 use super::super::Jobs;
 use super::super::buffers::Buffer;
-use super::checkpoint::{Begun, Measured, TransferCheckpoint};
+use super::checkpoint::{Begun, Measured, Pace, TransferCheckpoint};
 use super::lane::{FetchError, Fetched, Lane};
 use super::{Ended, take_buffer};
 use crate::archive::{ArchiveError, Part};
@@ -66,6 +67,9 @@ pub(super) struct Pipeline<'a> {
     confirmed: BTreeMap<u32, Part>,
     /// Parts that the written checkpoint counts.
     saved: u32,
+    /// Where in the file it began, and when: what was there by then costs it no time.
+    from: u64,
+    since: Instant,
 }
 
 impl<'a> Pipeline<'a> {
@@ -78,7 +82,7 @@ impl<'a> Pipeline<'a> {
         held: BTreeMap<u32, Part>,
         lanes: Vec<Lane>,
     ) -> Self {
-        let done = begun.measured.parts;
+        let (done, from) = (begun.measured.parts, begun.measured.bytes);
         let confirmed = held.range(..=done).map(|(number, part)| (*number, part.clone())).collect();
         let last = begun
             .version
@@ -102,6 +106,8 @@ impl<'a> Pipeline<'a> {
             milestones: BTreeMap::new(),
             confirmed,
             saved: done,
+            from,
+            since: Instant::now(),
         }
     }
 
@@ -111,6 +117,7 @@ impl<'a> Pipeline<'a> {
             Ready::Buffer(buffer) => self.buffer = Some(std::future::ready(buffer).boxed()),
             Ready::Part(fetched) => {
                 self.next += 1;
+                self.from += fetched.content.len() as u64;
                 self.take_in(self.next - 1, fetched);
             }
         }
@@ -167,10 +174,17 @@ impl<'a> Pipeline<'a> {
         }
         if self.saving.is_empty() && self.begun.measured.parts > self.saved {
             let (context, parts) = (self.context.clone(), self.begun.measured.parts);
-            self.checkpoint.upload = Some(self.begun.clone());
-            let checkpoint = self.checkpoint.to_value();
+            let checkpoint = self.noted();
             self.saving.spawn(async move { (parts, save(&context, checkpoint).await) });
         }
+    }
+
+    /// The checkpoint with all that is confirmed without a gap.
+    fn noted(&mut self) -> serde_json::Value {
+        let brought = self.begun.measured.bytes.saturating_sub(self.from);
+        self.checkpoint.pace = Pace::of(brought, self.since.elapsed()).or(self.checkpoint.pace);
+        self.checkpoint.upload = Some(self.begun.clone());
+        self.checkpoint.to_value()
     }
 
     fn offset(&self, number: u32) -> u64 {
@@ -260,8 +274,8 @@ impl<'a> Pipeline<'a> {
         self.advance();
         self.saving.abort_all();
         if self.begun.measured.parts > self.saved {
-            self.checkpoint.upload = Some(self.begun.clone());
-            if let Err(error) = self.context.checkpoint(&self.checkpoint.to_value()).await {
+            let checkpoint = self.noted();
+            if let Err(error) = self.context.checkpoint(&checkpoint).await {
                 warn!(%error, "the last parts are not written down; they will be fetched again");
             }
         }

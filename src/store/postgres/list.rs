@@ -113,19 +113,31 @@ pub(super) async fn event(pool: &PgPool, id: EventId) -> Result<Option<(EventRow
     row.map(KeptRecord::read).transpose()
 }
 
-/// What was archived of late, and what is left.
+/// What was archived of late, what runs, and what is left. Where a checkpoint says how far it has come:
+/// `jobs/transfer/checkpoint.rs`.
 pub(super) async fn flow(pool: &PgPool, window: Duration) -> Result<Flow, StoreError> {
     let flow: FlowRecord = sqlx::query_as(
         "WITH late AS (
             SELECT bytes FROM files
             WHERE state = 'archived' AND archived_at > now() - $1 * interval '1 millisecond'
          ),
-         left_over AS (SELECT announced_bytes AS bytes FROM files WHERE state = 'pending')
+         left_over AS (SELECT announced_bytes AS bytes FROM files WHERE state = 'pending'),
+         running AS (
+            SELECT announced_bytes AS bytes, (checkpoint #>> '{upload,measured,bytes}')::bigint AS carried,
+                (checkpoint #>> '{pace,bytes}')::float8 * 1000
+                    / NULLIF((checkpoint #>> '{pace,millis}')::float8, 0) AS per_sec
+            FROM jobs JOIN files ON files.id = jobs.subject
+            WHERE jobs.state = 'running' AND jobs.kind = 'transfer'
+         )
          SELECT (SELECT count(*) FROM late) AS files,
             (SELECT COALESCE(sum(bytes), 0)::bigint FROM late) AS bytes,
             (SELECT count(*) FROM left_over) AS files_left,
             (SELECT COALESCE(sum(bytes), 0)::bigint FROM left_over) AS bytes_left,
-            (SELECT count(*) FROM left_over WHERE bytes IS NULL) AS files_of_unknown_size",
+            (SELECT count(*) FROM left_over WHERE bytes IS NULL) AS files_of_unknown_size,
+            (SELECT COALESCE(sum(bytes), 0)::bigint FROM running) AS bytes_running,
+            (SELECT COALESCE(sum(LEAST(carried, bytes)), 0)::bigint FROM running
+                WHERE carried IS NOT NULL AND bytes IS NOT NULL) AS bytes_carried,
+            (SELECT COALESCE(sum(per_sec), 0)::bigint FROM running) AS carried_per_sec",
     )
     .bind(millis(window))
     .fetch_one(pool)

@@ -118,17 +118,27 @@ pub(super) async fn event(pool: &SqlitePool, id: EventId) -> Result<Option<(Even
     row.map(KeptRecord::read).transpose()
 }
 
-/// What was archived of late, and what is left.
+/// What was archived of late, what runs, and what is left. Where a checkpoint says how far it has come:
+/// `jobs/transfer/checkpoint.rs`.
 pub(super) async fn flow(pool: &SqlitePool, window: Duration) -> Result<Flow, StoreError> {
     let now: i64 = sqlx::query_scalar(NOW).fetch_one(pool).await?;
     let flow: FlowRecord = sqlx::query_as(
         "WITH late AS (SELECT bytes FROM files WHERE state = 'archived' AND archived_at > $1),
-         left_over AS (SELECT announced_bytes AS bytes FROM files WHERE state = 'pending')
+         left_over AS (SELECT announced_bytes AS bytes FROM files WHERE state = 'pending'),
+         running AS (
+            SELECT announced_bytes AS bytes, checkpoint ->> '$.upload.measured.bytes' AS carried,
+                (checkpoint ->> '$.pace.bytes') * 1000.0 / (checkpoint ->> '$.pace.millis') AS per_sec
+            FROM jobs JOIN files ON files.id = jobs.subject
+            WHERE jobs.state = 'running' AND jobs.kind = 'transfer'
+         )
          SELECT (SELECT count(*) FROM late) AS files,
             (SELECT COALESCE(sum(bytes), 0) FROM late) AS bytes,
             (SELECT count(*) FROM left_over) AS files_left,
             (SELECT COALESCE(sum(bytes), 0) FROM left_over) AS bytes_left,
-            (SELECT count(*) FROM left_over WHERE bytes IS NULL) AS files_of_unknown_size",
+            (SELECT count(*) FROM left_over WHERE bytes IS NULL) AS files_of_unknown_size,
+            (SELECT COALESCE(sum(bytes), 0) FROM running) AS bytes_running,
+            (SELECT COALESCE(sum(min(carried, bytes)), 0) FROM running) AS bytes_carried,
+            (SELECT CAST(COALESCE(sum(per_sec), 0) AS INTEGER) FROM running) AS carried_per_sec",
     )
     .bind(now.saturating_sub(millis(window)))
     .fetch_one(pool)
