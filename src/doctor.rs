@@ -9,10 +9,12 @@ use tracing::{debug, info, warn};
 
 use crate::archive::{ArchiveError, SharedArchive};
 use crate::clock::Clock;
+use crate::config::after_archive::AfterArchiveConfig;
 use crate::domain::finding::{Finding, Look, Subject, Verdict};
 use crate::domain::recording::RecordingKind;
 use crate::store::{SharedStore, Store, StoreError};
 use crate::zoom::accounts::{Account, Accounts};
+use crate::zoom::api::Use;
 use crate::zoom::api::days::Days;
 use crate::zoom::api::list::{ListOf, Within};
 
@@ -125,13 +127,15 @@ fn archive_is_wrong(error: &ArchiveError) -> Finding {
     Finding::wrong(Subject::Archive, error.to_string())
 }
 
-/// Of each account, whether its credentials are taken for what they are, and may do what we ask of them.
-pub(crate) async fn zoom(accounts: &Accounts) -> Vec<Finding> {
+/// Of each account, whether its credentials are taken for what they are, and may do what we ask of them. What would change
+/// something at Zoom is not tried: of that it goes by the scopes that Zoom says the app has.
+pub(crate) async fn zoom(accounts: &Accounts, after_archive: &AfterArchiveConfig) -> Vec<Finding> {
     let mut findings = Vec::new();
     for account in accounts.iter() {
         for (kind, of) in lists(account) {
             findings.push(may_list(account, kind, of).await);
         }
+        findings.extend(scopes(account, after_archive).await);
         if asks_nothing(account) {
             findings.push(without_credentials(account));
         }
@@ -192,4 +196,40 @@ async fn may_list(account: &Account, kind: RecordingKind, of: ListOf) -> Finding
         ),
         Err(error) => Finding::wrong(Subject::Zoom, format!("account {}: {error}", account.name)),
     }
+}
+
+/// What the app for meetings may do beside listing, by its scopes.
+async fn scopes(account: &Account, after_archive: &AfterArchiveConfig) -> Vec<Finding> {
+    let id = account.account_id(RecordingKind::Meeting).unwrap_or_default();
+    let mut uses = vec![
+        (Use::Renew, Verdict::Wrong, "tokens of meetings that expire are not renewed"),
+        (Use::Recover, Verdict::Note, "`recordings recover` takes no meeting out of Zoom's trash"),
+    ];
+    if after_archive.is_for(&account.name, id) {
+        uses.push((
+            Use::Remove,
+            Verdict::Wrong,
+            "what after_archive.at_zoom asks for is not done to meetings",
+        ));
+    }
+    let (mut findings, mut is_known) = (Vec::new(), false);
+    for (what, verdict, so) in uses {
+        let Some(lacking) = account.api.lacks(what).await else { continue };
+        is_known = true;
+        if lacking.is_empty() {
+            continue;
+        }
+        let words = format!("account {}: the app of ZOOM_CLIENT_ID lacks scopes, so {so}", account.name);
+        let mend = format!("tick {} on its Scopes page in the Zoom App Marketplace", lacking.join(" and "));
+        findings.push(match verdict {
+            Verdict::Wrong => Finding::wrong_so(Subject::Zoom, words, mend),
+            Verdict::Well | Verdict::Note => Finding::note(Subject::Zoom, words, mend),
+        });
+    }
+    if is_known && findings.is_empty() {
+        let words =
+            format!("account {}: its app for meetings has the scopes for what else is asked", account.name);
+        findings.push(Finding::well(Subject::Zoom, words));
+    }
+    findings
 }

@@ -59,7 +59,7 @@ async fn archive(config: &Config, secrets: &Secrets) -> Vec<Finding> {
 
 async fn zoom(config: &Config, secrets: &Secrets) -> Vec<Finding> {
     match Accounts::new(&config.zoom, secrets.zoom_accounts(), Clock::System) {
-        Ok(accounts) => doctor::zoom(&accounts).await,
+        Ok(accounts) => doctor::zoom(&accounts, &config.after_archive).await,
         Err(error) => vec![Finding::wrong(Subject::Zoom, error.to_string())],
     }
 }

@@ -211,6 +211,11 @@ pub enum ApiFault {
     Cut,
     /// The right answer, in which `null` stands for the first file.
     NullFile,
+    /// An access token of an app that has been given other scopes, as the answer says.
+    Scope {
+        /// Those, between blanks.
+        scope: String,
+    },
     /// 200 with an empty page of a list, which leads on.
     LeadsTo {
         /// Its `next_page_token`.

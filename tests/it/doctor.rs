@@ -143,11 +143,54 @@ async fn credentials_that_zoom_takes_are_well_and_others_are_named_with_what_to_
     let found = findings(&output);
     assert_eq!(output.status.code(), Some(0), "{found:?}");
     let well = found.iter().filter(|(subject, verdict, _)| subject == "zoom" && verdict == "well");
-    assert_eq!(well.count(), 3, "two kinds of recordings, and the clocks: {found:?}");
+    assert_eq!(well.count(), 4, "two kinds of recordings, the scopes, and the clocks: {found:?}");
 
     let setup = setup.env("ZOOM_VIDEO_SDK_API_SECRET", "another secret");
     let wrong = wrong(&setup).await;
     assert!(wrong.contains("ZOOM_VIDEO_SDK_API_SECRET") && !wrong.contains("another secret"), "{wrong}");
+}
+
+#[tokio::test]
+async fn scopes_for_what_is_not_tried_are_named_when_the_app_lacks_them() {
+    const READ: &str =
+        "cloud_recording:read:list_account_recordings:admin cloud_recording:read:list_recording_files:admin";
+    let zoom = fake_zoom(Options::default()).await;
+    let given = async |scope: &str, at_zoom: &str| {
+        zoom.library().clear_api_faults();
+        let fault = ApiFault::Scope { scope: scope.to_owned() };
+        zoom.library().inject_access_token(fault, When::Always);
+        let point = |setup| with_api(setup, &zoom).env("ZOOM_ARCHIVER_AFTER_ARCHIVE__AT_ZOOM", at_zoom);
+        let (_data, setup) = migrated(point).await;
+        let output = setup.run(&["doctor", "--json"]).await;
+        let is_of_scopes = |words: &str| words.contains("scopes");
+        let found = findings(&output).into_iter().filter(|(_, _, words)| is_of_scopes(words));
+        (
+            output.status.code(),
+            found.map(|(_, verdict, words)| format!("{verdict}: {words}")).collect::<Vec<_>>(),
+        )
+    };
+    // Nobody wants anything removed: only what a person may want is noted.
+    let (code, found) = given(READ, "keep").await;
+    assert_eq!((code, found.len()), (Some(0), 1), "{found:?}");
+    assert!(found[0].starts_with("note: ") && found[0].contains("`recordings recover`"), "{found:?}");
+    assert!(
+        found[0].contains("tick cloud_recording:update:recover_meeting_recordings:admin and "),
+        "{found:?}"
+    );
+    // What the settings ask for is wrong.
+    let (code, found) = given(READ, "trash").await;
+    assert_eq!((code, found.len()), (Some(1), 2), "{found:?}");
+    assert!(found[1].starts_with("wrong: ") && found[1].contains("after_archive.at_zoom"), "{found:?}");
+    assert!(found[1].contains("cloud_recording:delete:meeting_recording:admin"), "{found:?}");
+    // So is a token that cannot be renewed.
+    let (code, found) = given("cloud_recording:read:list_account_recordings:admin", "keep").await;
+    assert_eq!(code, Some(1), "{found:?}");
+    assert!(
+        found[0].contains("not renewed") && found[0].contains("read:list_recording_files:admin"),
+        "{found:?}"
+    );
+    // An app that has its scopes by older names is believed.
+    assert_eq!(given("recording:read:admin recording:write:admin", "trash").await, (Some(0), vec![]));
 }
 
 #[tokio::test]

@@ -39,6 +39,17 @@ pub(super) const API_PATH: &str = "/v2/{*rest}";
 /// Where access tokens are to be had.
 pub(super) const TOKEN_PATH: &str = "/oauth/token";
 
+/// What the app of a fake account has been given.
+const SCOPES: [&str; 7] = [
+    "cloud_recording:read:list_recording_files:admin",
+    "cloud_recording:read:list_account_recordings:admin",
+    "cloud_recording:read:list_user_recordings:admin",
+    "cloud_recording:delete:meeting_recording:admin",
+    "cloud_recording:delete:recording_file:admin",
+    "cloud_recording:update:recover_meeting_recordings:admin",
+    "cloud_recording:update:recover_single_recording:admin",
+];
+
 /// How far ahead of our clock a token may have been made, in seconds.
 const CLOCK_SKEW: i64 = 30;
 
@@ -155,7 +166,7 @@ fn give_access_token(context: &Context, account: &FakeAccount) -> Response {
         "access_token": context.library.issue_access_token(account),
         "token_type": "bearer",
         "expires_in": ACCESS_TOKEN_LIFE.as_secs(),
-        "scope": "cloud_recording:read:list_recording_files:admin",
+        "scope": SCOPES.join(" "),
         "api_url": context.base.as_str().trim_end_matches('/'),
     });
     json_response(StatusCode::OK, &answer)

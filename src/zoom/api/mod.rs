@@ -43,6 +43,7 @@ use self::jwt::Signer;
 use self::limits::Limits;
 use self::oauth::AccessTokens;
 use self::purpose::Purpose;
+pub use self::purpose::Use;
 use super::payload;
 use crate::clock::{Clock, ClockElsewhere};
 use crate::config::secrets::ZoomCredentials;
@@ -128,6 +129,16 @@ impl Api {
     #[must_use]
     pub fn clock_ahead_secs(&self) -> Option<i64> {
         self.elsewhere.seconds_ahead()
+    }
+
+    /// The scopes that the app for meetings lacks for a use, by what Zoom has said when it gave the last access token.
+    /// `None` where that says nothing of it: no token has been given yet, or the app has scopes by Zoom's older names.
+    pub async fn lacks(&self, what: Use) -> Option<Vec<&'static str>> {
+        let given = self.meetings.as_ref()?.scopes().await;
+        given
+            .iter()
+            .any(|scope| scope.starts_with(GRANULAR))
+            .then(|| what.scopes().filter(|scope| !purpose::is_given(scope, &given)).collect())
     }
 
     /// Whether there are credentials to ask about recordings of this kind.
@@ -261,6 +272,8 @@ impl Api {
     }
 }
 
+/// What scopes for recordings begin with.
+const GRANULAR: &str = "cloud_recording:";
 const NO_VIDEO_SDK: ApiError = ApiError::NoCredentials(RecordingKind::VideoSdk);
 const NO_MEETINGS: ApiError = ApiError::NoCredentials(RecordingKind::Meeting);
 

@@ -29,6 +29,8 @@ const LONGEST_LIFE_SECS: u64 = 24 * 3600;
 pub(super) struct AccessToken {
     value: SecretString,
     good_until: DateTime<Utc>,
+    /// What the app may do with it, as far as Zoom said.
+    scopes: Vec<String>,
     /// Counts the tokens fetched, from 1.
     number: u64,
 }
@@ -56,6 +58,11 @@ impl AccessTokens {
     /// The account whose things the tokens open.
     pub(super) fn account_id(&self) -> &str {
         &self.credentials.account_id
+    }
+
+    /// The scopes that the last token was given with; nothing before there was one, and where Zoom did not say.
+    pub(super) async fn scopes(&self) -> Vec<String> {
+        self.last.lock().await.as_ref().map(|token| token.scopes.clone()).unwrap_or_default()
     }
 
     /// A token that should be good.
@@ -104,8 +111,10 @@ impl AccessTokens {
         let token = token.ok_or_else(|| ApiError::refused("Zoom's OAuth server answered without a token"))?;
         let life = value.get("expires_in").and_then(Value::as_u64).unwrap_or(DEFAULT_LIFE_SECS);
         let life = Duration::from_secs(life.min(LONGEST_LIFE_SECS));
+        let scopes = value.get("scope").and_then(Value::as_str).unwrap_or_default();
         let token = AccessToken {
             value: token.into(),
+            scopes: scopes.split([' ', ',']).filter(|it| !it.is_empty()).map(str::to_owned).collect(),
             good_until: clock.now() + (life - MARGIN.min(life / 10)),
             number: last.as_ref().map_or(0, |token| token.number) + 1,
         };

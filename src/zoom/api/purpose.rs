@@ -17,6 +17,35 @@ pub(super) struct Purpose {
     pub(super) words: &'static str,
 }
 
+/// What an app for meetings is used for without being asked to show it: it would have to do it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Use {
+    /// Fresh URLs and tokens for files whose own have expired.
+    Renew,
+    /// What `after_archive` asks for.
+    Remove,
+    /// Recordings that are taken out of Zoom's trash.
+    Recover,
+}
+
+impl Use {
+    /// As they are to be ticked on the Scopes page.
+    pub(super) fn scopes(self) -> impl Iterator<Item = &'static str> {
+        let purposes: Vec<&'static Purpose> = match self {
+            Self::Renew => vec![&MEETING_RECORDINGS],
+            Self::Remove => vec![&REMOVE_MEETING, &REMOVE_MEETING_FILE],
+            Self::Recover => vec![&RECOVER_MEETING, &RECOVER_MEETING_FILE],
+        };
+        purposes.into_iter().filter_map(|purpose| purpose.scope)
+    }
+}
+
+/// Whether one of the scopes that an app has been given is this one, or the same for a master account.
+pub(super) fn is_given(scope: &str, given: &[String]) -> bool {
+    let stem = scope.strip_suffix(":admin").unwrap_or(scope);
+    given.iter().any(|given| given == scope || given.strip_suffix(":master") == Some(stem))
+}
+
 const fn video_sdk(class: Class, words: &'static str) -> Purpose {
     Purpose { product: Product::VideoSdk, class, scope: None, is_live: false, words }
 }
@@ -62,3 +91,18 @@ pub(super) static RECOVER_MEETING_FILE: Purpose =
 pub(super) static CONTROL_SESSION: Purpose =
     Purpose { is_live: true, ..video_sdk(Class::Light, "control the recording of this session") };
 pub(super) static WEBHOOK_LOG: Purpose = video_sdk(Class::Heavy, "read the webhook log");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scope_is_given_as_it_is_named_or_for_a_master_account() {
+        let given = |scopes: &[&str]| {
+            let scopes: Vec<String> = scopes.iter().map(|scope| (*scope).to_owned()).collect();
+            is_given("a:read:b:admin", &scopes)
+        };
+        assert!(given(&["x:y", "a:read:b:admin"]) && given(&["a:read:b:master"]));
+        assert!(!given(&["a:read:b", "a:read:b:admins", "a:read:bc:admin"]) && !given(&[]));
+    }
+}

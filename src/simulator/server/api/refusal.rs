@@ -45,6 +45,7 @@ pub(super) async fn strike(fault: ApiFault, answer: impl FnOnce() -> Response) -
                 .into_response()
         }
         ApiFault::NullFile => without_first_file(answer()).await,
+        ApiFault::Scope { scope } => changed(answer(), |value| value["scope"] = scope.into()).await,
         ApiFault::LeadsTo { token } => {
             let none = json!([]);
             let page =
@@ -59,13 +60,20 @@ pub(super) async fn strike(fault: ApiFault, answer: impl FnOnce() -> Response) -
 }
 
 async fn without_first_file(answer: Response) -> Response {
+    let change = |value: &mut Value| {
+        if let Some(first) = value.pointer_mut("/recording_files/0") {
+            *first = Value::Null;
+        }
+    };
+    changed(answer, change).await
+}
+
+async fn changed(answer: Response, change: impl FnOnce(&mut Value)) -> Response {
     let status = answer.status();
     // Our own answers are whole, and JSON.
     let body = body::to_bytes(answer.into_body(), usize::MAX).await.unwrap_or_default();
     let mut value: Value = serde_json::from_slice(&body).unwrap_or_default();
-    if let Some(first) = value.pointer_mut("/recording_files/0") {
-        *first = Value::Null;
-    }
+    change(&mut value);
     json_response(status, &value)
 }
 
