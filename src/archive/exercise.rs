@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::{Archive, ArchiveError, NewObject};
 use crate::domain::checksum;
+use crate::domain::fact;
 use crate::domain::file::{Proof, Sha256Digest};
 use crate::domain::finding::{Finding, Subject};
 use crate::domain::part::PartPlan;
@@ -133,8 +134,10 @@ async fn given_up(archive: &dyn Archive, key: &str) -> Result<Vec<Finding>, Arch
     Ok(findings)
 }
 
-fn object(key: &str) -> NewObject {
-    NewObject { key: key.to_owned(), content_type: "text/plain".to_owned(), facts: Vec::new() }
+/// What all tries write: something of each fact that a store may be asked to keep with an object.
+pub(super) fn object(key: &str) -> NewObject {
+    let facts = fact::NAMES.iter().map(|name| ((*name).to_owned(), "tried by doctor".to_owned())).collect();
+    NewObject { key: key.to_owned(), content_type: "text/plain".to_owned(), facts }
 }
 
 fn proof(body: &[u8]) -> Proof {

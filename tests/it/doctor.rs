@@ -3,7 +3,6 @@
 
 use std::process::Output;
 
-use s3s::S3ErrorCode;
 use secrecy::ExposeSecret;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -14,7 +13,7 @@ use zoom_archiver::simulator::{ApiFault, Options, When};
 use crate::support::database::Database;
 use crate::support::place::{Bucket, Place};
 use crate::support::program::fake_zoom;
-use crate::support::s3::{Quirks, S3Server};
+use crate::support::s3::{Lack, Quirks, S3Server};
 use crate::support::scene::with_api;
 use crate::support::service::{Log, Setup};
 
@@ -102,11 +101,59 @@ async fn a_key_that_may_only_read_is_named_with_the_right_that_it_lacks() {
 
 #[tokio::test]
 async fn a_wrong_region_is_named_with_the_variable_to_set() {
-    let answers = Some(S3ErrorCode::AuthorizationHeaderMalformed);
-    let bucket = in_process(Quirks { answers, ..Quirks::default() }).await;
+    let bucket = in_process(Quirks { region: Some("eu-central-1"), ..Quirks::default() }).await;
     let (_data, setup) = migrated(|setup| bucket.point(setup, None)).await;
+    let output = setup.run(&["doctor", "--json"]).await;
+    assert_eq!(output.status.code(), Some(0), "{:?}", findings(&output));
+    let wrong = wrong(&setup.env("AWS_REGION", "us-east-1")).await;
+    assert!(wrong.contains("AWS_REGION") && wrong.contains("the bucket's region is eu-central-1"), "{wrong}");
+}
+
+#[tokio::test]
+async fn a_store_whose_clock_is_wrong_is_told_by_how_much_and_which_way() {
+    for (clock_ahead_secs, words) in [(95, "its clock is 9"), (-95, "its clock is -9")] {
+        let bucket = in_process(Quirks { clock_ahead_secs, ..Quirks::default() }).await;
+        let (_data, setup) = migrated(|setup| bucket.point(setup, None)).await;
+        let wrong = wrong(&setup).await;
+        assert!(wrong.starts_with("archive: ") && wrong.contains(words), "{wrong}");
+        assert!(wrong.contains("set this machine's clock"), "{wrong}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_store_takes_and_forgets_is_named_by_the_setting_that_asks_for_it() {
+    let asks = |setup: Setup| {
+        setup
+            .env("ZOOM_ARCHIVER_ARCHIVE__S3__TAGS", "team=legal / ops,sum=1+1=2")
+            .env("ZOOM_ARCHIVER_ARCHIVE__S3__METADATA", "topic,start")
+    };
+    for place in [Bucket::new().await, in_process(Quirks::default()).await] {
+        let (_data, setup) = migrated(|setup| place.point(asks(setup), None)).await;
+        let output = setup.run(&["doctor", "--json"]).await;
+        let found = findings(&output);
+        assert_eq!(output.status.code(), Some(0), "{found:?}");
+        for wanted in ["the tags of archive.s3.tags are kept", "the metadata of archive.s3.metadata is kept"]
+        {
+            assert!(
+                found.iter().any(|(_, verdict, words)| verdict == "well" && words.contains(wanted)),
+                "{found:?}"
+            );
+        }
+    }
+    let quirks = Quirks { forgets: &[Lack::Tags, Lack::Metadata, Lack::StorageClass], ..Quirks::default() };
+    let bucket = in_process(quirks).await;
+    let class = |setup: Setup| setup.env("ZOOM_ARCHIVER_ARCHIVE__S3__STORAGE_CLASS", "STANDARD_IA");
+    let (_data, setup) = migrated(|setup| bucket.point(class(asks(setup)), None)).await;
     let wrong = wrong(&setup).await;
-    assert!(wrong.contains("AWS_REGION"), "{wrong}");
+    assert_eq!(wrong.lines().count(), 2, "{wrong}");
+    assert!(wrong.contains("takes the tags of archive.s3.tags and does not keep them"), "{wrong}");
+    assert!(wrong.contains("takes the metadata of archive.s3.metadata and does not keep it"), "{wrong}");
+    let found = findings(&setup.run(&["doctor", "--json"]).await);
+    let is_told = |(_, verdict, words): &(String, String, String)| {
+        verdict == "note" && words.contains("does not confirm archive.s3.storage_class")
+    };
+    assert!(found.iter().any(is_told), "{found:?}");
+    assert!(bucket.server.objects(&bucket.name).await.is_empty());
 }
 
 #[tokio::test]

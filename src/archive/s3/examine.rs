@@ -12,6 +12,7 @@ use super::super::ArchiveError;
 use super::super::exercise::{self, NAMES, SMALL};
 use super::S3Archive;
 use super::failure::Failure;
+use super::options::Kept;
 use crate::clock::{Clock, ClockElsewhere};
 use crate::config::archive::{LockMode, S3Config};
 use crate::domain::finding::{Finding, Look, Subject};
@@ -35,7 +36,10 @@ impl S3Archive {
         }
         findings.extend(exercise::exercise(&twin, &folder).await);
         findings.extend(twin.modes());
-        findings.extend(twin.ranges(&exercise::key(&folder, NAMES[0])).await);
+        let small = exercise::key(&folder, NAMES[0]);
+        findings.extend(twin.ranges(&small).await);
+        findings.extend(twin.tags_kept(&small).await);
+        findings.extend(twin.beside_the_content(&small).await);
         findings.extend(self.locks().await);
         findings.extend(twin.clean_up(&folder).await);
         findings
@@ -101,6 +105,83 @@ impl S3Archive {
                 "objects will be read whole",
             )
         }]
+    }
+
+    /// Whether the store keeps the tags that the settings ask for.
+    async fn tags_kept(&self, key: &str) -> Option<Finding> {
+        let mut wanted: Vec<_> = self.config.tag_pairs().collect();
+        if wanted.is_empty() {
+            return None;
+        }
+        let request = self.client.get_object_tagging().bucket(&self.bucket).key(self.full_key(key)).send();
+        let found = match request.await.map_err(Failure::from) {
+            Ok(found) => found.tag_set,
+            // It could not be written, which has been told.
+            Err(failure) if failure.is_not_found() => return None,
+            Err(failure) => {
+                let words = match failure.is_denied() {
+                    true => "whether the tags of archive.s3.tags are kept could not be seen".to_owned(),
+                    false => failure.text(&self.bucket, "read the tags of an object", "", ""),
+                };
+                let mend = "allow s3:GetObjectTagging, which only this look asks for";
+                return Some(Finding::note(Subject::Archive, words, mend));
+            }
+        };
+        let mut kept: Vec<_> = found.iter().map(|tag| (tag.key(), tag.value())).collect();
+        wanted.sort_unstable();
+        kept.sort_unstable();
+        Some(if kept == wanted {
+            Finding::well(Subject::Archive, "the tags of archive.s3.tags are kept")
+        } else {
+            Finding::wrong_so(
+                Subject::Archive,
+                "the store takes the tags of archive.s3.tags and does not keep them",
+                "empty archive.s3.tags, or use a store that has tags",
+            )
+        })
+    }
+
+    /// Whether the store keeps, and confirms, what else the settings ask for with each object. What is asked of locks is not
+    /// asked here.
+    async fn beside_the_content(&self, key: &str) -> Vec<Finding> {
+        let wanted = self.options.of_file(&exercise::object(key)).metadata;
+        let request = self.client.head_object().bucket(&self.bucket).key(self.full_key(key)).send();
+        // What is not there could not be written, and what cannot be looked at has been told by then.
+        let Ok(found) = request.await else { return Vec::new() };
+        let kept = Kept {
+            storage_class: found.storage_class().cloned(),
+            encryption: found.server_side_encryption().cloned(),
+            kms_key_id: found.ssekms_key_id().map(str::to_owned),
+            // Of these it is said by themselves what became of them.
+            tags: Some(
+                self.config.tag_pairs().map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
+            ),
+            has_metadata: true,
+            ..Kept::default()
+        };
+        let unconfirmed = self.options.unconfirmed(&kept).into_iter().map(|setting| {
+            Finding::note(
+                Subject::Archive,
+                format!("the store does not confirm {setting}"),
+                "it ignores it, or does not tell: look at an object by other means",
+            )
+        });
+        let mut findings: Vec<_> = unconfirmed.collect();
+        if let Some(wanted) = wanted {
+            let is_kept = |(name, value): (&String, &String)| {
+                found.metadata().and_then(|metadata| metadata.get(name)) == Some(value)
+            };
+            findings.push(if wanted.iter().all(is_kept) {
+                Finding::well(Subject::Archive, "the metadata of archive.s3.metadata is kept")
+            } else {
+                Finding::wrong_so(
+                    Subject::Archive,
+                    "the store takes the metadata of archive.s3.metadata and does not keep it",
+                    "empty archive.s3.metadata, or use a store that has metadata",
+                )
+            });
+        }
+        findings
     }
 
     /// Whether the bucket can lock what the settings ask it to.

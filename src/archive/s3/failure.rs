@@ -10,6 +10,8 @@ use super::super::ArchiveError;
 
 /// Longest piece of a store's own message that is repeated, in characters.
 const MAX_MESSAGE_CHARS: usize = 300;
+/// The header in which AWS names the region of a bucket.
+const BUCKET_REGION: &str = "x-amz-bucket-region";
 /// How much of an error's body is searched for names of headers, in bytes.
 const MAX_SEARCHED_BYTES: usize = 8 * 1024;
 
@@ -46,8 +48,15 @@ where
         let body = String::from_utf8_lossy(&body[..body.len().min(MAX_SEARCHED_BYTES)]).to_lowercase();
         let meta = answer.err().meta();
         let code = meta.code().map_or_else(|| code_of(status).to_owned(), str::to_owned);
-        let message = meta.message().unwrap_or_default();
-        Self { status: Some(status), code, message: clipped(message), searched: body }
+        let message = match (meta.message(), answer.raw().headers().get(BUCKET_REGION)) {
+            (Some(message), _) => message.to_owned(),
+            // All that an answer to HEAD says of it.
+            (None, Some(region)) if matches!(status, 301 | 307 | 400) => {
+                format!("the bucket's region is {region}")
+            }
+            (None, _) => String::new(),
+        };
+        Self { status: Some(status), code, message: clipped(&message), searched: body }
     }
 }
 

@@ -281,7 +281,8 @@ impl Options {
         !self.tags.is_empty()
     }
 
-    fn unconfirmed(&self, kept: &Kept) -> Vec<&'static str> {
+    /// The settings that the store does not confirm of an object.
+    pub(super) fn unconfirmed(&self, kept: &Kept) -> Vec<&'static str> {
         let wanted = &self.of_each;
         let class = kept.storage_class.as_ref().unwrap_or(&StorageClass::Standard);
         let has_tag = |tag| kept.tags.as_ref().is_some_and(|tags| tags.contains(tag));

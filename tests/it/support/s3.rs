@@ -19,7 +19,7 @@ use md5::{Digest, Md5};
 use s3s::auth::SimpleAuth;
 use s3s::dto::*;
 use s3s::service::S3ServiceBuilder;
-use s3s::{Body, S3, S3Error, S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
+use s3s::{Body, HttpError, S3, S3Error, S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
 use sha2::Sha256;
 use uuid::Uuid;
 use zoom_archiver::archive::SharedArchive;
@@ -78,6 +78,7 @@ impl S3Server {
     /// A server of its own, in this process.
     pub(crate) async fn in_process(quirks: Quirks) -> Self {
         let quirks = Arc::new(quirks);
+        let region = quirks.region.unwrap_or("us-east-1").to_owned();
         let memory = Memory { kept: Arc::default(), quirks: quirks.clone() };
         let mut service = S3ServiceBuilder::new(memory.clone());
         service.set_auth(SimpleAuth::from_single(IN_PROCESS_KEY, IN_PROCESS_SECRET));
@@ -90,7 +91,15 @@ impl S3Server {
                 let (service, quirks) = (service.clone(), quirks.clone());
                 let service = service_fn(move |request| {
                     quirks.counts.requests.fetch_add(1, Ordering::SeqCst);
-                    Service::call(&service, request)
+                    let (service, quirks) = (service.clone(), quirks.clone());
+                    async move {
+                        let mut response = match quirks.elsewhere(&request) {
+                            Some(refusal) => refusal,
+                            None => Service::call(&service, request).await?,
+                        };
+                        response.headers_mut().insert(http::header::DATE, quirks.date());
+                        Ok::<_, HttpError>(response)
+                    }
                 });
                 connections.spawn(async move {
                     let io = hyper_util::rt::TokioIo::new(socket);
@@ -100,7 +109,7 @@ impl S3Server {
         });
         let mut server = Self::at(Access {
             endpoint,
-            region: "us-east-1".to_owned(),
+            region,
             access_key_id: IN_PROCESS_KEY.to_owned(),
             secret_access_key: IN_PROCESS_SECRET.into(),
         });
@@ -339,6 +348,12 @@ pub(crate) struct Quirks {
     pub(crate) per_page: usize,
     /// Options that it has not got.
     pub(crate) lacks: &'static [Lack],
+    /// Options that it takes and forgets.
+    pub(crate) forgets: &'static [Lack],
+    /// Its clock is ahead by so many seconds.
+    pub(crate) clock_ahead_secs: i64,
+    /// The region that it is in: it refuses what was signed for another one.
+    pub(crate) region: Option<&'static str>,
     /// Its credentials may read and not write.
     pub(crate) read_only: bool,
     /// Answers 501 to listings of uploads.
@@ -347,6 +362,31 @@ pub(crate) struct Quirks {
     pub(crate) frozen: Mutex<BTreeSet<String>>,
     /// What was asked.
     pub(crate) counts: Counts,
+}
+
+impl Quirks {
+    /// What it answers to a request that was signed for another region; as Amazon S3, in a body that HEAD does not get.
+    fn elsewhere<T>(&self, request: &http::Request<T>) -> Option<http::Response<Body>> {
+        let region = self.region?;
+        let signed = request.headers().get(http::header::AUTHORIZATION)?.to_str().ok()?;
+        if signed.split('/').nth(2) == Some(region) {
+            return None;
+        }
+        let body = format!(
+            "<Error><Code>AuthorizationHeaderMalformed</Code><Message>The authorization header is malformed; the region \
+             is wrong; expecting '{region}'</Message><Region>{region}</Region></Error>"
+        );
+        let refusal = http::Response::builder()
+            .status(http::StatusCode::BAD_REQUEST)
+            .header("content-type", "application/xml")
+            .header("x-amz-bucket-region", region);
+        Some(refusal.body(Body::from(Bytes::from(body))).unwrap())
+    }
+
+    fn date(&self) -> http::HeaderValue {
+        let now = chrono::Utc::now() + chrono::TimeDelta::seconds(self.clock_ahead_secs);
+        now.format("%a, %d %b %Y %H:%M:%S GMT").to_string().parse().unwrap()
+    }
 }
 
 /// An option that a store has not got, and how one that lacks it says so.
@@ -420,6 +460,19 @@ macro_rules! options {
 impl Options {
     fn locks(&self) -> bool {
         self.lock_mode.is_some() || self.legal_hold.is_some()
+    }
+
+    /// What a store keeps of it that forgets some.
+    fn without(mut self, forgotten: &[Lack]) -> Self {
+        for lack in forgotten {
+            match lack {
+                Lack::StorageClass => self.storage_class = None,
+                Lack::Encryption | Lack::KmsKey => (self.encryption, self.kms_key_id) = (None, None),
+                Lack::Tags => self.tagging = None,
+                Lack::Metadata => self.metadata = None,
+            }
+        }
+        self
     }
 
     fn asks_for(&self, lack: Lack) -> bool {
@@ -769,6 +822,7 @@ impl S3 for Memory {
         let conditional = self.accept_condition(&input.if_none_match)?;
         let options = options!(input);
         self.accept_options(&options)?;
+        let options = options.without(self.quirks.forgets);
         let body = collect(input.body).await?;
         if !self.quirks.ignores_checksums && sent != sent.over(&body) {
             return Err(s3_error!(BadDigest, "the checksum did not match"));
@@ -903,6 +957,7 @@ impl S3 for Memory {
         self.accept_checksum(input.checksum_algorithm.is_some())?;
         let options = options!(input);
         self.accept_options(&options)?;
+        let options = options.without(self.quirks.forgets);
         let id = Uuid::now_v7().to_string();
         let begun = Unfinished {
             key: input.key,
