@@ -3,6 +3,7 @@
 
 use std::process::Output;
 
+use nix::sys::signal::Signal;
 use secrecy::ExposeSecret;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -12,6 +13,7 @@ use zoom_archiver::simulator::{ApiFault, Options, When};
 
 use crate::support::database::Database;
 use crate::support::place::{Bucket, Place};
+use crate::support::private::PrivatePostgres;
 use crate::support::program::fake_zoom;
 use crate::support::s3::{Lack, Quirks, S3Server};
 use crate::support::scene::with_api;
@@ -259,6 +261,55 @@ async fn a_database_that_forgets_and_may_not_be_written_to_is_told_both() {
     let wrong = wrong(&Setup::new(data.path()).env("DATABASE_URL", url.as_str())).await;
     assert!(wrong.contains("synchronous_commit is off"), "{wrong}");
     assert!(wrong.contains("cannot be written to") && wrong.contains("grant SELECT"), "{wrong}");
+}
+
+#[tokio::test]
+async fn a_user_who_may_open_too_few_connections_is_told_how_many_are_wanted() {
+    let Some(database) = Database::postgres().await else { return };
+    database.migrate().await.unwrap();
+    let mut url = Url::parse(database.url().expose_secret()).unwrap();
+    let role = format!("limited_in_{}", url.path().trim_start_matches('/'));
+    for sql in [
+        format!("CREATE ROLE \"{role}\" LOGIN PASSWORD 'a-limited-user' CONNECTION LIMIT 15"),
+        format!("GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO \"{role}\""),
+    ] {
+        database.execute(&sql).await.unwrap();
+    }
+    url.set_username(&role).unwrap();
+    url.set_password(Some("a-limited-user")).unwrap();
+    let data = tempfile::tempdir().unwrap();
+    let setup = Setup::new(data.path()).env("DATABASE_URL", url.as_str());
+    let wrong = wrong(&setup).await;
+    assert!(wrong.starts_with("database: it lets this user open 15 connections"), "{wrong}");
+    assert!(wrong.contains("lets a process open 16") && wrong.contains("store.max_connections"), "{wrong}");
+    let output = setup.env("ZOOM_ARCHIVER_STORE__MAX_CONNECTIONS", "15").run(&["doctor", "--json"]).await;
+    assert_eq!(output.status.code(), Some(0), "{:?}", findings(&output));
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_wait_for_its_disk_and_one_that_only_follows_are_told() {
+    let Some(mut server) = PrivatePostgres::start().await else { return };
+    let data = tempfile::tempdir().unwrap();
+    let setup = Setup::new(data.path()).env("DATABASE_URL", server.url());
+    assert!(setup.run(&["migrate"]).await.status.success());
+    let output = setup.run(&["doctor", "--json"]).await;
+    assert_eq!(output.status.code(), Some(0), "{:?}", findings(&output));
+
+    server.execute("ALTER SYSTEM SET fsync = off").await;
+    server.stop(Signal::SIGINT).await;
+    server.resume().await;
+    let told = wrong(&setup).await;
+    assert!(told.starts_with("database: fsync is off") && told.contains("set fsync = on"), "{told}");
+
+    server.execute("ALTER SYSTEM RESET fsync").await;
+    server.stop(Signal::SIGINT).await;
+    server.follow();
+    server.resume().await;
+    let told = wrong(&setup).await;
+    assert!(
+        told.contains("a standby that cannot be written to") && told.contains("name the primary"),
+        "{told}"
+    );
 }
 
 #[tokio::test]

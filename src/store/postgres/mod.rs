@@ -436,7 +436,9 @@ impl Store for PostgresStore {
     }
 
     async fn examine(&self, _look: Look) -> Result<Vec<Finding>, StoreError> {
-        bounded(examine::examine(&self.readers)).await
+        let pools = [&self.pool, &self.readers, &self.recorders];
+        let most = pools.iter().map(|pool| pool.options().get_max_connections()).sum();
+        bounded(examine::examine(&self.readers, most)).await
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use sqlx::{Connection, PgConnection};
+use sqlx::{Connection, Executor, PgConnection};
 use tempfile::TempDir;
 use tokio::process::Child;
 use zoom_archiver::archive::s3::Access;
@@ -115,7 +115,7 @@ fn run(command: &mut Command) {
 pub(crate) struct PrivatePostgres {
     server: Program,
     url: String,
-    _data: TempDir,
+    data: TempDir,
 }
 
 impl PrivatePostgres {
@@ -147,7 +147,7 @@ impl PrivatePostgres {
             last_signal: Signal::SIGQUIT,
         };
         let url = format!("postgres://postgres@127.0.0.1:{port}/postgres");
-        let mut this = Self { server, url, _data: data };
+        let mut this = Self { server, url, data };
         this.resume().await;
         Some(this)
     }
@@ -155,6 +155,17 @@ impl PrivatePostgres {
     /// Its URL.
     pub(crate) fn url(&self) -> &str {
         &self.url
+    }
+
+    /// Does something as its administrator.
+    pub(crate) async fn execute(&self, sql: &'static str) {
+        let mut connection = PgConnection::connect(&self.url).await.expect("it runs");
+        connection.execute(sql).await.expect("it does it");
+    }
+
+    /// Has it come back as a standby, which follows a primary that says nothing.
+    pub(crate) fn follow(&self) {
+        std::fs::write(self.data.path().join("cluster/standby.signal"), "").expect("it can be written");
     }
 
     /// Stops it: by SIGINT as an administrator does, by SIGQUIT as if it had crashed.
