@@ -569,8 +569,8 @@ pub trait Store: Send + Sync + 'static {
     /// How many files are left out because the same file is known, and taken, under another account.
     async fn twins(&self) -> Result<u64, StoreError>;
 
-    /// How many jobs stand where. Reads every job: for a person who asks, not for a machine that asks every few
-    /// seconds.
+    /// How many jobs stand where. Goes through an index of every job to count what is finished: for a person who asks, not for
+    /// a machine that asks every few seconds.
     async fn depth(&self) -> Result<Vec<Depth>, StoreError>;
 
     /// How many jobs wait, run or stand still, and for how long. What is finished costs nothing, however much it is.

@@ -110,13 +110,33 @@ pub(super) async fn losses(pool: &SqlitePool) -> Result<Losses, StoreError> {
     losses.read()
 }
 
-/// How many jobs stand where.
+/// How many jobs stand where. What is not finished is counted in the partial indexes that hold it; what is finished is all
+/// the rest, which the index of identities alone tells: no job is read for it.
 pub(super) async fn depth(pool: &SqlitePool) -> Result<Vec<Depth>, StoreError> {
     let now: i64 = sqlx::query_scalar(NOW).fetch_one(pool).await?;
     let depth: Vec<DepthRecord> = sqlx::query_as(
-        "SELECT kind, state, count(*) AS jobs,
-            $1 - min(run_at) FILTER (WHERE state = 'waiting' AND run_at <= $1) AS oldest_due_ms
-         FROM jobs GROUP BY kind, state ORDER BY kind, state",
+        "
+WITH unfinished AS MATERIALIZED (
+    SELECT kind, 'waiting' AS state, count(*) AS jobs, $1 - min(run_at) FILTER (WHERE run_at <= $1) AS oldest_due_ms
+    FROM jobs WHERE state = 'waiting' AND kind <> 'notify' GROUP BY +kind
+    UNION ALL
+    SELECT 'notify', 'waiting', count(*), $1 - min(run_at) FILTER (WHERE run_at <= $1)
+    FROM jobs WHERE state = 'waiting' AND notice IS NOT NULL HAVING count(*) > 0
+    UNION ALL
+    SELECT kind, 'running', count(*), NULL FROM jobs WHERE state = 'running' GROUP BY +kind
+    UNION ALL
+    SELECT kind, state, count(*), NULL FROM jobs WHERE state IN ('parked', 'dead', 'cancelled') GROUP BY +kind, state
+),
+finished AS (
+    SELECT kind, known.jobs - COALESCE((
+        SELECT sum(jobs) FROM unfinished WHERE unfinished.kind = known.kind
+    ), 0) AS jobs
+    FROM (SELECT kind, count(*) AS jobs FROM jobs GROUP BY kind) known
+)
+SELECT kind, state, jobs, oldest_due_ms FROM unfinished
+UNION ALL
+SELECT kind, 'done', jobs, NULL FROM finished WHERE jobs > 0
+ORDER BY kind, state",
     )
     .bind(now)
     .fetch_all(pool)
