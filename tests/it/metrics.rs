@@ -1,7 +1,7 @@
 //! What is watched: every metric that a dashboard, an alarm or a document names is there, and every alarm says what to
 //! do.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
@@ -36,9 +36,78 @@ fn names(text: &str) -> BTreeSet<&str> {
     names.flat_map(|name| [Some(name), name.strip_suffix("_bucket")]).flatten().collect()
 }
 
+/// The names in what stands between the braces of a series or a selector: `a="x",b=~"y|z"`.
+fn names_of_labels(inside: &str) -> impl Iterator<Item = &str> {
+    let outside_of_values = inside.split('"').step_by(2);
+    outside_of_values.map(|text| text.trim_matches([' ', ',', '=', '!', '~'])).filter(|name| !name.is_empty())
+}
+
+/// The names of the labels of all series, by the names of those.
+fn labels(text: &str) -> BTreeMap<&str, BTreeSet<&str>> {
+    let mut all = BTreeMap::<_, BTreeSet<_>>::new();
+    for line in text.lines().filter(|line| line.starts_with(PREFIX)) {
+        let (name, rest) = line.split_at(line.find(['{', ' ']).unwrap());
+        let inside = rest.strip_prefix('{').and_then(|rest| rest.rsplit_once('}')).map(|(inside, _)| inside);
+        all.entry(name).or_default().extend(inside.into_iter().flat_map(names_of_labels));
+    }
+    all
+}
+
+/// What Prometheus itself gives every series.
+const OF_PROMETHEUS: [&str; 2] = ["instance", "job"];
+
+/// What the text of a question, or of its legend, says of labels that none of its series has; `shown` as by [`labels`].
+fn labels_of_nobody<'a>(
+    expression: &'a str,
+    legend: &'a str,
+    shown: &BTreeMap<&str, BTreeSet<&str>>,
+) -> Vec<&'a str> {
+    let of = |name: &str| shown.get(name).cloned().unwrap_or_default();
+    let selectors = expression.match_indices(PREFIX).map(|(at, _)| {
+        let rest = &expression[at..];
+        let (name, rest) = rest.split_at(rest.find(|c: char| !is_of_a_name(c)).unwrap_or(rest.len()));
+        (name, rest.strip_prefix('{').and_then(|rest| rest.split_once('}')).map_or("", |(inside, _)| inside))
+    });
+    let mut nobodys = Vec::new();
+    let mut of_all = BTreeSet::from(OF_PROMETHEUS);
+    for (name, inside) in selectors {
+        nobodys.extend(names_of_labels(inside).filter(|label| !of(name).contains(label)));
+        of_all.extend(of(name));
+    }
+    let between = |text: &'a str, open: &'static str, close: char| {
+        text.split(open).skip(1).filter_map(move |rest| Some(rest.split_once(close)?.0))
+    };
+    let grouped = ["by (", "without (", "on ("].into_iter().flat_map(|open| between(expression, open, ')'));
+    let grouped: Vec<&str> = grouped.flat_map(|labels| labels.split(',').map(str::trim)).collect();
+    nobodys.extend(grouped.iter().filter(|label| !of_all.contains(*label)));
+    // What is not grouped by is gone by the time that the legend is written.
+    nobodys.extend(between(legend, "{{", '}').map(str::trim).filter(|label| !grouped.contains(label)));
+    nobodys
+}
+
+/// Every question of the dashboard and of the alarms, with its legend.
+fn questions() -> Vec<(String, String)> {
+    let dashboard: serde_json::Value =
+        serde_json::from_str(include_str!("../../deploy/grafana/zoom-archiver.json")).unwrap();
+    let panels = dashboard["panels"].as_array().unwrap();
+    let targets = panels.iter().flat_map(|panel| panel["targets"].as_array().into_iter().flatten());
+    let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+    let of_panels = targets.map(|target| (text(&target["expr"]), text(&target["legendFormat"])));
+    let alarms = include_str!("../../deploy/prometheus/alerts.yaml").split("- alert: ").skip(1);
+    let of_alarms = alarms.map(|alarm| {
+        let (_, rest) = alarm.split_once("expr:").unwrap();
+        let end = ["\n        for:", "\n        labels:"].iter().filter_map(|key| rest.find(key)).min();
+        (rest[..end.unwrap()].to_owned(), String::new())
+    });
+    of_panels.chain(of_alarms).collect()
+}
+
+fn is_of_a_name(c: char) -> bool {
+    c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_'
+}
+
 /// Every name of a metric in a text.
 fn named(text: &str) -> BTreeSet<&str> {
-    let is_of_a_name = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
     let starts = text.match_indices(PREFIX).map(|(at, _)| &text[at..]);
     starts.filter_map(|rest| rest.split(|c: char| !is_of_a_name(c)).next()).collect()
 }
@@ -116,6 +185,38 @@ async fn every_metric_that_is_named_is_shown_by_a_running_service() {
     }
     let (code, _) = busy.service.stop().await;
     assert_eq!(code, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_label_that_a_panel_or_an_alarm_asks_for_is_one_that_its_series_have() {
+    let database = PostgresDatabase::create().await;
+    let busy = Busy::start(database.as_ref()).await;
+    let shown = busy.service.metrics().await;
+    let shown = labels(&shown);
+    let questions = questions();
+    assert!(questions.len() > 60, "{}", questions.len());
+    for (expression, legend) in &questions {
+        if database.is_none() && OF_POSTGRES.iter().any(|name| expression.contains(name)) {
+            continue;
+        }
+        let nobodys = labels_of_nobody(expression, legend, &shown);
+        assert!(nobodys.is_empty(), "no series has {nobodys:?}: {expression} {legend}");
+    }
+    let (code, _) = busy.service.stop().await;
+    assert_eq!(code, Some(0));
+}
+
+#[test]
+fn a_label_that_no_series_has_is_found_wherever_it_is_asked_for() {
+    let shown = "zoom_archiver_jobs{kind=\"a,b\",state=\"c\"} 1\nzoom_archiver_up 1\n";
+    let nobodys = |expression, legend| labels_of_nobody(expression, legend, &labels(shown)).join(" ");
+    assert_eq!(nobodys("sum by (kind) (zoom_archiver_jobs{state=~\"x|y\"}[5m])", "{{kind}} now"), "");
+    assert_eq!(nobodys("max by (instance) (zoom_archiver_up) > 1", "{{instance}}"), "");
+    assert_eq!(nobodys("zoom_archiver_jobs{sort=\"a\"}", ""), "sort");
+    assert_eq!(nobodys("zoom_archiver_up{kind=\"a\"} + zoom_archiver_jobs", ""), "kind");
+    assert_eq!(nobodys("sum by (kind, sort) (zoom_archiver_jobs)", ""), "sort");
+    assert_eq!(nobodys("sum by (kind) (zoom_archiver_jobs)", "{{state}}"), "state");
+    assert_eq!(nobodys("sum(zoom_archiver_jobs) unless on (where) zoom_archiver_up", ""), "where");
 }
 
 #[tokio::test(flavor = "multi_thread")]
