@@ -1,8 +1,9 @@
 //! The signature of Standard Webhooks (its specification, "Signature scheme": HMAC-SHA256 over id, timestamp and body with
 //! dots between them, in base64, behind `v1,`; several with spaces between them while one secret replaces another).
 //!
-//! The specification's own crate does just this, with a second HMAC and an older base64 beside those that are in the tree;
-//! it is three lines with ours.
+//! The specification's own crate (`standardwebhooks`) does just this, with a second HMAC-SHA-256 and a third base64 beside
+//! those that are in the tree; it is three lines with ours. In the tests that crate is the judge: it verifies all that a
+//! receiver is sent (`tests/it/support/receiver.rs`).
 
 use data_encoding::BASE64;
 use hmac::{Hmac, KeyInit, Mac};
