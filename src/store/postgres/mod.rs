@@ -65,8 +65,10 @@ const TRUSTED_FOR: Duration = Duration::from_secs(1);
 /// Of all connections, one in so many is for the lists that people ask for, and one in so many for events.
 const SHARE: u32 = 4;
 
-/// Connections that record events, at most. More of them let fewer events share a statement, and a commit.
-const MOST_RECORDERS: u32 = 4;
+/// Connections that record events, at most: while one waits for the disk, the other one takes what has come meanwhile. More of
+/// them let fewer events share a statement, and a commit: four accepted no more events in a second than two, and the
+/// longest waits were longer (`benches/scale a e`).
+const MOST_RECORDERS: u32 = 2;
 
 /// The record in PostgreSQL.
 pub(super) struct PostgresStore {
