@@ -306,11 +306,12 @@ def part_e(bench):
                     files = [(f"http://{source}/e/large.mp4?{number}", sizes.large) for number in range(4)]
                     service.post([stage.event(1, files)])
                     stage.until(lambda: running(service) >= 4, "four transfers", service.measured)
-                    report = load("flood", service.address, SECRET, CLIENTS, rate * sizes.rate_secs, FILES, 10, rate)
+                    with Disk(work) as disk:
+                        report = load("flood", service.address, SECRET, CLIENTS, rate * sizes.rate_secs, FILES, 10, rate)
                     busy = running(service)
                     service.measured.kill()
             return {"rate": report["per_second"], "p50": report["p50_ms"], "p99": report["p99_ms"],
-                    "longest": report["max_ms"], "busy": busy}
+                    "longest": report["max_ms"], "disk": disk.p99(), "busy": busy}
         return run
 
     databases = {"PostgreSQL": lambda server: {"DATABASE_URL": database(server, "answers")}, "SQLite": lambda server: {}}
@@ -319,9 +320,39 @@ def part_e(bench):
     bench.rounds(runs)
     shutil.rmtree(folder)
     rows = [[name[2:], f"{bench.median(name, 'rate'):.0f}"]
-            + [f"{bench.median(name, key):.1f}" for key in ("p50", "p99", "longest")]
+            + [f"{bench.median(name, key):.1f}" for key in ("p50", "p99", "longest", "disk")]
             + [f"{bench.median(name, 'busy'):.0f}"] for name in runs]
-    table([f"{rate} events per second", "answered per second", "p50 ms", "p99 ms", "longest ms", "transfers at the end"], rows)
+    table([f"{rate} events per second", "answered per second", "p50 ms", "p99 ms", "longest ms",
+           "p99 of fdatasync ms", "transfers at the end"], rows)
+
+
+class Disk(threading.Thread):
+    """What the disk makes everybody wait: a file that grows by a block and is brought to disk, again and again, for as
+    long as the block lasts."""
+
+    def __init__(self, work):
+        super().__init__(daemon=True)
+        self.path, self.times, self.ended = work / "disk", [], threading.Event()
+
+    def run(self):
+        with open(self.path, "wb", buffering=0) as file:
+            while not self.ended.wait(0.02):
+                file.write(bytes(8192))
+                began = time.perf_counter()
+                os.fdatasync(file.fileno())
+                self.times.append((time.perf_counter() - began) * 1000)
+
+    def __enter__(self):
+        self.start()
+        return self
+
+    def __exit__(self, *error):
+        self.ended.set()
+        self.join()
+        self.path.unlink()
+
+    def p99(self):
+        return sorted(self.times)[len(self.times) * 99 // 100]
 
 
 def running(service):
