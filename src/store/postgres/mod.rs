@@ -97,18 +97,18 @@ impl PostgresStore {
         let recorders = share.min(MOST_RECORDERS);
         let most = config.max_connections.saturating_sub(share + recorders).max(1);
         let pool = |connections| {
-            PgPoolOptions::new()
-                .max_connections(connections)
-                .acquire_timeout(config.acquire_timeout())
-                .test_before_acquire(false)
-                .before_acquire(|connection, meta| Box::pin(is_alive(connection, meta.idle_for)))
+            PgPoolOptions::new().max_connections(connections).acquire_timeout(config.acquire_timeout())
         };
         let planning = |connections, how: &'static str| {
             pool(connections).after_connect(move |connection, _| {
                 Box::pin(async move { connection.execute(how).await.map(drop) })
             })
         };
-        let pool_of_jobs = planning(most, PLAN_ONCE).connect_with(options.clone()).await?;
+        let pool_of_jobs = planning(most, PLAN_ONCE)
+            .test_before_acquire(false)
+            .before_acquire(|connection, meta| Box::pin(is_alive(connection, meta.idle_for)))
+            .connect_with(options.clone())
+            .await?;
         let gather = Gather::new(recorders as usize);
         let recorders = planning(recorders, PLAN_ONCE_FOR_EVENTS).connect_lazy_with(options.clone());
         let readers = pool(share).connect_lazy_with(options);
@@ -127,8 +127,9 @@ impl PostgresStore {
     }
 }
 
-/// Whether the server is still there. Nobody asks on a connection that was used a moment ago: it would be one more way
-/// there and back for each statement.
+/// Whether the server is still there. No job asks on a connection that was used a moment ago: it would be one more way
+/// there and back for each statement, and a job that finds the connection cut is only put back. An event would be lost to
+/// whoever sent it: its connection is always asked.
 async fn is_alive(connection: &mut PgConnection, idle_for: Duration) -> Result<bool, sqlx::Error> {
     if idle_for >= TRUSTED_FOR {
         connection.ping().await?;
