@@ -185,7 +185,10 @@ impl Case {
                 let interruption = column.parts * PART + IN_THE_NETWORK;
                 self.cuts * file.min(PART) + self.interruptions * file.min(interruption)
             }
-            Twice::File => (self.cuts + self.interruptions) * file,
+            // An answer that is the whole file where a piece was asked for is let go, and another lane reads its own.
+            Twice::File => {
+                (self.cuts + self.interruptions) * file + (column.ranges - 1) * IN_THE_NETWORK.min(file)
+            }
         }
     }
 
