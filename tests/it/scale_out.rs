@@ -252,7 +252,7 @@ async fn an_archive_that_is_away_does_not_make_every_waiting_job_ask_zoom() {
 #[tokio::test(flavor = "multi_thread")]
 async fn two_gibibytes_stay_within_the_memory_budget() {
     const BYTES: u64 = 2048 * MIB;
-    const BUDGET: u64 = 96 * MIB;
+    const BUDGET: u64 = 64 * MIB;
     let mut into: Vec<Option<Bucket>> = vec![None];
     // The server in this process would hold it in memory.
     if std::env::var_os("TEST_S3_ENDPOINT").is_some() {
