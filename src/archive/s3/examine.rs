@@ -12,7 +12,7 @@ use super::super::ArchiveError;
 use super::super::exercise::{self, NAMES, SMALL};
 use super::S3Archive;
 use super::failure::Failure;
-use super::options::Kept;
+use super::options::{METADATA, TAGS};
 use crate::clock::{Clock, ClockElsewhere};
 use crate::config::archive::{LockMode, S3Config};
 use crate::domain::finding::{Finding, Look, Subject};
@@ -113,9 +113,8 @@ impl S3Archive {
         if wanted.is_empty() {
             return None;
         }
-        let request = self.client.get_object_tagging().bucket(&self.bucket).key(self.full_key(key)).send();
-        let found = match request.await.map_err(Failure::from) {
-            Ok(found) => found.tag_set,
+        let found = match self.tags(key, None).await {
+            Ok(found) => found,
             // It could not be written, which has been told.
             Err(failure) if failure.is_not_found() => return None,
             Err(failure) => {
@@ -127,7 +126,7 @@ impl S3Archive {
                 return Some(Finding::note(Subject::Archive, words, mend));
             }
         };
-        let mut kept: Vec<_> = found.iter().map(|tag| (tag.key(), tag.value())).collect();
+        let mut kept: Vec<_> = found.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
         wanted.sort_unstable();
         kept.sort_unstable();
         Some(if kept == wanted {
@@ -145,21 +144,12 @@ impl S3Archive {
     /// asked here.
     async fn beside_the_content(&self, key: &str) -> Vec<Finding> {
         let wanted = self.options.of_file(&exercise::object(key)).metadata;
-        let request = self.client.head_object().bucket(&self.bucket).key(self.full_key(key)).send();
         // What is not there could not be written, and what cannot be looked at has been told by then.
-        let Ok(found) = request.await else { return Vec::new() };
-        let kept = Kept {
-            storage_class: found.storage_class().cloned(),
-            encryption: found.server_side_encryption().cloned(),
-            kms_key_id: found.ssekms_key_id().map(str::to_owned),
-            // Of these it is said by themselves what became of them.
-            tags: Some(
-                self.config.tag_pairs().map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
-            ),
-            has_metadata: true,
-            ..Kept::default()
-        };
-        let unconfirmed = self.options.unconfirmed(&kept).into_iter().map(|setting| {
+        let Ok(Some(found)) = self.head(key, None).await else { return Vec::new() };
+        let kept = found.kept;
+        // Of tags and metadata it is said by themselves what became of them.
+        let others = |setting: &&'static str| ![TAGS.key, METADATA.key].contains(setting);
+        let unconfirmed = self.options.unconfirmed(&kept).into_iter().filter(others).map(|setting| {
             Finding::note(
                 Subject::Archive,
                 format!("the store does not confirm {setting}"),
@@ -168,9 +158,7 @@ impl S3Archive {
         });
         let mut findings: Vec<_> = unconfirmed.collect();
         if let Some(wanted) = wanted {
-            let is_kept = |(name, value): (&String, &String)| {
-                found.metadata().and_then(|metadata| metadata.get(name)) == Some(value)
-            };
+            let is_kept = |(name, value): (&String, &String)| kept.metadata.get(name) == Some(value);
             findings.push(if wanted.iter().all(is_kept) {
                 Finding::well(Subject::Archive, "the metadata of archive.s3.metadata is kept")
             } else {

@@ -45,7 +45,7 @@ pub(super) struct Found {
     said: Said,
     pub(super) etag: Option<String>,
     version_id: Option<String>,
-    kept: Kept,
+    pub(super) kept: Kept,
 }
 
 impl Found {
@@ -177,7 +177,7 @@ impl S3Archive {
                     encryption: found.server_side_encryption().cloned(),
                     kms_key_id: found.ssekms_key_id().map(str::to_owned),
                     tags: None,
-                    has_metadata: found.metadata().is_some_and(|metadata| !metadata.is_empty()),
+                    metadata: found.metadata().cloned().unwrap_or_default(),
                     lock_mode: found.object_lock_mode().cloned(),
                     retain_until: found.object_lock_retain_until_date().copied(),
                     legal_hold: found.object_lock_legal_hold_status().cloned(),
@@ -216,17 +216,21 @@ impl S3Archive {
     /// Warns of what the store does not confirm to keep an object with.
     async fn review_options(&self, key: &str, found: &Found) {
         let tags = match self.options.ask_for_tags() {
-            true => self.tags(key, found.version_id.as_deref()).await,
+            true => self.tags(key, found.version_id.as_deref()).await.ok(),
             false => None,
         };
         self.options.review(&Kept { tags, ..found.kept.clone() });
     }
 
-    /// The tags of an object; `None` where the store has none to tell, or the credentials may not see them.
-    async fn tags(&self, key: &str, version: Option<&str>) -> Option<Vec<(String, String)>> {
+    /// The tags of an object, or of one version of it.
+    pub(super) async fn tags(
+        &self,
+        key: &str,
+        version: Option<&str>,
+    ) -> Result<Vec<(String, String)>, Failure> {
         let request = self.client.get_object_tagging().bucket(&self.bucket).key(self.full_key(key));
-        let told = request.set_version_id(version.map(str::to_owned)).send().await.ok()?;
-        Some(told.tag_set().iter().map(|tag| (tag.key().to_owned(), tag.value().to_owned())).collect())
+        let told = request.set_version_id(version.map(str::to_owned)).send().await.map_err(Failure::from)?;
+        Ok(told.tag_set().iter().map(|tag| (tag.key().to_owned(), tag.value().to_owned())).collect())
     }
 
     /// What is wrong with an object, in words.

@@ -31,8 +31,8 @@ const IN_TAGS: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'
 
 /// A setting that asks for an option.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Setting {
-    key: &'static str,
+pub(super) struct Setting {
+    pub(super) key: &'static str,
     /// What stands in the code or message of a store that rejects it, in lower case.
     told_by: &'static [&'static str],
     /// What an operator can do then.
@@ -54,13 +54,13 @@ const ENCRYPTION: Setting = Setting {
     right: None,
 };
 const KMS: Setting = Setting { right: Some("kms:GenerateDataKey and kms:Decrypt on the key"), ..ENCRYPTION };
-const TAGS: Setting = Setting {
+pub(super) const TAGS: Setting = Setting {
     key: "archive.s3.tags",
     told_by: &["tagging", "invalidtag", "object tag"],
     advice: "change or empty them",
     right: Some("s3:PutObjectTagging"),
 };
-const METADATA: Setting = Setting {
+pub(super) const METADATA: Setting = Setting {
     key: "archive.s3.metadata",
     told_by: &["metadata", METADATA_PREFIX],
     advice: "shorten or empty it",
@@ -120,7 +120,7 @@ pub(super) struct Kept {
     pub(super) kms_key_id: Option<String>,
     /// `None` where nobody has asked.
     pub(super) tags: Option<Vec<(String, String)>>,
-    pub(super) has_metadata: bool,
+    pub(super) metadata: HashMap<String, String>,
     pub(super) lock_mode: Option<ObjectLockMode>,
     pub(super) retain_until: Option<DateTime>,
     pub(super) legal_hold: Option<ObjectLockLegalHoldStatus>,
@@ -293,7 +293,7 @@ impl Options {
             (ENCRYPTION.key, wanted.encryption.is_none() || wanted.encryption == kept.encryption),
             ("archive.s3.kms_key_id", wanted.kms_key_id.as_ref().is_none_or(|key| kept.is_under(key))),
             (TAGS.key, self.tags.iter().all(has_tag)),
-            (METADATA.key, kept.has_metadata || !always),
+            (METADATA.key, !kept.metadata.is_empty() || !always),
             (LOCK.key, wanted.lock_mode.is_none() || wanted.lock_mode == kept.lock_mode),
             ("archive.s3.object_lock_days", self.lock_days == 0 || kept.is_locked_for(self.lock_days)),
             (LEGAL_HOLD.key, wanted.legal_hold.is_none() || wanted.legal_hold == kept.legal_hold),
@@ -416,7 +416,7 @@ mod tests {
             encryption: Some(ServerSideEncryption::AwsKms),
             kms_key_id: Some("arn:aws:kms:archive".to_owned()),
             tags: Some(vec![pair("more", "1"), pair("team", "R D"), pair("class", "b")]),
-            has_metadata: true,
+            metadata: HashMap::from([pair("file", "0A1B")]),
             lock_mode: Some(ObjectLockMode::Compliance),
             retain_until: Some(options.retain_until()),
             legal_hold: Some(ObjectLockLegalHoldStatus::On),
