@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 use super::super::moment::Moment;
@@ -17,7 +17,7 @@ use crate::domain::recording::RecordingIdentity;
 
 /// A recording by its identity.
 pub(super) async fn find(
-    pool: &PgPool,
+    connection: &mut PgConnection,
     identity: &RecordingIdentity,
 ) -> Result<Option<(RecordingRow, Vec<FileRow>)>, StoreError> {
     let id: Option<Uuid> = sqlx::query_scalar(
@@ -28,10 +28,10 @@ pub(super) async fn find(
     .bind(&identity.instance_id)
     .bind(&identity.account_id)
     .bind(identity.kind.as_str())
-    .fetch_optional(pool)
+    .fetch_optional(&mut *connection)
     .await?;
     match id {
-        Some(id) => read::recording(pool, RecordingId(id)).await,
+        Some(id) => read::recording(connection, RecordingId(id)).await,
         None => Ok(None),
     }
 }

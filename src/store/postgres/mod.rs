@@ -17,6 +17,7 @@ mod prune;
 mod queue;
 mod read;
 mod record;
+mod recorders;
 mod restore;
 mod tell;
 mod verify;
@@ -32,6 +33,7 @@ use serde_json::Value;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{Connection, Executor, PgConnection, PgPool};
 
+use self::recorders::Recorders;
 use super::connections::connections;
 use super::gather::Gather;
 use super::intake::PERSON;
@@ -79,7 +81,7 @@ pub(super) struct PostgresStore {
     readers: PgPool,
     /// For events alone: whoever records one waits for no job, and its connections are served by the threads that answer
     /// Zoom.
-    recorders: PgPool,
+    recorders: Recorders,
     gather: Gather,
     unbroken: Unbroken,
     intake: Intake,
@@ -111,6 +113,7 @@ impl PostgresStore {
             .await?;
         let gather = Gather::new(recorders as usize);
         let recorders = planning(recorders, PLAN_ONCE_FOR_EVENTS).connect_lazy_with(options.clone());
+        let recorders = Recorders::new(recorders);
         let readers = pool(share).connect_lazy_with(options);
         let version: String = sqlx::query_scalar("SHOW server_version").fetch_one(&pool_of_jobs).await?;
         // Packagers append their own name: `15.18 (Debian 15.18-0+deb12u1)`.
@@ -128,8 +131,7 @@ impl PostgresStore {
 }
 
 /// Whether the server is still there. No job asks on a connection that was used a moment ago: it would be one more way
-/// there and back for each statement, and a job that finds the connection cut is only put back. An event would be lost to
-/// whoever sent it: its connection is always asked.
+/// there and back for each statement, and a job that finds the connection cut is only put back.
 async fn is_alive(connection: &mut PgConnection, idle_for: Duration) -> Result<bool, sqlx::Error> {
     if idle_for >= TRUSTED_FOR {
         connection.ping().await?;
@@ -176,10 +178,10 @@ impl Store for PostgresStore {
 
     async fn record(&self, event: &Event) -> Result<Recorded, StoreError> {
         let (gather, event) = (self.gather.clone(), event.clone());
-        let (pool, intake) = (self.recorders.clone(), self.intake.clone());
+        let (recorders, intake) = (self.recorders.clone(), self.intake.clone());
         let write = move |events: Arc<[Event]>| {
-            let (pool, intake) = (pool.clone(), intake.clone());
-            bounded(async move { record::record(&pool, &events, &intake).await })
+            let (recorders, intake) = (recorders.clone(), intake.clone());
+            bounded(async move { record::record(&recorders, &events, &intake).await })
         };
         self.unbroken.run(async move { gather.record(event, write).await }).await
     }
@@ -253,14 +255,14 @@ impl Store for PostgresStore {
     }
 
     async fn recording(&self, id: RecordingId) -> Result<Option<(RecordingRow, Vec<FileRow>)>, StoreError> {
-        bounded(read::recording(&self.pool, id)).await
+        bounded(async { read::recording(&mut *self.pool.acquire().await?, id).await }).await
     }
 
     async fn find(
         &self,
         identity: &RecordingIdentity,
     ) -> Result<Option<(RecordingRow, Vec<FileRow>)>, StoreError> {
-        bounded(compare::find(&self.pool, identity)).await
+        bounded(async { compare::find(&mut *self.pool.acquire().await?, identity).await }).await
     }
 
     async fn began_between(
@@ -435,13 +437,13 @@ impl Store for PostgresStore {
     }
 
     fn connections(&self) -> Vec<Connections> {
-        vec![connections("any", &self.pool), connections("record", &self.recorders)]
+        vec![connections("any", &self.pool), self.recorders.connections()]
     }
 
     async fn examine(&self, _look: Look) -> Result<Vec<Finding>, StoreError> {
-        let pools = [&self.pool, &self.readers, &self.recorders];
-        let most = pools.iter().map(|pool| pool.options().get_max_connections()).sum();
-        bounded(examine::examine(&self.readers, most)).await
+        let pools = [&self.pool, &self.readers];
+        let most: u32 = pools.iter().map(|pool| pool.options().get_max_connections()).sum();
+        bounded(examine::examine(&self.readers, most + self.recorders.most())).await
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use serde_json::Value;
-use sqlx::PgPool;
 use sqlx::postgres::PgQueryResult;
 use sqlx::types::Json;
+use sqlx::{PgExecutor, PgPool};
 use uuid::Uuid;
 
 use super::super::announcement::{clean, clean_json};
@@ -498,7 +498,12 @@ FROM held WHERE files.id = held.id AND files.state = 'archived'";
 /// Withdraws the transfer of a file that is not archived, also a running one, which loses its lease by that. No transfer will
 /// tell the manifest of it, so it is written again where there is one.
 /// `by` is who says so: a person, or rules, which say nothing of what others have decided.
-pub(super) async fn skip(pool: &PgPool, file: FileId, reason: &str, by: &str) -> Result<bool, StoreError> {
+pub(super) async fn skip(
+    executor: impl PgExecutor<'_>,
+    file: FileId,
+    reason: &str,
+    by: &str,
+) -> Result<bool, StoreError> {
     let result = sqlx::query(concat!(
         "
 WITH held AS MATERIALIZED (
@@ -531,13 +536,17 @@ FROM job WHERE files.id = job.subject AND files.state IN ('pending', 'parked', '
     .bind(by)
     .bind(PERSON)
     .bind(Uuid::now_v7())
-    .execute(pool)
+    .execute(executor)
     .await?;
     Ok(result.rows_affected() == 1)
 }
 
 /// Wakes the transfer of a skipped file, and the file. `by`: see [`skip`].
-pub(super) async fn unskip(pool: &PgPool, file: FileId, by: &str) -> Result<bool, StoreError> {
+pub(super) async fn unskip(
+    executor: impl PgExecutor<'_>,
+    file: FileId,
+    by: &str,
+) -> Result<bool, StoreError> {
     let result = sqlx::query(
         "
 WITH held AS MATERIALIZED (
@@ -558,7 +567,7 @@ FROM job WHERE files.id = job.subject AND files.state = 'skipped'",
     .bind(file.0)
     .bind(by)
     .bind(PERSON)
-    .execute(pool)
+    .execute(executor)
     .await?;
     Ok(result.rows_affected() == 1)
 }

@@ -1,6 +1,6 @@
 //! Reading the record.
 
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgExecutor, PgPool};
 
 use super::super::intake::TWINS;
 use super::super::rows::{
@@ -32,27 +32,27 @@ pub(super) async fn transfer_work(pool: &PgPool, file: FileId) -> Result<Option<
 
 /// A recording.
 pub(super) async fn recording_row(
-    pool: &PgPool,
+    executor: impl PgExecutor<'_>,
     id: RecordingId,
 ) -> Result<Option<RecordingRow>, StoreError> {
     let recording: Option<RecordingRecord> =
-        sqlx::query_as(RECORDING).bind(id.0).fetch_optional(pool).await?;
+        sqlx::query_as(RECORDING).bind(id.0).fetch_optional(executor).await?;
     recording.map(RecordingRecord::read).transpose()
 }
 
 /// A recording with all its files.
 pub(super) async fn recording(
-    pool: &PgPool,
+    connection: &mut PgConnection,
     id: RecordingId,
 ) -> Result<Option<(RecordingRow, Vec<FileRow>)>, StoreError> {
-    let Some(recording) = recording_row(pool, id).await? else { return Ok(None) };
+    let Some(recording) = recording_row(&mut *connection, id).await? else { return Ok(None) };
     let files: Vec<FileRecord> = sqlx::query_as(concat!(
         "SELECT ",
         file_columns!(),
         " FROM files WHERE recording_id = $1 ORDER BY id"
     ))
     .bind(id.0)
-    .fetch_all(pool)
+    .fetch_all(connection)
     .await?;
     let files = files.into_iter().map(FileRecord::read).collect::<Result<_, _>>()?;
     Ok(Some((recording, files)))

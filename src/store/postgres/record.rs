@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use secrecy::{ExposeSecret, SecretString};
-use sqlx::PgPool;
 use sqlx::types::Json;
+use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 use super::super::announcement::{NO_URL, NewFile, NewRecording, Rows, clean, keeps_until, outlives};
@@ -12,6 +12,7 @@ use super::super::intake::{TWIN, known_elsewhere, warn_of_twins};
 use super::super::moment::Moment;
 use super::super::{Intake, Recorded, StoreError, error};
 use super::queue::{or_want_again, skip, unskip};
+use super::recorders::Recorders;
 use super::{compare, read};
 use crate::domain::event::{Event, EventContent};
 use crate::domain::ids::{FileId, RecordingId};
@@ -20,9 +21,28 @@ use crate::domain::recording::{RecordingState, TextState};
 /// Times that a statement which lost a race is sent in all.
 const TRIES: u32 = 5;
 
-/// Makes events durable, in the order of their coming.
+/// Makes events durable, in the order of their coming. A connection that was kept may have been cut meanwhile, which shows
+/// when it is used: then another one serves. What the first one wrote all the same is found, and written once.
 pub(super) async fn record(
-    pool: &PgPool,
+    recorders: &Recorders,
+    events: &[Event],
+    intake: &Intake,
+) -> Result<Vec<Recorded>, StoreError> {
+    loop {
+        let mut recorder = recorders.take().await?;
+        match record_on(recorder.connection(), events, intake).await {
+            Err(StoreError::Unavailable(_)) if recorder.was_kept() => {}
+            Err(failure) => return Err(failure),
+            Ok(recorded) => {
+                recorders.keep(recorder);
+                return Ok(recorded);
+            }
+        }
+    }
+}
+
+async fn record_on(
+    connection: &mut PgConnection,
     events: &[Event],
     intake: &Intake,
 ) -> Result<Vec<Recorded>, StoreError> {
@@ -32,10 +52,10 @@ pub(super) async fn record(
         for &place in &group {
             let event = &events[place];
             match &event.content {
-                EventContent::Unreadable { reason } => keep_raw(pool, event, reason).await?,
+                EventContent::Unreadable { reason } => keep_raw(connection, event, reason).await?,
                 EventContent::Announcement(announcement) => {
                     let known = match intake.has_rules() {
-                        true => compare::find(pool, &announcement.recording.identity).await?,
+                        true => compare::find(connection, &announcement.recording.identity).await?,
                         false => None,
                     };
                     let known = known.as_ref().map(|(recording, _)| recording);
@@ -44,10 +64,10 @@ pub(super) async fn record(
             }
         }
         let (places, told): (Vec<usize>, Vec<Told<'_>>) = told.into_iter().unzip();
-        let written = if told.is_empty() { Vec::new() } else { record_rows(pool, &told).await? };
+        let written = if told.is_empty() { Vec::new() } else { record_rows(connection, &told).await? };
         for (place, (mut outcome, recording)) in places.into_iter().zip(written) {
             if intake.has_rules() {
-                outcome.woken += judge(pool, recording, intake).await?;
+                outcome.woken += judge(connection, recording, intake).await?;
             }
             recorded[place] = outcome;
         }
@@ -87,16 +107,20 @@ struct Told<'e> {
 /// A verdict may have been out of date by the time it was written down: so whoever writes one looks again, and whatever
 /// is written last is looked at by the one who wrote it. Where that is not reached, the event is not answered, and Zoom
 /// repeats it.
-async fn judge(pool: &PgPool, recording: RecordingId, intake: &Intake) -> Result<u64, StoreError> {
+async fn judge(
+    connection: &mut PgConnection,
+    recording: RecordingId,
+    intake: &Intake,
+) -> Result<u64, StoreError> {
     let (mut taken, mut is_settled) = (0, false);
     while !is_settled {
-        let Some((recording, files)) = read::recording(pool, recording).await? else { break };
+        let Some((recording, files)) = read::recording(connection, recording).await? else { break };
         is_settled = true;
         for verdict in intake.verdicts(&recording, &files) {
             let is_written = match verdict.leaves_out {
-                Some(reason) => skip(pool, verdict.file, &reason, intake.rules()).await?,
+                Some(reason) => skip(&mut *connection, verdict.file, &reason, intake.rules()).await?,
                 None => {
-                    let is_taken = unskip(pool, verdict.file, intake.rules()).await?;
+                    let is_taken = unskip(&mut *connection, verdict.file, intake.rules()).await?;
                     taken += u64::from(is_taken);
                     is_taken
                 }
@@ -111,10 +135,13 @@ async fn judge(pool: &PgPool, recording: RecordingId, intake: &Intake) -> Result
 /// after the first one's locks, or it would miss a transfer that was parked (or a file that was announced, or is gone) a
 /// moment before. Others draw the consequences of what an event changed, and see the recording as the first has left it.
 /// Where they are not reached, the events are not answered, and Zoom repeats them.
-async fn record_rows(pool: &PgPool, told: &[Told<'_>]) -> Result<Vec<(Recorded, RecordingId)>, StoreError> {
+async fn record_rows(
+    connection: &mut PgConnection,
+    told: &[Told<'_>],
+) -> Result<Vec<(Recorded, RecordingId)>, StoreError> {
     let (mut new, mut try_number) = (NewFiles::default(), 1);
     loop {
-        match announce_and_wake(pool, told, &mut new).await {
+        match announce_and_wake(connection, told, &mut new).await {
             Ok(recorded) => {
                 for (Told { rows, .. }, (recorded, _)) in told.iter().zip(&recorded) {
                     warn_of_twins(&rows.recording.identity, recorded.twins);
@@ -146,25 +173,25 @@ impl NewFiles {
 }
 
 async fn announce_and_wake(
-    pool: &PgPool,
+    connection: &mut PgConnection,
     told: &[Told<'_>],
     new: &mut NewFiles,
 ) -> Result<Vec<(Recorded, RecordingId)>, sqlx::Error> {
-    let written = announce(pool, told).await?;
+    let written = announce(connection, told).await?;
     new.note(&written);
-    let woken = wake(pool, &refreshed(told, &written)).await?;
+    let woken = wake(connection, &refreshed(told, &written)).await?;
     let mut outcomes = Vec::with_capacity(told.len());
     for (Told { rows, .. }, number) in told.iter().zip(1..) {
         let written: Vec<&Written> = written.iter().filter(|row| row.number == number).collect();
         let recording = written.first().ok_or(sqlx::Error::RowNotFound)?;
         let is_new = recording.recording == rows.recording.id.0;
         let come_back = if rows.recording.change.state == Some(RecordingState::Recovered) && !is_new {
-            come_back(pool, recording.recording, &rows.recording).await?
+            come_back(connection, recording.recording, &rows.recording).await?
         } else {
             0
         };
         let endangered = if has_consequences(&rows.recording, &written) {
-            follow(pool, recording.recording, &rows.recording).await?
+            follow(connection, recording.recording, &rows.recording).await?
         } else {
             0
         };
@@ -206,7 +233,7 @@ fn refreshed<'t>(told: &'t [Told<'_>], written: &[Written]) -> Vec<(Uuid, &'t Ne
         .collect()
 }
 
-async fn keep_raw(pool: &PgPool, event: &Event, reason: &str) -> Result<(), StoreError> {
+async fn keep_raw(connection: &mut PgConnection, event: &Event, reason: &str) -> Result<(), StoreError> {
     sqlx::query(
         "INSERT INTO events (id, received_at, name, body, unreadable) VALUES ($1, $2, $3, $4, $5)
          ON CONFLICT (id) DO NOTHING",
@@ -216,7 +243,7 @@ async fn keep_raw(pool: &PgPool, event: &Event, reason: &str) -> Result<(), Stor
     .bind(clean(&event.name))
     .bind(&event.body)
     .bind(clean(reason))
-    .execute(pool)
+    .execute(connection)
     .await?;
     Ok(())
 }
@@ -240,7 +267,7 @@ struct Written {
     is_dated: Option<bool>,
 }
 
-async fn announce(pool: &PgPool, told: &[Told<'_>]) -> Result<Vec<Written>, sqlx::Error> {
+async fn announce(connection: &mut PgConnection, told: &[Told<'_>]) -> Result<Vec<Written>, sqlx::Error> {
     fn each<'t, T>(told: &'t [Told<'_>], column: impl Fn(&'t Told<'_>) -> T) -> Vec<T> {
         told.iter().map(column).collect()
     }
@@ -291,7 +318,7 @@ async fn announce(pool: &PgPool, told: &[Told<'_>]) -> Result<Vec<Written>, sqlx
         .bind(NO_URL)
         .bind(TWIN)
         .bind(each(told, |told| told.event.trace.as_deref()))
-        .fetch_all(pool)
+        .fetch_all(connection)
         .await
 }
 
@@ -470,14 +497,18 @@ FROM told JOIN recording USING (instance_id)
 /// What follows from what is known of the recording now: until when its files can be had. When it was this event that
 /// has it leave Zoom, what waits of it is due at once, and what is not archived is counted. What the manifest should
 /// tell has it written again.
-async fn follow(pool: &PgPool, recording: Uuid, told: &NewRecording) -> Result<u64, sqlx::Error> {
+async fn follow(
+    connection: &mut PgConnection,
+    recording: Uuid,
+    told: &NewRecording,
+) -> Result<u64, sqlx::Error> {
     let endangered: i64 = sqlx::query_scalar(FOLLOW)
         .bind(recording)
         .bind(told.change.state.is_some_and(RecordingState::is_leaving))
         .bind(told.happened_at)
         .bind(told.change.is_for_the_manifest())
         .bind(told.manifest.0)
-        .fetch_one(pool)
+        .fetch_one(connection)
         .await?;
     Ok(u64::try_from(endangered).unwrap_or(0))
 }
@@ -532,7 +563,10 @@ SELECT count(*) FROM held WHERE leaves AND state IN ('pending', 'parked', 'dead'
 /// its file is still pending, in our snapshot. What was announced is brought along once more: a file that has
 /// just gone has forgotten it.
 /// Returns the files whose transfers were woken.
-async fn wake(pool: &PgPool, files: &[(Uuid, &NewFile)]) -> Result<BTreeSet<Uuid>, sqlx::Error> {
+async fn wake(
+    connection: &mut PgConnection,
+    files: &[(Uuid, &NewFile)],
+) -> Result<BTreeSet<Uuid>, sqlx::Error> {
     if files.is_empty() {
         return Ok(BTreeSet::new());
     }
@@ -585,7 +619,7 @@ SELECT subject FROM woken",
     .bind(exposed(files.iter().map(|(_, file)| file.download_url.as_ref())))
     .bind(exposed(files.iter().map(|(_, file)| file.download_token.as_ref())))
     .bind(files.iter().map(|(_, file)| file.token_expires_at).collect::<Vec<_>>())
-    .fetch_all(pool)
+    .fetch_all(connection)
     .await?;
     Ok(woken.into_iter().collect())
 }
@@ -598,7 +632,11 @@ fn exposed<'a>(secrets: impl Iterator<Item = Option<&'a SecretString>>) -> Vec<O
 /// Has everything of a recording that waits for access, or was gone, tried again, when it was this event that took it out
 /// of Zoom's trash: that event brings no access of its own. What never had a URL waits for one all the same. Tells running
 /// transfers. Returns how many it woke.
-async fn come_back(pool: &PgPool, recording: Uuid, told: &NewRecording) -> Result<u64, sqlx::Error> {
+async fn come_back(
+    connection: &mut PgConnection,
+    recording: Uuid,
+    told: &NewRecording,
+) -> Result<u64, sqlx::Error> {
     let woken: i64 = sqlx::query_scalar(
         "
 WITH held AS MATERIALIZED (
@@ -634,7 +672,7 @@ SELECT count(*) FROM woken",
     )
     .bind(recording)
     .bind(told.happened_at)
-    .fetch_one(pool)
+    .fetch_one(connection)
     .await?;
     Ok(u64::try_from(woken).unwrap_or(0))
 }
