@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::num::NonZero;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -183,6 +184,16 @@ impl JobThreads {
             tasks.spawn_on(pool.work(), runtime.handle());
         }
     }
+}
+
+/// How many threads answer Zoom, and do all else that is no job. Where jobs run beside them, half of the processors, and one
+/// at least: what an answer needs is then done by the one thread that is awake, and not handed from one to another, each of
+/// which would have to wait for its turn on a processor (`benches/scale e`).
+#[must_use]
+pub fn answering_threads(roles: &[Role]) -> usize {
+    let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
+    let shared = if roles.contains(&Role::Worker) { 2 } else { 1 };
+    (processors / shared).max(1)
 }
 
 /// How far the threads of the jobs stand back, as `nice` counts it (setpriority(2)): where a thread of another kind wants a

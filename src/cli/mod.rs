@@ -31,7 +31,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use tokio::runtime::Builder;
 
+use crate::app::answering_threads;
 use crate::config::{self as settings, Config, ConfigError, Secrets};
 
 /// Archives Zoom cloud recordings into storage that you own: verified webhook in, proven objects out.
@@ -110,7 +112,12 @@ enum Command {
 #[must_use]
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let roles = match &cli.command {
+        Command::Serve(args) => args.roles(),
+        _ => &[],
+    };
+    let threads = answering_threads(roles);
+    let runtime = match Builder::new_multi_thread().worker_threads(threads).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return failed(&format!("cannot start the runtime: {error}")),
     };

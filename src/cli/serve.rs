@@ -21,6 +21,12 @@ pub(super) struct ServeArgs {
     roles: Vec<Role>,
 }
 
+impl ServeArgs {
+    pub(super) fn roles(&self) -> &[Role] {
+        &self.roles
+    }
+}
+
 pub(super) async fn run(common: &Common, args: ServeArgs) -> ExitCode {
     let (config, secrets) = match common.load() {
         Ok(loaded) => loaded,
