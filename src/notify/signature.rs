@@ -1,25 +1,19 @@
 //! The signature of Standard Webhooks (its specification, "Signature scheme": HMAC-SHA256 over id, timestamp and body with
 //! dots between them, in base64, behind `v1,`; several with spaces between them while one secret replaces another).
 //!
-//! The specification's own crate (`standardwebhooks`) does just this, with a second HMAC-SHA-256 and a third base64 beside
-//! those that are in the tree; it is three lines with ours. In the tests that crate is the judge: it verifies all that a
-//! receiver is sent (`tests/it/support/receiver.rs`).
+//! The specification's own crate makes them.
 
-use data_encoding::BASE64;
-use hmac::{Hmac, KeyInit, Mac};
 use secrecy::SecretString;
-use sha2::Sha256;
+use standardwebhooks::Webhook;
 
 use crate::config::notify::signing_key;
 
 /// What stands in `webhook-signature`: one signature for each secret. `timestamp` is in seconds.
 #[must_use]
 pub fn sign(secrets: &[SecretString], id: &str, timestamp: i64, body: &str) -> String {
-    let signed = format!("{id}.{timestamp}.{body}");
     let signature = |secret| {
-        let mut mac = Hmac::<Sha256>::new_from_slice(&signing_key(secret)?).ok()?;
-        mac.update(signed.as_bytes());
-        Some(format!("v1,{}", BASE64.encode(&mac.finalize().into_bytes())))
+        let key = Webhook::from_bytes(signing_key(secret)?).ok()?;
+        key.sign(id, timestamp, body.as_bytes()).ok()
     };
     secrets.iter().filter_map(signature).collect::<Vec<_>>().join(" ")
 }
