@@ -20,6 +20,9 @@ use crate::config::worker::WorkerConfig;
 /// Longest rest between two tries while something is away. A try costs Zoom one request; whoever has brought the
 /// archive back should not wait for longer.
 const LONGEST_REST: Duration = Duration::from_secs(120);
+/// For how long it is known that something is away: longer than the longest rest and the run that finds it still away. A
+/// process to which no job comes, because others have done them all, finds out nothing more, and says nothing more.
+const KNOWN_FOR: Duration = Duration::from_secs(600);
 
 /// The pace, shared by the pool that claims and the runs that end.
 #[derive(Debug)]
@@ -53,13 +56,16 @@ impl Pacer {
     /// `shows_care`: whether the metrics tell of its care; one pace of a process does that.
     pub(super) fn new(config: &WorkerConfig, shows_care: bool) -> Arc<Self> {
         let pacer = Self { shows_care, pace: Mutex::new(Pace::new(config)), moved: Notify::new() };
-        pacer.show_care(false);
+        pacer.show(&pacer.lock(), Instant::now());
         Arc::new(pacer)
     }
 
     /// What may be done now.
     pub(super) fn step(&self) -> Step {
-        self.lock().step(Instant::now())
+        let now = Instant::now();
+        let mut pace = self.lock();
+        self.show(&pace, now);
+        pace.step(now)
     }
 
     /// Seats a claimed job; it leaves when the seat is dropped.
@@ -77,9 +83,10 @@ impl Pacer {
         self.pace.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn show_care(&self, careful: bool) {
+    fn show(&self, pace: &Pace, now: Instant) {
         if self.shows_care {
-            metrics::gauge!("zoom_archiver_worker_careful").set(if careful { 1.0 } else { 0.0 });
+            let is_known = u8::from(pace.is_known_to_be_careful(now));
+            metrics::gauge!("zoom_archiver_worker_careful").set(f64::from(is_known));
         }
     }
 }
@@ -118,11 +125,12 @@ impl Witness {
     pub(super) fn saw_outage(&self) {
         let mut pace = self.pacer.lock();
         let was_careful = pace.care.is_some();
-        pace.outage(self.wave, Instant::now());
+        let now = Instant::now();
+        pace.outage(self.wave, now);
         if !was_careful {
             warn!("something is away: one job at a time, until it is back");
-            self.pacer.show_care(true);
         }
+        self.pacer.show(&pace, now);
     }
 
     /// Zoom asks everybody of this account to wait so long.
@@ -137,8 +145,8 @@ impl Witness {
         pace.success(self.wave);
         if was_careful && pace.care.is_none() {
             info!("it is back: all slots are open again");
-            self.pacer.show_care(false);
         }
+        self.pacer.show(&pace, Instant::now());
         drop(pace);
         self.pacer.moved.notify_one();
     }
@@ -171,6 +179,8 @@ struct Care {
     rests_until: Instant,
     /// Jobs of the newest wave that may run at once.
     allowed: u32,
+    /// When it was last found away.
+    found_at: Instant,
 }
 
 impl Pace {
@@ -214,6 +224,10 @@ impl Pace {
         }
     }
 
+    fn is_known_to_be_careful(&self, now: Instant) -> bool {
+        self.care.as_ref().is_some_and(|care| now < care.found_at + KNOWN_FOR)
+    }
+
     /// Seats a job; returns its wave.
     pub(super) fn seat(&mut self, account: Option<&str>) -> u64 {
         self.running += 1;
@@ -250,7 +264,7 @@ impl Pace {
         }
         let outages = self.care.as_ref().map_or(0, |care| care.outages) + 1;
         let rests_until = now + self.backoff.rest(outages, None);
-        self.care = Some(Care { outages, rests_until, allowed: 1 });
+        self.care = Some(Care { outages, rests_until, allowed: 1, found_at: now });
         self.wave += 1;
         self.fresh = 0;
     }
@@ -347,6 +361,26 @@ mod tests {
         // Rests are drawn by lot: so many of them, that their sum is far from by chance.
         let an_hour = Duration::from_secs(3600);
         assert!(rests.iter().sum::<Duration>() > 10 * an_hour / 2, "forty tries last long: {rests:?}");
+    }
+
+    #[test]
+    fn a_process_to_which_no_job_comes_any_more_stops_saying_that_something_is_away() {
+        let mut bench = Bench::new(8);
+        for wave in bench.fill() {
+            bench.fail(wave);
+        }
+        for _ in 0..50 {
+            bench.rest();
+            assert!(
+                bench.pace.is_known_to_be_careful(bench.now),
+                "it is tried more often than it is forgotten"
+            );
+            let wave = bench.fill()[0];
+            bench.fail(wave);
+        }
+        bench.now += KNOWN_FOR;
+        assert!(!bench.pace.is_known_to_be_careful(bench.now));
+        assert_eq!(bench.fill().len(), 1, "the next job is tried alone all the same");
     }
 
     #[test]

@@ -23,10 +23,10 @@ use super::service::{Log, PATIENCE, SECRET, Service, Setup, eventually, eventual
 pub(crate) enum Ground {
     /// SQLite and a directory, both within its data directory: the default.
     Embedded,
-    /// PostgreSQL and a bucket.
+    /// A bucket, and PostgreSQL.
     Servers {
-        /// Of a test's own.
-        database: PostgresDatabase,
+        /// Of a test's own; `None` leaves SQLite.
+        database: Option<PostgresDatabase>,
         /// Likewise.
         bucket: Bucket,
     },
@@ -35,7 +35,7 @@ pub(crate) enum Ground {
 impl Ground {
     /// Servers; `None` where there is no PostgreSQL.
     pub(crate) async fn servers() -> Option<Self> {
-        let database = PostgresDatabase::create().await?;
+        let database = Some(PostgresDatabase::create().await?);
         Some(Self::Servers { database, bucket: Bucket::new().await })
     }
 
@@ -43,7 +43,8 @@ impl Ground {
     pub(crate) fn point(&self, setup: Setup) -> Setup {
         match self {
             Self::Embedded => setup,
-            Self::Servers { database, bucket } => {
+            Self::Servers { database: None, bucket } => bucket.point(setup, None),
+            Self::Servers { database: Some(database), bucket } => {
                 bucket.point(setup.env("DATABASE_URL", database.url().expose_secret()), None)
             }
         }
@@ -52,8 +53,10 @@ impl Ground {
     /// The address of the database.
     pub(crate) fn database_url(&self, data: &Path) -> String {
         match self {
-            Self::Embedded => format!("sqlite:{}", data.join("zoom-archiver.db").display()),
-            Self::Servers { database, .. } => database.url().expose_secret().to_owned(),
+            Self::Servers { database: Some(database), .. } => database.url().expose_secret().to_owned(),
+            Self::Embedded | Self::Servers { database: None, .. } => {
+                format!("sqlite:{}", data.join("zoom-archiver.db").display())
+            }
         }
     }
 }
@@ -156,6 +159,14 @@ impl Scene {
             self.files().await.into_iter().find(|file| file.state == state)
         })
         .await
+    }
+
+    /// The bucket that it stands on.
+    pub(crate) fn bucket(&self) -> &Bucket {
+        match &self.ground {
+            Ground::Servers { bucket, .. } => bucket,
+            Ground::Embedded => panic!("it stands on no bucket"),
+        }
     }
 
     /// Waits until nothing waits and nothing runs.
