@@ -81,6 +81,7 @@ async fn a_404_that_the_api_confirms_is_believed_and_told_loudly() {
     let file = scene.one_file_in(FileState::Gone).await;
     assert!(file.reason.as_deref().unwrap().contains("Zoom has the file no more"), "{:?}", file.reason);
     scene.settled().await;
+    assert_eq!(scene.service.metric("zoom_archiver_files_gone_total", "").await, 1.0);
     let log = scene.close().await;
     let told =
         log.lines().into_iter().find(|line| line["message"].as_str().unwrap_or("").contains("no more"));
@@ -264,6 +265,7 @@ async fn wrong_credentials_park_the_file_and_say_what_to_mend() {
     assert!(scene.sender.deliver(&body).await.answer.is_accepted());
     let reason = scene.one_file_in(FileState::Parked).await.reason.unwrap();
     assert!(reason.contains("ZOOM_VIDEO_SDK_API_SECRET"), "{reason}");
+    assert_eq!(scene.service.failures("api", "not_allowed").await, 1.0);
     scene.close().await;
 }
 

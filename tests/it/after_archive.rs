@@ -93,6 +93,7 @@ async fn what_is_archived_and_reads_back_goes_to_the_trash_and_comes_back_when_i
     scene.announce(&recording, EventKind::Recording).await;
     scene.settled().await;
     assert_eq!((trashed(&scene, &recording), removals(&scene)), (vec![0, 1, 2], 1), "as a whole");
+    assert_eq!(scene.service.metric("zoom_archiver_removed_at_zoom_total", "trashed").await, 1.0);
     let files = scene.files().await;
     let state = async || scene.store.recording(files[0].recording_id).await.unwrap().unwrap().0.state;
     assert_eq!(state().await, Some(RecordingState::Trashed));
@@ -198,6 +199,7 @@ async fn deleted_for_good_only_where_the_settings_say_so(ground: Ground) {
     let asked = scene.zoom.library().api_requests();
     let asked = asked.iter().find(|request| request.endpoint == Endpoint::Remove).unwrap();
     assert!(asked.target.ends_with("action=delete"), "{}", asked.target);
+    assert_eq!(scene.service.metric("zoom_archiver_removed_at_zoom_total", "deleted").await, 1.0);
     scene.close().await;
 }
 

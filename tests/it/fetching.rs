@@ -89,6 +89,8 @@ async fn a_file_of_one_range_at_once_is_fetched_by_one_request() {
     all_arrive(&scene, &recording).await;
     let asked: Vec<_> = requests(&scene, &recording).into_iter().map(|request| request.range).collect();
     assert_eq!(asked, [None]);
+    let received = scene.service.metric("zoom_archiver_received_bytes_total", "").await;
+    assert_eq!(received, (4 * PART + 1) as f64);
     scene.close().await;
 }
 
@@ -121,14 +123,25 @@ async fn large_files_at_once_share_one_budget_of_memory() {
     .await;
     // The others have no connection either, which would be cut while they stand in line.
     assert_eq!(requests(&scene, &recording).len() as u64, FIT);
-    let taken = scene.service.metric("zoom_archiver_part_memory_bytes", "").await;
-    assert_eq!(taken, (FIT * PART) as f64);
+    let metric = |name| scene.service.metric(name, "");
+    assert_eq!(metric("zoom_archiver_part_memory_bytes").await, (FIT * PART) as f64);
+    assert_eq!(metric("zoom_archiver_part_memory_limit_bytes").await, (FIT * PART) as f64);
+    assert_eq!(metric("zoom_archiver_parts_in_memory").await, FIT as f64);
+    assert_eq!(metric("zoom_archiver_running_jobs").await, FILES as f64);
+    assert!(metric("zoom_archiver_longest_run_seconds").await > 0.0);
 
     recording.files.iter().for_each(|file| library.let_go(&file.key));
     all_arrive(&scene, &recording).await;
     let peak = scene.service.peak_memory();
     assert!(peak < FIT * PART + BESIDE, "{} MiB", peak / MIB);
-    assert_eq!(scene.service.metric("zoom_archiver_part_memory_bytes", "").await, 0.0);
+    assert_eq!(metric("zoom_archiver_part_memory_bytes").await, 0.0);
+    assert_eq!(metric("zoom_archiver_parts_in_memory").await, 0.0);
+    eventually("nothing runs any more", || async {
+        let running =
+            metric("zoom_archiver_running_jobs").await + metric("zoom_archiver_longest_run_seconds").await;
+        (running == 0.0).then_some(())
+    })
+    .await;
     scene.close().await;
 }
 
@@ -157,6 +170,7 @@ async fn an_account_that_asks_too_much_is_not_asked_again_before_zoom_wants_it_a
         let rested = pair[1].at - pair[0].at;
         assert!((REST..REST + SOON).contains(&rested), "{rested:?}");
     }
+    assert_eq!(scene.service.failures("zoom", "too_many").await, 2.0);
     scene.close().await;
 }
 

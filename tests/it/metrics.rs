@@ -234,6 +234,29 @@ async fn every_metric_that_is_shown_says_what_it_is() {
     assert_eq!(code, Some(0));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn how_long_everything_takes_is_measured_where_it_happens() {
+    let busy = Busy::start(None).await;
+    let service = &busy.service;
+    // One event; of its two files one is archived, and one is dead after two attempts.
+    eventually("every run is measured", || async {
+        let runs = |outcome| format!("kind=\"transfer\",outcome=\"{outcome}\"");
+        let done = service.metric("zoom_archiver_run_seconds_count", &runs("done")).await;
+        let tried = service.metric("zoom_archiver_run_seconds_count", &runs("retry")).await;
+        ((done, tried) == (1.0, 2.0)).then_some(())
+    })
+    .await;
+    assert_eq!(service.metric("zoom_archiver_job_wait_seconds_count", "kind=\"transfer\"").await, 3.0);
+    assert_eq!(service.metric("zoom_archiver_webhook_answer_seconds_count", "status=\"200\"").await, 1.0);
+    assert!(service.metric("zoom_archiver_claim_seconds_count", "").await >= 2.0);
+    for name in ["run", "job_wait", "webhook_answer", "claim"] {
+        let taken = service.metric(&format!("zoom_archiver_{name}_seconds_sum"), "").await;
+        assert!(taken > 0.0, "{name}");
+    }
+    let (code, _) = busy.service.stop().await;
+    assert_eq!(code, Some(0));
+}
+
 #[test]
 fn every_alarm_says_how_urgent_it_is_and_where_it_is_written_what_to_do() {
     let alarms = include_str!("../../deploy/prometheus/alerts.yaml");

@@ -113,6 +113,7 @@ async fn a_killed_workers_jobs_go_on_elsewhere() {
     let rows = all_files(&store).await;
     assert_eq!(rows[0].state, FileState::Archived);
     place.assert_holds(&rows, &contents(&[recording])).await;
+    assert!(receiver.metric("zoom_archiver_leases_expired_total", "waiting").await >= 1.0);
     heir.stop().await;
     receiver.stop().await;
 }
@@ -139,6 +140,7 @@ async fn a_worker_that_slept_past_its_lease_writes_nothing_more() {
         .log
         .wait_for(|line| line["message"].as_str().is_some_and(|it| it.contains("lease is lost")))
         .await;
+    assert!(sleeper.metric("zoom_archiver_leases_lost_total", "").await >= 1.0);
     until_settled(&store).await;
     let rows = all_files(&store).await;
     assert_eq!(rows[0].archived, archived[0].archived, "what the heir wrote stands");
@@ -198,10 +200,24 @@ async fn an_archive_that_is_away_costs_no_attempt() {
     let waiting = scene.files().await.remove(0);
     assert_eq!(waiting.state, FileState::Pending);
     assert!(waiting.reason.unwrap().contains("archive is not available"));
+    assert!(scene.service.failures("archive", "unavailable").await >= 4.0);
     proxy.set(Fault::Pass).await;
     let file = scene.one_file_in(FileState::Archived).await;
     scene.settled().await;
     Place::Bucket(bucket).assert_holds(&[file], &contents(&[recording])).await;
+    scene.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_archive_that_alters_what_it_is_given_is_counted_as_that_and_never_believed() {
+    let quirks = S3Quirks { corrupts: true, ..S3Quirks::default() };
+    let bucket = Bucket::at(S3Server::in_process(quirks).await).await;
+    let scene =
+        Scene::with(|setup| bucket.point(setup, None).env("ZOOM_ARCHIVER_WORKER__MAX_ATTEMPTS", "2")).await;
+    let recording = FakeRecording::new(RecordingKind::VideoSdk, 8).with([FakeFile::generated(8, 1000)]);
+    scene.announce(&recording, EventKind::Recording).await;
+    scene.one_file_in(FileState::Dead).await;
+    assert_eq!(scene.service.failures("archive", "mismatch").await, 2.0);
     scene.close().await;
 }
 

@@ -150,8 +150,16 @@ async fn a_duplicate_with_another_url_and_token_never_doubles_a_file() {
 async fn a_download_that_is_cut_is_tried_again() {
     for bytes in [SMALL, LARGE] {
         let scene = survives(bytes, Fault::Cut { after: bytes / 2 }, When::First(2)).await;
+        assert!(scene.service.metric("zoom_archiver_reconnects_total", "").await >= 1.0);
         scene.close().await;
     }
+}
+
+#[tokio::test]
+async fn a_file_whose_download_is_always_cut_is_dead_with_the_last_error() {
+    let scene = ends(SMALL, Fault::Cut { after: 0 }, FileState::Dead, "(attempt 3 of 3)").await;
+    assert_eq!(scene.service.failures("zoom", "interrupted").await, 3.0);
+    scene.close().await;
 }
 
 #[tokio::test]
@@ -175,6 +183,7 @@ async fn a_download_below_the_floor_rate_is_cut_and_says_so() {
     scene.announce(&recording, EventKind::Recording).await;
     let file = scene.one_file_in(FileState::Dead).await;
     assert!(file.reason.as_deref().unwrap().contains("transfer.min_bytes_per_sec"), "{:?}", file.reason);
+    assert_eq!(scene.service.failures("zoom", "too_slow").await, 2.0);
     scene.close().await;
 }
 
@@ -198,9 +207,12 @@ async fn all_downloads_together_stay_below_the_ceiling() {
 
 #[tokio::test]
 async fn errors_of_zooms_pass() {
-    for (code, retry_after) in [(500, None), (503, None), (429, Some(1)), (404, None)] {
+    for (code, retry_after, class) in
+        [(500, None, "refused"), (503, None, "refused"), (429, Some(1), "too_many"), (404, None, "not_found")]
+    {
         let code = StatusCode::from_u16(code).unwrap();
         let scene = survives(SMALL, Fault::Status { code, retry_after }, When::First(2)).await;
+        assert_eq!(scene.service.failures("zoom", class).await, 2.0, "{code}");
         scene.close().await;
     }
     let scene = survives(SMALL, Fault::JsonError, When::First(1)).await;

@@ -249,6 +249,11 @@ impl Service {
             .filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok())
             .sum()
     }
+
+    /// How many failures of this class have ended a run.
+    pub(crate) async fn failures(&self, side: &str, class: &str) -> f64 {
+        self.metric("zoom_archiver_failures_total", &format!(r#"side="{side}",class="{class}""#)).await
+    }
 }
 
 /// The log of a service, read as it comes.
