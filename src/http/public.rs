@@ -1,6 +1,7 @@
 //! The public door: `POST /webhooks/zoom`, `GET /livez`, `GET /readyz`, and nothing else.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -21,7 +22,6 @@ pub const WEBHOOK_PATH: &str = "/webhooks/zoom";
 const READY_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What health checks look at.
-#[derive(Clone)]
 pub struct Health {
     /// Must answer.
     pub store: SharedStore,
@@ -29,23 +29,39 @@ pub struct Health {
     pub stop: CancellationToken,
 }
 
+/// The same, with what has been said already.
+struct Readiness {
+    health: Health,
+    /// That a newer release has migrated the database: said once.
+    is_outdated: AtomicBool,
+}
+
 /// The routes; without a receiver (this process is worker only) there is no webhook.
 pub fn router(health: Health, receiver: Option<Arc<Receiver>>) -> Router {
+    let readiness = Arc::new(Readiness { health, is_outdated: AtomicBool::new(false) });
     let mut router = Router::new()
         .route("/livez", get(|| async { "ok\n" }))
-        .route("/readyz", get(ready).with_state(health));
+        .route("/readyz", get(ready).with_state(readiness));
     if let Some(receiver) = receiver {
         router = router.route(WEBHOOK_PATH, post(webhook::receive).with_state(receiver));
     }
     router.layer(CatchPanicLayer::custom(panicked))
 }
 
-async fn ready(State(health): State<Health>) -> Response {
-    if health.stop.is_cancelled() {
+async fn ready(State(readiness): State<Arc<Readiness>>) -> Response {
+    let Health { store, stop } = &readiness.health;
+    if stop.is_cancelled() {
         return (StatusCode::SERVICE_UNAVAILABLE, "stopping\n").into_response();
     }
-    match tokio::time::timeout(READY_TIMEOUT, health.store.ping()).await {
+    match tokio::time::timeout(READY_TIMEOUT, store.ping()).await {
         Ok(Ok(())) => "ready\n".into_response(),
+        // What still reaches this process is better recorded by it than refused: whoever replaces it may not be ready yet.
+        Ok(Err(error)) if error.is_newer_schema() => {
+            if !readiness.is_outdated.swap(true, Ordering::Relaxed) {
+                tracing::warn!(%error, "a newer release has migrated the database; this process goes on until it is replaced");
+            }
+            "ready\n".into_response()
+        }
         Ok(Err(error)) => {
             tracing::warn!(%error, "not ready");
             (StatusCode::SERVICE_UNAVAILABLE, "database not available\n").into_response()

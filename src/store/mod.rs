@@ -93,6 +93,13 @@ impl StoreError {
             Self::Migration(_) | Self::Schema { .. } => "schema",
         }
     }
+
+    /// Whether a newer release has brought the schema further than this program knows it. A program that runs may go on under
+    /// it: migrations keep the release before them working. One that starts must not.
+    #[must_use]
+    pub fn is_newer_schema(&self) -> bool {
+        matches!(self, Self::Schema { found, needed } if found > needed)
+    }
 }
 
 /// What a person does about a schema of another version.

@@ -2,9 +2,15 @@
 
 use std::time::Duration;
 
-use crate::support::database::{Database, NEWEST, config, on_each_database};
+use secrecy::ExposeSecret;
+use serde_json::Value;
+use tempfile::TempDir;
 use zoom_archiver::domain::file::FileState;
 use zoom_archiver::store::{self, Migrated, StoreError};
+
+use crate::support::database::{Database, NEWEST, config, on_each_database};
+use crate::support::delivery::status_of;
+use crate::support::service::Setup;
 
 /// A literal of 16 bytes that end in `n`, as either database writes an id.
 fn id(database: &Database, n: u8) -> String {
@@ -206,6 +212,41 @@ async fn a_schema_from_the_future_is_left_alone(database: Database) {
     assert!(matches!(refused, StoreError::Migration(_)), "{refused:?}");
 }
 
+async fn a_service_that_runs_goes_on_under_a_newer_schema_and_not_under_an_older_one(database: Database) {
+    const EVENT: &str =
+        r#"{"event":"recording.completed","payload":{"object":{"uuid":"u","recording_files":[]}}}"#;
+    let data = TempDir::new().unwrap();
+    let setup = Setup::new(data.path()).env("DATABASE_URL", database.url().expose_secret()).roles("receiver");
+    let service = setup.start().await;
+    let ready = async || {
+        let url = format!("http://{}/readyz", service.public_addr());
+        reqwest::get(url).await.unwrap().status().as_u16()
+    };
+    assert_eq!(ready().await, 200);
+    // As the next release leaves it, which has taken a step more.
+    let step = format!(
+        "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
+         SELECT version + 1, 'later', success, checksum, execution_time FROM _sqlx_migrations WHERE version = {NEWEST}"
+    );
+    assert_eq!(database.execute(&step).await.unwrap(), 1);
+    assert_eq!((ready().await, ready().await), (200, 200));
+    assert_eq!(status_of(&service.webhook(), EVENT).await, 200);
+    assert_eq!(database.number("SELECT count(*) FROM events").await, 1);
+
+    let (code, log) = setup.spawn().ended().await;
+    assert_eq!(code, Some(1), "one that starts is refused: {}", log.text());
+
+    let back = format!("DELETE FROM _sqlx_migrations WHERE version >= {NEWEST}");
+    assert_eq!(database.execute(&back).await.unwrap(), 2);
+    assert_eq!(ready().await, 503);
+    let (code, log) = service.stop().await;
+    assert_eq!(code, Some(0));
+    let told = |line: &Value| {
+        line["level"] == "WARN" && line["message"].as_str().is_some_and(|it| it.contains("newer release"))
+    };
+    assert_eq!(log.lines().iter().filter(|line| told(line)).count(), 1, "{}", log.text());
+}
+
 async fn what_contradicts_the_picture_of_the_states_is_refused(database: Database) {
     database.migrate().await.expect("the schema is migrated");
     insert_rows_of_version_1(&database).await;
@@ -306,6 +347,7 @@ on_each_database! {
     an_interrupted_migration_goes_on_where_it_stopped,
     two_migrators_at_once_take_each_step_once,
     a_schema_from_the_future_is_left_alone,
+    a_service_that_runs_goes_on_under_a_newer_schema_and_not_under_an_older_one,
     what_contradicts_the_picture_of_the_states_is_refused,
     a_second_row_of_one_identity_is_refused,
     no_index_holds_what_a_heartbeat_changes,
@@ -331,7 +373,7 @@ fn store_config_in_a_hurry() -> zoom_archiver::config::store::StoreConfig {
 
 #[tokio::test]
 async fn opening_does_not_create_a_database() {
-    let folder = tempfile::TempDir::new().expect("a temporary folder");
+    let folder = TempDir::new().expect("a temporary folder");
     let path = folder.path().join("store.db");
     let url = format!("sqlite:{}", path.display()).into();
     let error = store::open(&url, &config()).await.err().expect("there is no database");
