@@ -219,7 +219,7 @@ pub struct Backlog {
 /// Connections to the database that this process holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Connections {
-    /// What they are for: `any`, or `write` and `read` where these are kept apart.
+    /// What they are for: `write` and `read` of SQLite; `any`, `read` (lists and looks) and `record` (events) of PostgreSQL.
     pub purpose: &'static str,
     /// Open ones.
     pub open: u32,

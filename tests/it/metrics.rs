@@ -3,19 +3,22 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::ExposeSecret;
+use sqlx::Executor;
 use url::Url;
+use zoom_archiver::config::store::StoreConfig;
 use zoom_archiver::domain::event::Event;
 use zoom_archiver::domain::job::{JobState, Settlement};
 use zoom_archiver::domain::recording::RecordingKind;
 use zoom_archiver::simulator::events::{EventKind, Quirks};
 use zoom_archiver::simulator::{FakeFile, FakeRecording, FakeZoom, Fault as ZoomFault, Options, When};
-use zoom_archiver::store::{Backlog, SharedStore};
+use zoom_archiver::store::{self, Backlog, SharedStore};
 
 use crate::support::announce::{session, session_of};
-use crate::support::database::{Database, on_each_database};
+use crate::support::database::{Database, config, on_each_database};
 use crate::support::delivery::status_of;
 use crate::support::fault_proxy::{Fault, FaultProxy};
 use crate::support::postgres::PostgresDatabase;
@@ -390,6 +393,84 @@ async fn a_job_knows_how_long_it_had_been_due(database: Database) {
     assert!((3600..3660).contains(&job.waited.as_secs()), "{:?}", job.waited);
 }
 
+async fn a_store_tells_of_all_connections_that_it_may_have(database: Database) {
+    database.migrate().await.unwrap();
+    for max_connections in [3, 8, 16] {
+        let config = StoreConfig { max_connections, ..config() };
+        let store = store::open(database.url(), &config).await.unwrap();
+        let told = store.connections();
+        assert_eq!(told.iter().map(|pool| pool.most).sum::<u32>(), max_connections, "{told:?}");
+        store.close().await;
+    }
+}
+
+async fn whoever_waits_for_the_database_is_a_busy_connection_of_its_purpose(database: Database) {
+    let store = database.store().await;
+    let busy = async |purpose: &str, most: u32| {
+        eventually(&format!("{most} of {purpose} are busy"), || async {
+            let told = store.connections().into_iter().find(|pool| pool.purpose == purpose).unwrap();
+            (told.open - told.idle == most).then_some(())
+        })
+        .await;
+    };
+    let recorded = |store: SharedStore| async move { record(&store, &session("s", 1)).await };
+    if database.kind() == "postgres" {
+        let mut lock = database.postgres_pool().begin().await.unwrap();
+        lock.execute("LOCK TABLE files IN ACCESS EXCLUSIVE MODE").await.unwrap();
+        let asks = |store: SharedStore| async move { store.twins().await.unwrap() };
+        let looks = |store: SharedStore| async move { store.losses().await.unwrap() };
+        let waiting = (
+            tokio::spawn(asks(Arc::clone(&store))),
+            tokio::spawn(looks(Arc::clone(&store))),
+            tokio::spawn(recorded(Arc::clone(&store))),
+        );
+        for purpose in ["any", "read", "record"] {
+            busy(purpose, 1).await;
+        }
+        lock.rollback().await.unwrap();
+        let (asked, looked, recorded) = tokio::join!(waiting.0, waiting.1, waiting.2);
+        assert!(asked.is_ok() && looked.is_ok() && recorded.is_ok());
+        for purpose in ["any", "read", "record"] {
+            busy(purpose, 0).await;
+        }
+        return;
+    }
+    let mut elsewhere = database.lock_sqlite().await;
+    let waiting = tokio::spawn(recorded(Arc::clone(&store)));
+    busy("write", 1).await;
+    elsewhere.execute("ROLLBACK").await.unwrap();
+    waiting.await.unwrap();
+    busy("write", 0).await;
+}
+
+/// What stands between two headings of the handbook.
+fn paragraph(heading: &str) -> &'static str {
+    let handbook = include_str!("../../docs/operating.md");
+    let (_, rest) = handbook.split_once(&format!("### {heading}\n")).expect("it has such a heading");
+    rest.split("\n### ").next().unwrap_or(rest)
+}
+
+async fn a_process_shows_its_connections_by_purposes_that_the_handbook_explains(database: Database) {
+    let data = tempfile::tempdir().unwrap();
+    let setup = Setup::new(data.path()).env("DATABASE_URL", database.url().expose_secret());
+    let service = setup.roles("receiver").start().await;
+    let shown = service.metrics().await;
+    let limits: Vec<_> =
+        shown.lines().filter(|line| line.starts_with("zoom_archiver_database_connections_limit{")).collect();
+    let explained = paragraph("ZoomArchiverConnectionsShort");
+    for limit in &limits {
+        let purpose = limit.split('"').nth(1).expect("a purpose");
+        assert!(explained.contains(&format!("| `{purpose}`")), "{purpose}");
+        let idle = format!("purpose=\"{purpose}\",state=\"idle\"");
+        assert!(shown.contains(&format!("zoom_archiver_database_connections{{{idle}}}")), "{idle}: {shown}");
+    }
+    let most = service.metric("zoom_archiver_database_connections_limit", "").await;
+    assert_eq!(most, 16.0, "store.max_connections: {limits:?}");
+    assert!(service.metric("zoom_archiver_database_connections{", "").await >= 1.0, "{shown}");
+    let (code, _) = service.stop().await;
+    assert_eq!(code, Some(0));
+}
+
 async fn a_store_tells_of_its_connections_and_its_room(database: Database) {
     let store = database.store().await;
     record(&store, &session_of("a", "s", 2)).await;
@@ -418,6 +499,9 @@ on_each_database! {
     the_backlog_says_what_waits_runs_or_stands_still_and_for_how_long,
     a_job_knows_how_long_it_had_been_due,
     a_store_tells_of_its_connections_and_its_room,
+    a_store_tells_of_all_connections_that_it_may_have,
+    whoever_waits_for_the_database_is_a_busy_connection_of_its_purpose,
+    a_process_shows_its_connections_by_purposes_that_the_handbook_explains,
 }
 
 /// Reads whole tables of `jobs` that the server has counted.

@@ -437,7 +437,8 @@ impl Store for PostgresStore {
     }
 
     fn connections(&self) -> Vec<Connections> {
-        vec![connections("any", &self.pool), self.recorders.connections()]
+        let read = connections("read", &self.readers);
+        vec![connections("any", &self.pool), read, self.recorders.connections()]
     }
 
     async fn examine(&self, _look: Look) -> Result<Vec<Finding>, StoreError> {
