@@ -2,6 +2,7 @@
 //! writes it removes again. At the start of the service it looks briefly: what is wrong is in the log, and ends nothing.
 
 use std::process::Output;
+use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use secrecy::ExposeSecret;
@@ -12,6 +13,7 @@ use zoom_archiver::simulator::ledger::Endpoint;
 use zoom_archiver::simulator::{ApiFault, Options, When};
 
 use crate::support::database::Database;
+use crate::support::fault_proxy::{Fault, FaultProxy};
 use crate::support::place::{Bucket, Place};
 use crate::support::private::PrivatePostgres;
 use crate::support::program::fake_zoom;
@@ -261,6 +263,41 @@ async fn a_database_that_forgets_and_may_not_be_written_to_is_told_both() {
     let wrong = wrong(&Setup::new(data.path()).env("DATABASE_URL", url.as_str())).await;
     assert!(wrong.contains("synchronous_commit is off"), "{wrong}");
     assert!(wrong.contains("cannot be written to") && wrong.contains("grant SELECT"), "{wrong}");
+}
+
+#[tokio::test]
+async fn a_database_that_is_far_away_is_noted_with_what_suffers_from_it() {
+    let Some(database) = Database::postgres().await else { return };
+    database.migrate().await.unwrap();
+    let mut url = Url::parse(database.url().expose_secret()).unwrap();
+    let upstream = format!("{}:{}", url.host_str().unwrap(), url.port().unwrap_or(5432));
+    let proxy = FaultProxy::start(upstream).await.unwrap();
+    url.set_host(Some("127.0.0.1")).unwrap();
+    url.set_port(Some(proxy.addr().port())).unwrap();
+    let data = tempfile::tempdir().unwrap();
+    let setup = Setup::new(data.path()).env("DATABASE_URL", url.as_str());
+    let found = async || {
+        let output = setup.run(&["doctor", "--json"]).await;
+        assert_eq!(output.status.code(), Some(0), "{:?}", findings(&output));
+        findings(&output)
+    };
+    let far = Fault::Slow { latency: Duration::from_millis(100), bytes_per_sec: None };
+    proxy.set(far).await;
+    let told = found().await;
+    let is_slow = |(subject, verdict, words): &(String, String, String)| {
+        subject == "database"
+            && verdict == "note"
+            && words.contains("that is slow")
+            && words.contains("near its")
+    };
+    assert!(told.iter().any(is_slow), "{told:?}");
+
+    proxy.set(Fault::Pass).await;
+    let told = found().await;
+    let is_new_enough = |(subject, verdict, words): &(String, String, String)| {
+        subject == "database" && verdict == "well" && words.contains("14 or newer")
+    };
+    assert!(told.iter().any(is_new_enough), "{told:?}");
 }
 
 #[tokio::test]

@@ -9,8 +9,12 @@ use crate::domain::finding::{Finding, Subject};
 /// How far the clocks may be apart, in seconds. Leases do not mind: they are judged by the database's clock alone.
 const WORRYING_SKEW_SECS: f64 = 60.0;
 
+/// The oldest major version that this program is made for and tried with.
+const OLDEST: i32 = 14;
+
 const LOOK: &str = "
 SELECT
+    current_setting('server_version_num')::int AS version,
     current_setting('fsync') = 'on' AS fsync,
     current_setting('synchronous_commit') AS synchronous_commit,
     pg_is_in_recovery() AS read_only,
@@ -31,7 +35,10 @@ SELECT
 /// `most` is how many connections this process opens at most.
 pub(super) async fn examine(pool: &PgPool, most: u32) -> Result<Vec<Finding>, StoreError> {
     let row = sqlx::query(LOOK).fetch_one(pool).await?;
-    let mut findings = vec![durability(row.try_get("fsync")?, row.try_get("synchronous_commit")?)];
+    let mut findings = vec![
+        version(row.try_get("version")?),
+        durability(row.try_get("fsync")?, row.try_get("synchronous_commit")?),
+    ];
     findings.push(if row.try_get("read_only")? {
         wrong("this is a standby that cannot be written to", "name the primary in DATABASE_URL")
     } else if row.try_get("may_write")? {
@@ -53,6 +60,18 @@ fn well(words: impl Into<String>) -> Finding {
 
 fn wrong(words: impl Into<String>, mend: &str) -> Finding {
     Finding::wrong_so(Subject::Database, words, mend)
+}
+
+/// Whether the server is new enough; `number` is its version as it counts it: 140005 is 14.5.
+fn version(number: i32) -> Finding {
+    let major = number / 10_000;
+    if major < OLDEST {
+        return wrong(
+            format!("PostgreSQL {major} is too old: this program needs {OLDEST} or newer"),
+            "upgrade the server, or name another one in DATABASE_URL",
+        );
+    }
+    well(format!("PostgreSQL {major} is new enough ({OLDEST} or newer is needed)"))
 }
 
 /// Whether what is committed outlives a crash.
@@ -107,6 +126,20 @@ mod tests {
         for ahead in [-59.0, 0.4, 59.0] {
             assert_eq!(clocks(ahead).verdict, Verdict::Well, "{ahead}");
         }
+    }
+
+    #[test]
+    fn a_server_older_than_the_oldest_that_is_supported_is_wrong_and_told_which_is_needed() {
+        for (number, words) in [(130_022, "PostgreSQL 13 is too old"), (90_624, "PostgreSQL 9 is too old")] {
+            let found = version(number);
+            assert!(found.verdict == Verdict::Wrong && found.words.starts_with(words), "{found:?}");
+            assert!(found.words.contains("needs 14 or newer"), "{found:?}");
+        }
+        for number in [140_000, 150_018, 180_001] {
+            assert_eq!(version(number).verdict, Verdict::Well, "{number}");
+        }
+        let documented = include_str!("../../../docs/deploying.md");
+        assert!(documented.contains(&format!("PostgreSQL {OLDEST} or newer")));
     }
 
     #[test]
