@@ -538,7 +538,7 @@ impl Archive for DirectoryArchive {
 
     async fn examine(&self, look: Look) -> Vec<Finding> {
         if let Err(error) = self.run(Self::check_root).await {
-            return vec![exercise::wrong(&error)];
+            return vec![exercise::out_of_reach(&error)];
         }
         let folder = exercise::new_folder();
         let mut findings = match look {

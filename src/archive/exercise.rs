@@ -33,14 +33,25 @@ pub(super) fn key(folder: &str, name: &str) -> String {
 /// Names of what is written below the folder.
 pub(super) const NAMES: [&str; 3] = ["small", "parts", "given-up"];
 
+// What does not work until what failed is mended.
+const NO_WRITING: &str = "until then nothing is archived";
+const NO_READING: &str = "until then no object can be compared, verified or given out, and no file of several parts is \
+                          archived";
+const NO_PARTS: &str = "until then no file is archived that is longer than a part";
+const NO_GIVING_UP: &str = "until then uploads that nobody goes on with stay and take room, and a file whose upload must \
+                            begin anew waits";
+
 /// Tries all of it and says what was found.
 pub(super) async fn exercise(archive: &dyn Archive, folder: &str) -> Vec<Finding> {
     let tries = [
-        small(archive, &key(folder, NAMES[0])).await,
-        parts(archive, &key(folder, NAMES[1])).await,
-        given_up(archive, &key(folder, NAMES[2])).await,
+        (small(archive, &key(folder, NAMES[0])).await, NO_WRITING),
+        (parts(archive, &key(folder, NAMES[1])).await, NO_PARTS),
+        (given_up(archive, &key(folder, NAMES[2])).await, NO_GIVING_UP),
     ];
-    tries.into_iter().flat_map(|tried| tried.unwrap_or_else(|error| vec![wrong(&error)])).collect()
+    let found = |(tried, so): (Result<Vec<Finding>, ArchiveError>, &str)| {
+        tried.unwrap_or_else(|error| vec![wrong_so(&error, so)])
+    };
+    tries.into_iter().flat_map(found).collect()
 }
 
 /// Tries what leaves no object behind: that writing is allowed at all.
@@ -51,6 +62,15 @@ pub(super) async fn glance(archive: &dyn Archive, folder: &str) -> Vec<Finding> 
 
 pub(super) fn wrong(error: &ArchiveError) -> Finding {
     Finding::wrong(Subject::Archive, error.to_string())
+}
+
+fn wrong_so(error: &ArchiveError, so: &str) -> Finding {
+    Finding::wrong_so(Subject::Archive, error.to_string(), so)
+}
+
+/// The archive cannot be looked into at all.
+pub(super) fn out_of_reach(error: &ArchiveError) -> Finding {
+    wrong_so(error, NO_WRITING)
 }
 
 fn well(words: impl Into<String>) -> Finding {
@@ -67,11 +87,10 @@ async fn small(archive: &dyn Archive, key: &str) -> Result<Vec<Finding>, Archive
         None => "and is proven by its size and our own SHA-256: the archive keeps no checksum".to_owned(),
     };
     let mut findings = vec![well(format!("an object can be written {confirmed}"))];
-    let read: Vec<Bytes> = archive.read(key).await?.try_collect().await?;
-    findings.push(if read.concat() == SMALL {
-        well("an object reads back as it was written")
-    } else {
-        Finding::wrong(Subject::Archive, "an object reads back other than it was written")
+    findings.push(match read_back(archive, key).await {
+        Ok(read) if read == SMALL => well("an object reads back as it was written"),
+        Ok(_) => Finding::wrong(Subject::Archive, "an object reads back other than it was written"),
+        Err(error) => wrong_so(&error, NO_READING),
     });
     let other = Bytes::from_static(b"something else");
     findings.push(match archive.put(&object, other.clone(), &proof(&other)).await {
@@ -84,6 +103,11 @@ async fn small(archive: &dyn Archive, key: &str) -> Result<Vec<Finding>, Archive
         ),
     });
     Ok(findings)
+}
+
+async fn read_back(archive: &dyn Archive, key: &str) -> Result<Vec<u8>, ArchiveError> {
+    let read: Vec<Bytes> = archive.read(key).await?.try_collect().await?;
+    Ok(read.concat())
 }
 
 /// An object of two parts.

@@ -15,7 +15,7 @@ use zoom_archiver::simulator::{ApiFault, Options, When};
 use crate::support::database::Database;
 use crate::support::fault_proxy::{Fault, FaultProxy};
 use crate::support::place::{Bucket, Place};
-use crate::support::private::PrivatePostgres;
+use crate::support::private::{PrivateMinio, PrivatePostgres};
 use crate::support::program::fake_zoom;
 use crate::support::s3::{Lack, Quirks, S3Server};
 use crate::support::scene::with_api;
@@ -97,10 +97,71 @@ async fn doctor_finds_everything_well_and_leaves_nothing_behind() {
 
 #[tokio::test]
 async fn a_key_that_may_only_read_is_named_with_the_right_that_it_lacks() {
-    let bucket = in_process(Quirks { read_only: true, ..Quirks::default() }).await;
+    let bucket = in_process(Quirks { denies: &["s3:PutObject"], ..Quirks::default() }).await;
     let (_data, setup) = migrated(|setup| bucket.point(setup, None)).await;
     let wrong = wrong(&setup).await;
     assert!(wrong.contains("AccessDenied") && wrong.contains("s3:PutObject"), "{wrong}");
+}
+
+/// A right that keys may lack, how bad that is, and what does not work without it.
+type Right = (&'static [&'static str], &'static str, &'static str);
+
+/// All that `docs/archive.md` asks for, but for those of buckets that keep versions.
+const RIGHTS: [Right; 7] = [
+    (&["s3:ListBucket"], "wrong", "nothing is archived"),
+    (&["s3:PutObject"], "wrong", "nothing is archived"),
+    (&["s3:GetObject"], "wrong", "no object can be compared, verified or given out"),
+    (&["s3:AbortMultipartUpload"], "wrong", "uploads that nobody goes on with stay"),
+    // The service can do without these.
+    (&["s3:DeleteObject"], "note", "an object that the review finds wrong will stay too"),
+    (&["s3:ListMultipartUploadParts"], "note", "an interrupted transfer will start over"),
+    (&["s3:ListBucketMultipartUploads"], "note", "lifecycle rule"),
+];
+
+/// Asserts that doctor, with keys that lack a right, names it and says what does not work; the exit code goes by how bad it is.
+async fn is_named(setup: &Setup, (lacking, verdict, so): Right) {
+    let output = setup.run(&["doctor", "--json"]).await;
+    let found = findings(&output);
+    let right = format!("it takes {}", lacking[0]);
+    let is_told = |(subject, told, words): &(String, String, String)| {
+        subject == "archive" && told == verdict && words.contains(&right) && words.contains(so)
+    };
+    assert!(found.iter().any(is_told), "{lacking:?}: {found:#?}");
+    assert_eq!(output.status.code(), Some(i32::from(verdict == "wrong")), "{lacking:?}: {found:#?}");
+}
+
+#[tokio::test]
+async fn every_right_that_a_key_lacks_is_named_with_what_does_not_work_without_it() {
+    for right in RIGHTS {
+        let bucket = in_process(Quirks { denies: right.0, ..Quirks::default() }).await;
+        let (_data, setup) = migrated(|setup| bucket.point(setup, None)).await;
+        is_named(&setup, right).await;
+    }
+}
+
+#[tokio::test]
+async fn what_a_real_store_refuses_is_told_as_what_it_is() {
+    let Some(minio) = PrivateMinio::start_in("eu-central-1").await else { return };
+    let bucket = Bucket::at(minio.client()).await;
+    let (_data, setup) = migrated(|setup| bucket.point(setup, None)).await;
+    let told = wrong(&setup.clone().env("AWS_REGION", "us-east-1")).await;
+    assert!(told.contains("AWS_REGION") && told.contains("the bucket's region is eu-central-1"), "{told}");
+
+    let reader = minio.keys(&["s3:GetObject", "s3:ListBucket"]).await;
+    let told = wrong(&reader.point(setup.clone())).await;
+    assert!(told.contains("AccessDenied") && told.contains("it takes s3:PutObject"), "{told}");
+
+    let all = RIGHTS.map(|(names, ..)| names[0]);
+    let output = minio.keys(&all).await.point(setup.clone()).run(&["doctor", "--json"]).await;
+    let found = findings(&output);
+    assert!(
+        found.iter().all(|(subject, verdict, _)| subject != "archive" || verdict == "well"),
+        "{found:#?}"
+    );
+    for right in RIGHTS {
+        let others: Vec<_> = all.into_iter().filter(|name| *name != right.0[0]).collect();
+        is_named(&minio.keys(&others).await.point(setup.clone()), right).await;
+    }
 }
 
 #[tokio::test]
@@ -172,18 +233,35 @@ async fn a_store_that_does_without_checksums_and_conditions_is_said_to() {
     assert!(found.iter().any(|(_, _, words)| words.contains(modes)), "{found:?}");
 }
 
+fn locking(setup: Setup) -> Setup {
+    setup
+        .env("ZOOM_ARCHIVER_ARCHIVE__S3__OBJECT_LOCK_MODE", "governance")
+        .env("ZOOM_ARCHIVER_ARCHIVE__S3__OBJECT_LOCK_DAYS", "1")
+}
+
 #[tokio::test]
 async fn a_bucket_without_locks_is_told_before_anything_is_refused() {
-    let bucket = in_process(Quirks::default()).await;
-    let (_data, setup) = migrated(|setup| {
-        bucket
-            .point(setup, None)
-            .env("ZOOM_ARCHIVER_ARCHIVE__S3__OBJECT_LOCK_MODE", "governance")
-            .env("ZOOM_ARCHIVER_ARCHIVE__S3__OBJECT_LOCK_DAYS", "1")
-    })
-    .await;
-    let wrong = wrong(&setup).await;
-    assert!(wrong.contains("archive.s3.object_lock_mode"), "{wrong}");
+    for bucket in [Bucket::new().await, in_process(Quirks::default()).await] {
+        let (_data, setup) = migrated(|setup| locking(bucket.point(setup, None))).await;
+        let wrong = wrong(&setup).await;
+        assert!(wrong.contains("archive.s3.object_lock_mode"), "{wrong}");
+    }
+}
+
+#[tokio::test]
+async fn a_bucket_with_locks_is_well_and_nothing_is_written_under_one() {
+    for server in [S3Server::start().await, S3Server::in_process(Quirks::default()).await] {
+        let bucket = Bucket::with_locks(server).await;
+        let (_data, setup) = migrated(|setup| locking(bucket.point(setup, None))).await;
+        let output = setup.run(&["doctor", "--json"]).await;
+        let found = findings(&output);
+        assert_eq!(output.status.code(), Some(0), "{found:#?}");
+        let is_told = |(subject, verdict, words): &(String, String, String)| {
+            subject == "archive" && verdict == "well" && words.contains("the bucket has Object Lock")
+        };
+        assert!(found.iter().any(is_told), "{found:#?}");
+        assert!(bucket.server.objects(&bucket.name).await.is_empty(), "it was removed again");
+    }
 }
 
 #[tokio::test]
@@ -427,7 +505,7 @@ async fn a_start_where_all_is_well_warns_of_nothing_and_leaves_nothing_in_the_ar
 
 #[tokio::test]
 async fn a_key_that_may_only_read_is_warned_of_when_the_service_starts() {
-    let bucket = in_process(Quirks { read_only: true, ..Quirks::default() }).await;
+    let bucket = in_process(Quirks { denies: &["s3:PutObject"], ..Quirks::default() }).await;
     let data = tempfile::tempdir().unwrap();
     let (warned, log) = warned_of_at_start(bucket.point(Setup::new(data.path()), None)).await;
     assert_eq!(warned.len(), 1, "{}", log.text());

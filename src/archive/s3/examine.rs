@@ -25,7 +25,7 @@ impl S3Archive {
         let mut findings = match self.reach().await {
             Ok(found) => vec![found],
             // Nothing else can work, and would say the same again.
-            Err(error) => return vec![exercise::wrong(&error)],
+            Err(error) => return vec![exercise::out_of_reach(&error)],
         };
         let folder = exercise::new_folder();
         let twin = self.without_locks();

@@ -193,8 +193,10 @@ impl Failure {
     pub(super) fn text(&self, bucket: &str, what: &str, key: &str, advice: &str) -> String {
         let place = if key.is_empty() { String::new() } else { format!(" {key}") };
         let mut text = format!("bucket {bucket}: cannot {what}{place}: {}", self.code);
+        let right = right_for(what).filter(|_| self.is_denied()).map(|right| format!("it takes {right}"));
+        let right = right.unwrap_or_default();
         let remedy = self.remedy().filter(|_| advice.is_empty() || self.is_denied()).unwrap_or_default();
-        for more in [self.message.as_str(), remedy, advice] {
+        for more in [self.message.as_str(), right.as_str(), remedy, advice] {
             if !more.is_empty() {
                 text.push_str(": ");
                 text.push_str(more);
@@ -239,6 +241,22 @@ impl Failure {
             _ => return None,
         })
     }
+}
+
+/// The right that a request takes, by what it was to do in the words of its errors ("Actions, resources, and condition keys
+/// for Amazon S3"). `None` for what is asked of nobody.
+fn right_for(what: &str) -> Option<&'static str> {
+    Some(match what {
+        "write" | "replace" | "begin" | "write a part of" | "complete" => "s3:PutObject",
+        "look at" | "read" => "s3:GetObject",
+        "remove" => "s3:DeleteObject",
+        "abort" => "s3:AbortMultipartUpload",
+        "list the parts of" | "look for the upload of" => "s3:ListMultipartUploadParts",
+        "list unfinished uploads of" => "s3:ListBucketMultipartUploads",
+        "look into" | "list the objects of" => "s3:ListBucket",
+        "read the tags of an object" => "s3:GetObjectTagging",
+        _ => return None,
+    })
 }
 
 /// What stands for the code of an answer without body.

@@ -39,6 +39,12 @@ impl Bucket {
         Self { server, name }
     }
 
+    /// One with Object Lock.
+    pub(crate) async fn with_locks(server: S3Server) -> Self {
+        let name = server.create_bucket_with_locks().await;
+        Self { server, name }
+    }
+
     /// Host and port of its server.
     pub(crate) fn upstream(&self) -> String {
         self.server.access().endpoint.replace("http://", "")

@@ -8,18 +8,22 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use hmac::{Hmac, KeyInit, Mac};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use sha2::{Digest, Sha256};
 use sqlx::{Connection, Executor, PgConnection};
 use tempfile::TempDir;
 use tokio::process::Child;
 use zoom_archiver::archive::s3::Access;
 
 use super::s3::S3Server;
-use super::service::PATIENCE;
+use super::service::{PATIENCE, Setup};
 
 /// Credentials of the private MinIO: made up, and good for it alone.
 const MINIO_USER: &str = "zoom-archiver-chaos";
+/// How its token service is asked.
+const FORM: &str = "application/x-www-form-urlencoded";
 /// Ports that the kernel does not hand out by itself, so that one can be taken again after a rest.
 const PORTS: std::ops::Range<u16> = 10_000..30_000;
 /// Time for a server to end at the end of a test.
@@ -215,6 +219,11 @@ pub(crate) struct PrivateMinio {
 impl PrivateMinio {
     /// Starts one; `None`, loudly, where there is no program to be had.
     pub(crate) async fn start() -> Option<Self> {
+        Self::start_in("us-east-1").await
+    }
+
+    /// The same, in some region.
+    pub(crate) async fn start_in(region: &str) -> Option<Self> {
         let program = found("TEST_MINIO_BIN", "minio")?;
         let data = tempfile::tempdir().expect("a directory");
         let address = format!("127.0.0.1:{}", free_port());
@@ -225,6 +234,7 @@ impl PrivateMinio {
             environment: vec![
                 ("MINIO_ROOT_USER", MINIO_USER.to_owned()),
                 ("MINIO_ROOT_PASSWORD", MINIO_USER.to_owned()),
+                ("MINIO_SITE_REGION", region.to_owned()),
                 ("MINIO_BROWSER", "off".to_owned()),
                 ("MINIO_UPDATE", "off".to_owned()),
                 ("HOME", data.path().display().to_string()),
@@ -235,7 +245,7 @@ impl PrivateMinio {
         };
         let access = Access {
             endpoint: format!("http://{address}"),
-            region: "us-east-1".to_owned(),
+            region: region.to_owned(),
             access_key_id: MINIO_USER.to_owned(),
             secret_access_key: MINIO_USER.into(),
         };
@@ -249,6 +259,53 @@ impl PrivateMinio {
         S3Server::at(self.access.clone())
     }
 
+    /// Keys that may do this and nothing else, for an hour: its token service gives them out (STS, `AssumeRole`). The SDK's own
+    /// provider wants a name of the role in the answer, and this one has no roles.
+    pub(crate) async fn keys(&self, rights: &[&str]) -> Keys {
+        let policy = serde_json::json!({
+            "Version": "2012-10-17",
+            "Statement": [{"Effect": "Allow", "Action": rights, "Resource": "arn:aws:s3:::*"}],
+        });
+        let body = url::form_urlencoded::Serializer::new(String::new())
+            .append_pair("Action", "AssumeRole")
+            .append_pair("Version", "2011-06-15")
+            .append_pair("DurationSeconds", "3600")
+            .append_pair("Policy", &policy.to_string())
+            .finish();
+        let now = chrono::Utc::now();
+        let (date, digest) = (now.format("%Y%m%dT%H%M%SZ").to_string(), hex(&Sha256::digest(&body)));
+        let request = reqwest::Client::new()
+            .post(format!("{}/", self.access.endpoint))
+            .header("content-type", FORM)
+            .header("x-amz-content-sha256", &digest)
+            .header("x-amz-date", &date)
+            .header("authorization", self.signature(&date, &digest))
+            .body(body);
+        let answer = request.send().await.expect("it answers").text().await.expect("in text");
+        let field = |name: &str| {
+            let (_, rest) = answer.split_once(&format!("<{name}>")).unwrap_or_else(|| panic!("{answer}"));
+            rest.split('<').next().unwrap_or_default().to_owned()
+        };
+        Keys { id: field("AccessKeyId"), secret: field("SecretAccessKey"), token: field("SessionToken") }
+    }
+
+    /// What stands in `Authorization` of a form that is posted to the token service ("AWS Signature Version 4").
+    fn signature(&self, date: &str, digest: &str) -> String {
+        let host = self.access.endpoint.trim_start_matches("http://");
+        let names = "content-type;host;x-amz-content-sha256;x-amz-date";
+        let headers =
+            format!("content-type:{FORM}\nhost:{host}\nx-amz-content-sha256:{digest}\nx-amz-date:{date}\n");
+        let request = format!("POST\n/\n\n{headers}\n{names}\n{digest}");
+        let steps = [&date[..8], &self.access.region, "sts", "aws4_request"];
+        let scope = steps.join("/");
+        let signed = format!("AWS4-HMAC-SHA256\n{date}\n{scope}\n{}", hex(&Sha256::digest(request)));
+        let key = steps.iter().fold(format!("AWS4{MINIO_USER}").into_bytes(), |key, step| mac(&key, step));
+        let signature = hex(&mac(&key, &signed));
+        format!(
+            "AWS4-HMAC-SHA256 Credential={MINIO_USER}/{scope}, SignedHeaders={names}, Signature={signature}"
+        )
+    }
+
     /// Stops it: by SIGTERM as an administrator does, by SIGKILL as if it had crashed.
     pub(crate) async fn stop(&mut self, signal: Signal) {
         self.server.end(signal).await;
@@ -260,5 +317,32 @@ impl PrivateMinio {
         let url = format!("{}/minio/health/ready", self.access.endpoint);
         let answers = async || reqwest::get(&url).await.ok()?.status().is_success().then_some(());
         until_it_answers(&self.server, answers).await;
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    data_encoding::HEXLOWER.encode(bytes)
+}
+
+fn mac(key: &[u8], text: &str) -> Vec<u8> {
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of any length");
+    mac.update(text.as_bytes());
+    mac.finalize().into_bytes().to_vec()
+}
+
+/// Keys to a bucket, with the token of their session.
+pub(crate) struct Keys {
+    id: String,
+    secret: String,
+    token: String,
+}
+
+impl Keys {
+    /// Has a service use them.
+    pub(crate) fn point(&self, setup: Setup) -> Setup {
+        setup
+            .env("AWS_ACCESS_KEY_ID", &self.id)
+            .env("AWS_SECRET_ACCESS_KEY", &self.secret)
+            .env("AWS_SESSION_TOKEN", &self.token)
     }
 }

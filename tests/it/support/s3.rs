@@ -354,8 +354,8 @@ pub(crate) struct Quirks {
     pub(crate) clock_ahead_secs: i64,
     /// The region that it is in: it refuses what was signed for another one.
     pub(crate) region: Option<&'static str>,
-    /// Its credentials may read and not write.
-    pub(crate) read_only: bool,
+    /// The rights that its credentials lack, as `s3:PutObject`.
+    pub(crate) denies: &'static [&'static str],
     /// Answers 501 to listings of uploads.
     pub(crate) lists_no_uploads: bool,
     /// Full keys of objects that it has and does not give, as if they lay in a storage class that must be restored first.
@@ -668,8 +668,12 @@ impl Memory {
         }
     }
 
-    fn may_write(&self) -> S3Result<()> {
-        if self.quirks.read_only { Err(s3_error!(AccessDenied, "Access Denied")) } else { Ok(()) }
+    fn may(&self, right: &str) -> S3Result<()> {
+        if self.quirks.denies.contains(&right) {
+            Err(s3_error!(AccessDenied, "Access Denied"))
+        } else {
+            Ok(())
+        }
     }
 
     fn accept_checksum(&self, sent: bool) -> S3Result<()> {
@@ -778,6 +782,7 @@ impl S3 for Memory {
 
     async fn head_bucket(&self, req: S3Request<HeadBucketInput>) -> S3Result<S3Response<HeadBucketOutput>> {
         self.answer()?;
+        self.may("s3:ListBucket")?;
         self.with(&req.input.bucket, |_| Ok(S3Response::new(HeadBucketOutput::default())))
     }
 
@@ -816,7 +821,7 @@ impl S3 for Memory {
         let input = req.input;
         self.quirks.counts.puts.fetch_add(1, Ordering::SeqCst);
         self.answer()?;
-        self.may_write()?;
+        self.may("s3:PutObject")?;
         let sent = sums!(input);
         self.accept_checksum(sent.any())?;
         let conditional = self.accept_condition(&input.if_none_match)?;
@@ -856,6 +861,7 @@ impl S3 for Memory {
     async fn head_object(&self, req: S3Request<HeadObjectInput>) -> S3Result<S3Response<HeadObjectOutput>> {
         self.quirks.counts.heads.fetch_add(1, Ordering::SeqCst);
         self.answer()?;
+        self.may("s3:GetObject")?;
         self.with(&req.input.bucket, |bucket| {
             let found = bucket.find(&req.input.key, req.input.version_id.as_ref())?;
             let sums = match req.input.checksum_mode {
@@ -884,6 +890,7 @@ impl S3 for Memory {
 
     async fn get_object(&self, req: S3Request<GetObjectInput>) -> S3Result<S3Response<GetObjectOutput>> {
         self.answer()?;
+        self.may("s3:GetObject")?;
         if self.quirks.frozen.lock().unwrap().contains(&req.input.key) {
             return Err(s3_error!(
                 InvalidObjectState,
@@ -916,6 +923,7 @@ impl S3 for Memory {
         req: S3Request<DeleteObjectInput>,
     ) -> S3Result<S3Response<DeleteObjectOutput>> {
         let (key, version) = (req.input.key, req.input.version_id);
+        self.may("s3:DeleteObject")?;
         self.with(&req.input.bucket, |bucket| {
             let removed = Ok(S3Response::new(DeleteObjectOutput::default()));
             let Some(version) = version else {
@@ -930,6 +938,20 @@ impl S3 for Memory {
                 bucket.objects.remove(&key);
             }
             removed
+        })
+    }
+
+    async fn get_object_lock_configuration(
+        &self,
+        req: S3Request<GetObjectLockConfigurationInput>,
+    ) -> S3Result<S3Response<GetObjectLockConfigurationOutput>> {
+        self.with(&req.input.bucket, |bucket| {
+            if !bucket.locks {
+                return Err(s3_error!(ObjectLockConfigurationNotFoundError));
+            }
+            let enabled = ObjectLockEnabled::from_static(ObjectLockEnabled::ENABLED);
+            let lock = ObjectLockConfiguration { object_lock_enabled: Some(enabled), rule: None };
+            Ok(S3Response::new(GetObjectLockConfigurationOutput { object_lock_configuration: Some(lock) }))
         })
     }
 
@@ -953,7 +975,7 @@ impl S3 for Memory {
     ) -> S3Result<S3Response<CreateMultipartUploadOutput>> {
         let input = req.input;
         self.answer()?;
-        self.may_write()?;
+        self.may("s3:PutObject")?;
         self.accept_checksum(input.checksum_algorithm.is_some())?;
         let options = options!(input);
         self.accept_options(&options)?;
@@ -997,6 +1019,7 @@ impl S3 for Memory {
     }
 
     async fn list_parts(&self, req: S3Request<ListPartsInput>) -> S3Result<S3Response<ListPartsOutput>> {
+        self.may("s3:ListMultipartUploadParts")?;
         self.with(&req.input.bucket, |bucket| {
             let upload = bucket.uploads.get(&req.input.upload_id).ok_or_else(|| s3_error!(NoSuchUpload))?;
             let after = req.input.part_number_marker.unwrap_or_default();
@@ -1088,6 +1111,7 @@ impl S3 for Memory {
         req: S3Request<AbortMultipartUploadInput>,
     ) -> S3Result<S3Response<AbortMultipartUploadOutput>> {
         self.answer()?;
+        self.may("s3:AbortMultipartUpload")?;
         self.with(&req.input.bucket, |bucket| match bucket.uploads.remove(&req.input.upload_id) {
             Some(_) => Ok(S3Response::new(AbortMultipartUploadOutput::default())),
             None => Err(s3_error!(NoSuchUpload)),
@@ -1101,6 +1125,7 @@ impl S3 for Memory {
         if self.quirks.lists_no_uploads {
             return Err(s3_error!(NotImplemented));
         }
+        self.may("s3:ListBucketMultipartUploads")?;
         let input = req.input;
         let prefix = input.prefix.unwrap_or_default();
         let after = (input.key_marker.unwrap_or_default(), input.upload_id_marker.unwrap_or_default());
