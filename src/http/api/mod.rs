@@ -196,7 +196,7 @@ mod tests {
                 assert!(path.starts_with(PREFIX), "{path}");
                 assert!(answers.keys().any(|status| status.starts_with('2')), "{path}");
                 assert!(
-                    ["400", "401", "500", "503"].iter().all(|status| answers.contains_key(*status)),
+                    ["400", "401", "403", "500", "503"].iter().all(|status| answers.contains_key(*status)),
                     "{path}"
                 );
                 assert!(answers.values().all(|answer| matches!(answer, RefOr::T(_))), "{path}");

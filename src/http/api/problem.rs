@@ -156,6 +156,7 @@ impl IntoResponses for Trouble {
         answers(&[
             ("400", "The request makes no sense"),
             ("401", "The bearer token is missing or wrong"),
+            ("403", "The door has no token, and is asked by another name than `localhost` or an address"),
             ("500", "Something is wrong here"),
             ("503", "The database or the archive is away; `Retry-After` says when to ask again"),
         ])
@@ -171,7 +172,11 @@ impl IntoResponses for Missing {
 impl IntoResponses for Refusal {
     fn responses() -> Answers {
         answers(&[
-            ("403", "A web page asks, and the door has no token"),
+            (
+                "403",
+                "The door has no token, and a web page asks, or somebody by another name than `localhost` or an address; or \
+                 Zoom does not allow it",
+            ),
             ("409", "It stands where this cannot be done to it"),
             ("413", "The body is too long"),
             ("415", "The body is no JSON"),
