@@ -32,8 +32,8 @@ pub(super) async fn run(common: &Common, args: ServeArgs) -> ExitCode {
         Ok(loaded) => loaded,
         Err(error) => return failed(&error.to_string()),
     };
-    let wanted = secrets.traces;
-    let traces = match telemetry::init_log_and_traces(config.log.format, LogTarget::Stdout, wanted) {
+    let taker = secrets.traces;
+    let traces = match telemetry::init_log_and_traces(config.log.format, LogTarget::Stdout, taker) {
         Ok(traces) => traces,
         Err(error) => return failed(&error.to_string()),
     };

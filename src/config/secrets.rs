@@ -2,6 +2,7 @@
 //! `[[zoom.accounts]]`. Never in `Debug`.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 
@@ -22,6 +23,11 @@ const ADMIN_TOKEN: &str = "ADMIN_TOKEN";
 /// "OTLP Exporter Configuration" and "General SDK Configuration").
 const TRACE_ENDPOINTS: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"];
 const TRACES_DISABLED: &str = "OTEL_SDK_DISABLED";
+/// `none` for nothing.
+const TRACES_EXPORTER: &str = "OTEL_TRACES_EXPORTER";
+/// In milliseconds; the first that is one counts.
+const TRACE_TIMEOUTS: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "OTEL_EXPORTER_OTLP_TIMEOUT"];
+const TRACE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Whether a variable is one of those that are read here.
 pub(super) fn is_name(variable: &str) -> bool {
@@ -51,8 +57,8 @@ pub struct Secrets {
     pub targets: Vec<Target>,
     /// Bearer token of the private door.
     pub admin_token: Option<SecretString>,
-    /// Whether OpenTelemetry's variables name a place where traces go.
-    pub traces: bool,
+    /// How long the place where traces go may take for an answer; `None` where OpenTelemetry's variables name no such place.
+    pub traces: Option<Duration>,
     /// Where the defaults of the two addresses lie.
     pub data_dir: PathBuf,
 }
@@ -171,11 +177,16 @@ fn complete<const N: usize>(
     }
 }
 
-/// Whether traces are.
-fn are_wanted(environment: &Environment) -> bool {
+/// Whether traces are wanted, and how long whoever takes them may take.
+fn traces(environment: &Environment) -> Option<Duration> {
     let told = |name: &str| environment.get(name).map(|text| text.trim()).filter(|text| !text.is_empty());
-    let is_disabled = told(TRACES_DISABLED).is_some_and(|text| text.eq_ignore_ascii_case("true"));
-    !is_disabled && TRACE_ENDPOINTS.into_iter().any(|name| told(name).is_some())
+    let says = |name: &str, word: &str| told(name).is_some_and(|text| text.eq_ignore_ascii_case(word));
+    let is_wanted = TRACE_ENDPOINTS.into_iter().any(|name| told(name).is_some());
+    if !is_wanted || says(TRACES_DISABLED, "true") || says(TRACES_EXPORTER, "none") {
+        return None;
+    }
+    let millis = TRACE_TIMEOUTS.into_iter().find_map(|name| told(name)?.parse().ok());
+    Some(millis.map_or(TRACE_TIMEOUT, Duration::from_millis))
 }
 
 impl Secrets {
@@ -207,7 +218,7 @@ impl Secrets {
             accounts: Vec::new(),
             targets: Vec::new(),
             admin_token: value(environment, ADMIN_TOKEN)?.map(SecretString::from),
-            traces: are_wanted(environment),
+            traces: traces(environment),
             data_dir: data_dir.to_owned(),
         })
     }
@@ -381,6 +392,22 @@ mod tests {
         assert_eq!(account_id(&pairs), None);
         let told = read(&[("ZOOM_VIDEO_SDK_ACCOUNT_ID", "a1")]).unwrap_err().to_string();
         assert!(told.starts_with("not set: ZOOM_VIDEO_SDK_API_KEY"), "{told}");
+    }
+
+    #[test]
+    fn traces_are_wanted_where_a_place_for_them_is_named_and_nothing_says_otherwise() {
+        let place = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://collector:4318/v1/traces");
+        let traces = |more: &[(&str, &str)]| read(&[&[place], more].concat()).unwrap().traces;
+        assert_eq!(read(&[("OTEL_EXPORTER_OTLP_TIMEOUT", "5")]).unwrap().traces, None);
+        assert_eq!(traces(&[]), Some(Duration::from_secs(10)));
+        assert_eq!(traces(&[("OTEL_SDK_DISABLED", "TRUE")]), None);
+        assert_eq!(traces(&[("OTEL_TRACES_EXPORTER", "none")]), None);
+        assert_eq!(traces(&[("OTEL_TRACES_EXPORTER", "otlp")]), Some(Duration::from_secs(10)));
+        let of_all = ("OTEL_EXPORTER_OTLP_TIMEOUT", "2500");
+        let of_traces = |value| ("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", value);
+        assert_eq!(traces(&[of_all]), Some(Duration::from_millis(2500)));
+        assert_eq!(traces(&[of_all, of_traces("20000")]), Some(Duration::from_secs(20)));
+        assert_eq!(traces(&[of_all, of_traces("soon")]), Some(Duration::from_millis(2500)));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The log of this process.
 
 use std::io::IsTerminal;
+use std::time::Duration;
 
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::format::JsonFields;
@@ -30,16 +31,21 @@ pub fn init_log(format: LogFormat, target: LogTarget, default_filter: Option<&st
     start(format, target, default_filter, None);
 }
 
-/// Starts the log of the service and, where that is `wanted`, its traces. Needs the runtime that they are sent on.
+/// Starts the log of the service and its traces, unless there is nobody who takes them and may take so long for an answer. Needs
+/// the runtime that they are sent on.
 ///
 /// # Errors
 /// When the variables that say where traces go make no sense.
-pub fn init_log_and_traces(format: LogFormat, target: LogTarget, wanted: bool) -> Result<Traces, TraceError> {
-    if !wanted {
+pub fn init_log_and_traces(
+    format: LogFormat,
+    target: LogTarget,
+    taker: Option<Duration>,
+) -> Result<Traces, TraceError> {
+    let Some(timeout) = taker else {
         start(format, target, None, None);
         return Ok(Traces::default());
-    }
-    let (traces, tracer) = trace::start()?;
+    };
+    let (traces, tracer) = trace::start(timeout)?;
     // Our own spans and no others: what libraries say of requests is not ours to send on.
     let ours = Targets::new().with_target(env!("CARGO_CRATE_NAME"), LevelFilter::INFO);
     let layer = tracing_opentelemetry::layer().with_tracer(tracer).with_location(false).with_threads(false);

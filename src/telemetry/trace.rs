@@ -25,15 +25,22 @@ use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 /// What this service is called where `OTEL_SERVICE_NAME` does not say.
 const SERVICE: &str = "zoom-archiver";
-/// Time for the receiver of traces to answer: the default of `OTEL_EXPORTER_OTLP_TIMEOUT`.
-const EXPORT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Time for the last spans to go out when the process ends.
 const LAST_SPANS: Duration = Duration::from_secs(3);
 
-/// Traces cannot be exported. The words name the variable.
+/// Traces cannot be exported. The words name the variable, and not its value, which may hold a secret.
 #[derive(Debug, thiserror::Error)]
-#[error("OTEL_EXPORTER_OTLP_ENDPOINT: {0}")]
+#[error("traces cannot be exported: {0}")]
 pub struct TraceError(String);
+
+impl TraceError {
+    /// The SDK's words, which name the variable, up to where they quote what stands in it.
+    fn new(error: impl std::fmt::Display) -> Self {
+        let words = error.to_string();
+        let before = words.split('\'').next().unwrap_or_default();
+        Self(before.trim_end().to_owned())
+    }
+}
 
 /// The traces of this process, until it ends.
 #[derive(Debug, Default)]
@@ -51,16 +58,17 @@ impl Traces {
     }
 }
 
-/// Starts exporting, and gives what makes spans. Needs the runtime that the exporter is to run on.
+/// Starts exporting, and gives what makes spans; `timeout` is for an answer to one export. Needs the runtime that the exporter
+/// is to run on.
 ///
 /// # Errors
 /// When the variables make no sense.
-pub(super) fn start() -> Result<(Traces, SdkTracer), TraceError> {
+pub(super) fn start(timeout: Duration) -> Result<(Traces, SdkTracer), TraceError> {
     let exporter = SpanExporter::builder()
         .with_http()
-        .with_http_client(Client::new()?)
+        .with_http_client(Client::new(timeout)?)
         .build()
-        .map_err(|error| TraceError(error.to_string()))?;
+        .map_err(TraceError::new)?;
     let provider =
         SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource()).build();
     let tracer = provider.tracer(SERVICE);
@@ -124,12 +132,12 @@ struct Client {
 }
 
 impl Client {
-    fn new() -> Result<Self, TraceError> {
+    fn new(timeout: Duration) -> Result<Self, TraceError> {
         let client = reqwest::Client::builder()
             .redirect(Policy::none())
-            .timeout(EXPORT_TIMEOUT)
+            .timeout(timeout)
             .build()
-            .map_err(|error| TraceError(error.to_string()))?;
+            .map_err(TraceError::new)?;
         Ok(Self { client, runtime: Handle::current(), fails: Arc::default() })
     }
 }

@@ -2,6 +2,7 @@
 //! and a line of the log says by the same names what it is about.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use secrecy::ExposeSecret;
 use serde_json::Value;
@@ -115,16 +116,97 @@ async fn without_a_place_to_go_nothing_is_traced() {
     assert!(collector.spans().is_empty());
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_usual_variable_says_that_none_is_taken() {
-    let collector = Collector::start().await;
-    let scene = Scene::with(|setup| traced(setup, &collector).env("OTEL_TRACES_SAMPLER", "always_off")).await;
+/// Archives a file under these variables, to the end of the service.
+async fn archive_one(point: impl FnOnce(Setup) -> Setup) {
+    let scene = Scene::with(point).await;
     let recording = FakeRecording::new(RecordingKind::VideoSdk, 1).with([FakeFile::generated(1, 1000)]);
     scene.announce(&recording, EventKind::Recording).await;
     scene.one_file_in(FileState::Archived).await;
     scene.settled().await;
     scene.close().await;
-    assert!(collector.spans().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_usual_variables_say_how_much_is_taken() {
+    for (sampler, share, is_taken) in [
+        ("always_off", "", false),
+        ("traceidratio", "0", false),
+        ("parentbased_traceidratio", "0", false),
+        ("traceidratio", "1", true),
+    ] {
+        let collector = Collector::start().await;
+        archive_one(|setup| {
+            traced(setup, &collector)
+                .env("OTEL_TRACES_SAMPLER", sampler)
+                .env("OTEL_TRACES_SAMPLER_ARG", share)
+        })
+        .await;
+        assert_eq!(!collector.spans().is_empty(), is_taken, "{sampler} {share}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_place_for_traces_alone_is_enough_and_is_told_who_sends_with_the_headers_that_it_wants() {
+    let collector = Collector::start().await;
+    archive_one(|setup| {
+        setup
+            .env("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", format!("{}/v1/traces", collector.endpoint()))
+            .env(
+                "OTEL_EXPORTER_OTLP_HEADERS",
+                "authorization=Bearer%20the-collectors-secret,x-tenant=archive",
+            )
+            .env("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=rehearsal,service.namespace=media")
+    })
+    .await;
+    let spans = collector.spans();
+    assert!(spans.iter().any(|span| span.name == "complete" || span.name == "settle"), "{spans:#?}");
+    for span in spans {
+        assert_eq!(span.headers["authorization"], "Bearer the-collectors-secret");
+        assert_eq!(span.headers["x-tenant"], "archive");
+        assert_eq!(span.service, "zoom-archiver");
+        assert_eq!(span.resource["deployment.environment.name"], "rehearsal");
+        assert_eq!(span.resource["service.namespace"], "media");
+        assert!(span.resource.contains_key("service.version"), "{:?}", span.resource);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_collector_that_does_not_answer_is_given_up_in_the_time_that_its_variable_says() {
+    // Half of what it is without the variable.
+    const SOON: Duration = Duration::from_secs(5);
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}", silent.local_addr().unwrap());
+    let scene = Scene::with(|setup| {
+        setup
+            .env("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)
+            .env("OTEL_EXPORTER_OTLP_TIMEOUT", "200")
+            .env("OTEL_BSP_SCHEDULE_DELAY", "50")
+    })
+    .await;
+    let recording = FakeRecording::new(RecordingKind::VideoSdk, 1).with([FakeFile::generated(1, 1000)]);
+    scene.announce(&recording, EventKind::Recording).await;
+    let announced = tokio::time::Instant::now();
+    scene.service.log.wait_for(says_that_traces_are_not_delivered).await;
+    // The promise is about time, so time is what is looked at.
+    assert!(announced.elapsed() < SOON, "{:?}", announced.elapsed());
+    scene.settled().await;
+    scene.close().await;
+}
+
+#[tokio::test]
+async fn a_place_that_makes_no_sense_is_refused_by_the_name_of_its_variable_and_not_repeated() {
+    for variable in ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"] {
+        let data = tempfile::tempdir().unwrap();
+        let setup = Setup::new(data.path()).env(variable, "http://somebody:hush-hush-hush@no place");
+        let (code, log) = setup.spawn().ended().await;
+        assert_eq!(code, Some(1), "{}", log.text());
+        assert!(log.text().contains(variable), "{}", log.text());
+        log.assert_free_of(["hush"]);
+    }
+}
+
+fn says_that_traces_are_not_delivered(line: &Value) -> bool {
+    line["message"].as_str().is_some_and(|message| message.starts_with("traces are not delivered"))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -142,12 +224,9 @@ async fn a_collector_that_is_away_holds_up_nothing_and_is_told_of_once() {
         scene.announce(&recording, EventKind::Recording).await;
     }
     scene.settled().await;
-    let not_delivered = |line: &Value| {
-        line["message"].as_str().is_some_and(|message| message.starts_with("traces are not delivered"))
-    };
-    scene.service.log.wait_for(not_delivered).await;
+    scene.service.log.wait_for(says_that_traces_are_not_delivered).await;
     assert!(scene.files().await.iter().all(|file| file.state == FileState::Archived));
     let log = scene.close().await;
-    assert_eq!(log.lines().iter().filter(|line| not_delivered(line)).count(), 1);
+    assert_eq!(log.lines().iter().filter(|line| says_that_traces_are_not_delivered(line)).count(), 1);
     log.assert_free_of(["secret-path"]);
 }

@@ -9,6 +9,7 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::routing::post;
 use data_encoding::HEXLOWER;
+use http::HeaderMap;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::KeyValue;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
@@ -30,6 +31,10 @@ pub(crate) struct Told {
     pub(crate) name: String,
     /// Those that are text or whole numbers.
     pub(crate) attributes: BTreeMap<String, String>,
+    /// Those of the process that told it.
+    pub(crate) resource: BTreeMap<String, String>,
+    /// What it was sent with.
+    pub(crate) headers: HeaderMap,
 }
 
 /// The receiver; it ends with this value.
@@ -88,12 +93,13 @@ impl Drop for Collector {
     }
 }
 
-async fn take(State(seen): State<Arc<Seen>>, body: Bytes) -> &'static str {
+async fn take(State(seen): State<Arc<Seen>>, headers: HeaderMap, body: Bytes) -> &'static str {
     seen.raw.lock().unwrap().extend_from_slice(&body);
     let request = ExportTraceServiceRequest::decode(body).expect("a request to export traces");
     for of_resource in request.resource_spans {
         let resource = of_resource.resource.unwrap_or_default();
-        let service = attributes(&resource.attributes).remove("service.name").unwrap_or_default();
+        let resource = attributes(&resource.attributes);
+        let service = resource.get("service.name").cloned().unwrap_or_default();
         for span in of_resource.scope_spans.into_iter().flat_map(|scope| scope.spans) {
             seen.spans.lock().unwrap().push(Told {
                 service: service.clone(),
@@ -102,6 +108,8 @@ async fn take(State(seen): State<Arc<Seen>>, body: Bytes) -> &'static str {
                 parent: HEXLOWER.encode(&span.parent_span_id),
                 attributes: attributes(&span.attributes),
                 name: span.name,
+                resource: resource.clone(),
+                headers: headers.clone(),
             });
         }
     }

@@ -93,6 +93,9 @@ impl Secrets {
         if ["secret", "token", "password"].iter().any(|word| name.contains(word)) {
             self.own.extend(value.split(',').map(|secret| secret.trim().to_owned()));
         }
+        if name.starts_with("otel_") && name.ends_with("_headers") {
+            self.own.extend(value.split(',').filter_map(secret_in_header));
+        }
         let password = url::Url::parse(value).ok().and_then(|url| Some(url.password()?.to_owned()));
         self.own.extend(password);
     }
@@ -140,6 +143,13 @@ fn is_of_a_server(secret: &str) -> bool {
     let database = std::env::var("TEST_DATABASE_URL").ok().and_then(|url| url::Url::parse(&url).ok());
     let of_bucket = std::env::var("AWS_SECRET_ACCESS_KEY");
     database.is_some_and(|url| url.password() == Some(secret)) || of_bucket.is_ok_and(|it| it == secret)
+}
+
+/// The last word of `name=a%20header`: what comes before says of which kind it is.
+fn secret_in_header(header: &str) -> Option<String> {
+    let (_, value) = header.split_once('=')?;
+    let value = percent_encoding::percent_decode_str(value).decode_utf8().ok()?;
+    value.split_whitespace().last().filter(|word| word.len() >= SHORTEST_SECRET).map(str::to_owned)
 }
 
 /// A JWT in a text: also such as this program makes, which nobody else has seen.
@@ -266,6 +276,7 @@ async fn what_must_not_be_said_is_found_wherever_it_stands() {
         [
             ("ADMIN_TOKEN", "long-enough-token".to_owned()),
             ("DATABASE_URL", "postgres://u:long-password@h/d".to_owned()),
+            ("OTEL_EXPORTER_OTLP_HEADERS", "x-tenant=a,authorization=Bearer%20long-in-a-header".to_owned()),
             ("ZOOM_WEBHOOK_SECRET_TOKEN_FILE", kept),
             ("ZOOM_ARCHIVER_CONFIG", write("settings.toml", &settings)),
             ("ZOOM_ARCHIVER_ZOOM__DOWNLOAD_HOSTS", zoom.origin()),
@@ -279,6 +290,7 @@ async fn what_must_not_be_said_is_found_wherever_it_stands() {
         format!("a {header}.eyJpc3MiOiJ6b29tIn0.x b"),
         "the long-enough-token".to_owned(),
         "long-password".to_owned(),
+        "long-in-a-header".to_owned(),
         "kept-beside-it".to_owned(),
         "whsec_in-the-settings".to_owned(),
         "/where-it-is".to_owned(),
