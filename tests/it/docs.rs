@@ -1,8 +1,11 @@
-//! The documents: every test that they name exists, and so does every metric and every setting.
+//! The documents: every test that they name exists, and so does every metric, every setting and every command; and what they
+//! say of other files is so.
 
 use std::path::Path;
 
 use zoom_archiver::zoom::events::EVENTS;
+
+use crate::support::program::program;
 
 /// What stands between backticks in a text.
 fn quoted(text: &str) -> impl Iterator<Item = &str> {
@@ -93,4 +96,143 @@ fn every_setting_that_a_document_names_exists() {
             assert!(found.is_some(), "{document} names the setting {name}, which is not there");
         }
     }
+}
+
+/// The words of a command line; quotation marks hold words together, and what comes behind `#` is a remark.
+fn words(line: &str) -> Vec<String> {
+    let line = line.split(" #").next().unwrap_or(line);
+    let outside = |piece: &str| piece.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    let pieces = line.split('\'').enumerate();
+    pieces
+        .flat_map(|(index, piece)| if index % 2 == 0 { outside(piece) } else { vec![piece.to_owned()] })
+        .collect()
+}
+
+/// The command lines of this program in a text, as their arguments: whole lines of a block, and what stands between backticks
+/// and begins with the program's name or with one of its `commands` and something behind it.
+fn command_lines(text: &str, commands: &[String]) -> Vec<Vec<String>> {
+    let mut lines = Vec::new();
+    for piece in quoted(text) {
+        let is_block = piece.contains('\n') && !piece.starts_with("zoom-archiver");
+        let of_piece: Vec<&str> = if is_block { piece.lines().collect() } else { vec![piece] };
+        for line in of_piece {
+            let mut words = words(line);
+            let is_named = words.first().is_some_and(|word| word == "zoom-archiver");
+            if is_named {
+                words.remove(0);
+            }
+            let is_mentioned = words.len() > 1 && !is_block && commands.contains(&words[0]);
+            if (is_named && !words.is_empty()) || is_mentioned {
+                lines.push(words);
+            }
+        }
+    }
+    lines
+}
+
+/// The same with something in the place of what a reader is to put in; one for each word of `list|retry`.
+fn as_typed(words: &[String]) -> Vec<Vec<String>> {
+    let typed = words.iter().filter(|word| *word != "…").map(|word| match word.as_str() {
+        "DAY" | "DATE" => "2026-01-31".to_owned(),
+        "SHELL" => "bash".to_owned(),
+        "KIND" => "notify".to_owned(),
+        "STATE" => "dead".to_owned(),
+        word if word.ends_with("_ID") => "01980000-0000-7000-8000-000000000000".to_owned(),
+        word => word.trim_end_matches(['…', ',']).to_owned(),
+    });
+    let mut lines = vec![Vec::new()];
+    for word in typed {
+        let ways: Vec<&str> = word.split('|').collect();
+        let longer = |line: &Vec<String>| {
+            let ways = ways.iter().map(|way| [line.as_slice(), &[(*way).to_owned()]].concat());
+            ways.collect::<Vec<_>>()
+        };
+        lines = lines.iter().flat_map(longer).collect();
+    }
+    lines
+}
+
+/// What the program says against these arguments, if it does. It is not made to do anything: of what is well it shows the help.
+async fn complaint(arguments: &[String]) -> Option<String> {
+    let output = program().args(arguments).arg("--help").output().await.unwrap();
+    let words = String::from_utf8_lossy(&output.stderr).into_owned();
+    // What is spoken of in passing, as an option without its value.
+    let is_cut_short = words.contains("a value is required for");
+    (!output.status.success() && !is_cut_short).then_some(words)
+}
+
+/// The names of all commands, as the program's help lists them.
+async fn commands() -> Vec<String> {
+    let output = program().arg("--help").output().await.unwrap();
+    let help = String::from_utf8_lossy(&output.stdout).into_owned();
+    let (_, rest) = help.split_once("Commands:\n").expect("there are commands");
+    let lines = rest.lines().take_while(|line| !line.is_empty());
+    lines
+        .filter_map(|line| line.split_whitespace().next().map(str::to_owned))
+        .filter(|name| name != "help")
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_command_that_a_document_or_an_alarm_names_is_understood() {
+    let commands = commands().await;
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let watched =
+        std::fs::read_dir(root.join("deploy/prometheus")).unwrap().map(|entry| entry.unwrap().path());
+    let watched = watched.map(|path| (path.display().to_string(), std::fs::read_to_string(&path).unwrap()));
+    let mut tried = std::collections::BTreeMap::new();
+    for (document, text) in documents().into_iter().chain(watched) {
+        for line in command_lines(&text, &commands) {
+            for arguments in as_typed(&line) {
+                tried.entry(arguments).or_insert_with(|| document.clone());
+            }
+        }
+    }
+    assert!(tried.len() > 40, "{tried:#?}");
+    let mut wrong = Vec::new();
+    for (arguments, document) in &tried {
+        if let Some(complaint) = complaint(arguments).await {
+            wrong.push(format!("{document}: {}: {complaint}", arguments.join(" ")));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[tokio::test]
+async fn a_command_that_is_not_understood_is_found_however_it_is_quoted() {
+    let commands = ["files".to_owned(), "status".to_owned()];
+    let text = "Call `files lisst --state a`, or `zoom-archiver\nstatus`, `files`, `status.rs`:\n\
+                ```sh\nzoom-archiver files skip FILE_ID … --reason 'so it is'   # why\nfiles here\n```\n";
+    let lines = command_lines(text, &commands);
+    let joined: Vec<_> = lines.iter().map(|line| line.join(" ")).collect();
+    assert_eq!(joined, ["files lisst --state a", "status", "files skip FILE_ID … --reason so it is"]);
+    assert_eq!(as_typed(&words("a b|c d"))[1], ["a", "c", "d"]);
+    for (line, is_understood) in [
+        ("files lisst", false),
+        ("files list --stat parked", false),
+        ("files list --state pinned", false),
+        ("files list --state parked,dead --json", true),
+    ] {
+        assert_eq!(complaint(&words(line)).await.is_none(), is_understood, "{line}");
+    }
+}
+
+#[test]
+fn the_scrape_example_reaches_what_the_compose_file_starts() {
+    let compose = include_str!("../../docker-compose.yml");
+    let example = include_str!("../../.env.example");
+    let handbook = include_str!("../../docs/operating.md");
+    let (_, rest) = handbook.split_once("targets: [\"").expect("there is an example");
+    let (service, port) = rest.split('"').next().and_then(|target| target.split_once(':')).expect("a target");
+    assert!(compose.contains(&format!("\n  {service}: ")), "{service}");
+    for variable in
+        ["ADMIN_TOKEN: ${ADMIN_TOKEN:-}", "ZOOM_ARCHIVER_HTTP__ADMIN_LISTEN: ${ADMIN_LISTEN:-127.0.0.1:8081}"]
+    {
+        assert!(compose.contains(variable), "{variable}");
+    }
+    let listen = format!("ADMIN_LISTEN=0.0.0.0:{port}");
+    assert!(
+        example.contains(&listen) && example.contains("ADMIN_TOKEN=") && handbook.contains(&listen),
+        "{listen}"
+    );
 }
