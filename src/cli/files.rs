@@ -43,7 +43,8 @@ enum Action {
         #[arg(long)]
         json: bool,
     },
-    /// Tries files that are parked, dead or gone again, with all their attempts.
+    /// Tries files that are parked, dead or gone again, with all their attempts. One that is pending and rests after a failure
+    /// is due at once.
     Retry {
         /// Which ones; `files list` names them.
         #[arg(value_name = "FILE_ID", required_unless_present = "state", conflicts_with = "state")]

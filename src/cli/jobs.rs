@@ -44,7 +44,7 @@ enum Action {
         #[arg(long)]
         json: bool,
     },
-    /// Tries jobs that are parked, dead or cancelled again, with all their attempts.
+    /// Tries jobs that are parked, dead or cancelled again, with all their attempts. One that waits and rests is due at once.
     Retry {
         #[command(flatten)]
         which: Which,

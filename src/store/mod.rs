@@ -376,6 +376,8 @@ pub trait Store: Send + Sync + 'static {
     /// Wakes the transfer of a file that is parked, dead or gone, as a person decides: it waits again, due now,
     /// with all its attempts, and the file is pending.
     ///
+    /// The same for a transfer that waits and is not due yet: it need not rest any longer.
+    ///
     /// The same for an archived file whose object a verification has found missing or wrong: what had been proven of it
     /// is kept beside, and it gets another key where something lies under the one that it had; that object is foreign
     /// from then on. Where only the manifest was found missing or wrong, that is written again.
@@ -391,8 +393,8 @@ pub trait Store: Send + Sync + 'static {
     /// skipped.
     async fn unskip(&self, file: FileId) -> Result<bool, StoreError>;
 
-    /// Wakes a job that is no transfer and that is parked, dead or cancelled, as a person decides: it waits again, due
-    /// now, with all its attempts. `false`, and nothing changed, when it is none of these.
+    /// Wakes a job that is no transfer and that is parked, dead or cancelled, or waits and is not due yet, as a person
+    /// decides: it waits again, due now, with all its attempts. `false`, and nothing changed, when it is none of these.
     async fn retry_job(&self, job: JobId) -> Result<bool, StoreError>;
 
     /// Withdraws a job that is no transfer and has not ended, as a person decides, also while it runs. Whatever wants

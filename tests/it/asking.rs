@@ -168,7 +168,7 @@ async fn told_of_deeds(scene: &Scene, network: &[&str]) -> Vec<Value> {
         json!({ "matched": matched, "done": done.len(), "ids": done, "left_alone": left_alone })
     };
     let left = |id: &str, reason: &str| json!([{ "id": id, "reason": reason }]);
-    let carries = format!("{job} carries a file that is not parked, dead or gone");
+    let carries = format!("{job} carries a file that is not parked, dead or gone, and does not rest");
     assert_eq!(all[0], told(&[id.as_str()], left(&nobody, "there is no such file")));
     assert_eq!(all[1], told(&[id.as_str()], json!([])));
     assert_eq!(all[2], json!({ "matched": 1, "done": 0, "ids": [], "left_alone": [] }));

@@ -1213,6 +1213,38 @@ async fn what_is_parked_or_dead_goes_again_when_a_person_says_so_and_nothing_els
     assert!(!store.retry(FileId::new()).await.unwrap(), "nobody knows it");
 }
 
+fn put_back(cost: Cost) -> Settlement {
+    Settlement::Wait { after: AN_HOUR, reason: Some("not yet".into()), cost }
+}
+
+async fn what_rests_is_due_at_once_when_a_person_says_so(database: Database) {
+    let store = database.store().await;
+    record(&store, announce(session("s"), vec![file("a")])).await;
+    let known = only_file(&store).await.id;
+    let mut job = claim_one(&store).await;
+    for cost in [Cost::Attempt, Cost::Snooze, Cost::Nothing] {
+        store.checkpoint(&job.lease, &json!({ "parts": 3 })).await.unwrap();
+        settle(&store, &job, put_back(cost)).await;
+        assert!(claim(&store, 1).await.is_empty(), "it rests");
+        assert!(store.retry(known).await.unwrap());
+        assert!(!store.retry(known).await.unwrap(), "it is due");
+        let woken = only_file(&store).await;
+        assert_eq!((woken.state, woken.reason), (FileState::Pending, None));
+        job = claim_one(&store).await;
+        assert_eq!((job.attempts, job.snoozes), (0, 0));
+        assert_eq!(job.checkpoint, Some(json!({ "parts": 3 })), "it goes on where it stopped");
+        assert!(!store.retry(known).await.unwrap(), "it runs");
+    }
+    settle(&store, &job, archive(known, vec![])).await;
+
+    assert!(store.repeat(Task::Reconcile, AN_HOUR).await.unwrap());
+    let job = claim_one(&store).await;
+    settle(&store, &job, put_back(Cost::Attempt)).await;
+    assert!(store.retry_job(job.lease.job).await.unwrap());
+    assert!(!store.retry_job(job.lease.job).await.unwrap(), "it is due");
+    assert_eq!(claim_one(&store).await.attempts, 0);
+}
+
 async fn a_gone_file_goes_again_when_a_person_says_so(database: Database) {
     let store = database.store().await;
     let known = gone_file(&store).await;
@@ -2250,6 +2282,7 @@ on_each_database! {
     a_transfer_that_is_parked_for_a_token_is_woken_by_a_fresh_one,
     a_transfer_that_is_parked_for_a_person_is_not_woken_by_an_event,
     what_is_parked_or_dead_goes_again_when_a_person_says_so_and_nothing_else_does,
+    what_rests_is_due_at_once_when_a_person_says_so,
     a_gone_file_goes_again_when_a_person_says_so,
     a_gone_file_is_woken_by_a_url_and_by_nothing_less,
     a_file_that_is_announced_anew_while_it_is_found_gone_is_not_gone,

@@ -85,6 +85,8 @@ pub(super) async fn known(desk: &Desk, id: FileId) -> Result<FileRow, Problem> {
 }
 
 /// Tries a file that is parked, dead or gone again, with all its attempts.
+///
+/// One that is pending and rests after a failure is due at once.
 #[utoipa::path(
     post,
     operation_id = "retry_file",
@@ -98,7 +100,8 @@ pub(super) async fn retry(
     Path(id): Path<FileId>,
 ) -> Result<Json<File>, Problem> {
     let done = desk.store.retry(id).await?;
-    told(&desk, id, done, "is not parked, dead or gone", "a person has it tried again").await
+    told(&desk, id, done, "is not parked, dead or gone, and does not rest", "a person has it tried again")
+        .await
 }
 
 /// Leaves out a file that is pending, parked or dead: nothing fetches it any more.

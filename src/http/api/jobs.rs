@@ -76,7 +76,8 @@ async fn known(desk: &Desk, id: JobId) -> Result<JobRow, Problem> {
 
 /// Tries a job again, with all its attempts.
 ///
-/// Not one that waits, runs or is done. A transfer: where its file is parked, dead or gone.
+/// Not one that runs or is done. One that waits is due at once, where it rests. A transfer: where its file is parked, dead or
+/// gone, or rests.
 #[utoipa::path(
     post,
     operation_id = "retry_job",
@@ -91,9 +92,12 @@ pub(super) async fn retry(
 ) -> Result<Json<Job>, Problem> {
     let row = known(&desk, id).await?;
     let (done, refusal) = if row.kind == TRANSFER {
-        (desk.store.retry(FileId(row.subject)).await?, "carries a file that is not parked, dead or gone")
+        (
+            desk.store.retry(FileId(row.subject)).await?,
+            "carries a file that is not parked, dead or gone, and does not rest",
+        )
     } else {
-        (desk.store.retry_job(id).await?, "is not parked, dead or cancelled")
+        (desk.store.retry_job(id).await?, "is not parked, dead or cancelled, and does not rest")
     };
     told(&desk, id, done, refusal, "a person has a job tried again").await
 }

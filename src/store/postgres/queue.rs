@@ -386,14 +386,16 @@ news AS (
     Ok(Swept { returned: u64::try_from(returned).unwrap_or(0), parked: u64::try_from(parked).unwrap_or(0) })
 }
 
-/// Wakes a parked or dead transfer, or that of a gone file, and the file; or mends what a verification has found.
+/// Wakes a parked or dead transfer, one that rests, or that of a gone file, and the file; or mends what a verification has
+/// found.
 pub(super) async fn retry(pool: &PgPool, file: FileId) -> Result<bool, StoreError> {
     let result = sqlx::query(
         "
 WITH held AS MATERIALIZED (
     SELECT job.id FROM jobs job JOIN files file ON file.id = job.subject
     WHERE job.kind = 'transfer' AND job.subject = $1
-        AND (job.state IN ('parked', 'dead') OR job.state = 'done' AND file.state = 'gone')
+        AND (job.state IN ('parked', 'dead') OR job.state = 'waiting' AND job.run_at > now()
+            OR job.state = 'done' AND file.state = 'gone')
     FOR UPDATE OF job, file
 ),
 job AS (
@@ -403,7 +405,7 @@ job AS (
     RETURNING subject
 )
 UPDATE files SET state = 'pending', reason = NULL, updated_at = now()
-FROM job WHERE files.id = job.subject AND files.state IN ('parked', 'dead', 'gone')",
+FROM job WHERE files.id = job.subject AND files.state IN ('pending', 'parked', 'dead', 'gone')",
     )
     .bind(file.0)
     .execute(pool)
@@ -572,12 +574,13 @@ FROM job WHERE files.id = job.subject AND files.state = 'skipped'",
     Ok(result.rows_affected() == 1)
 }
 
-/// Wakes a job that is no transfer.
+/// Wakes a job that is no transfer, or lets it rest no longer.
 pub(super) async fn retry_job(pool: &PgPool, job: JobId) -> Result<bool, StoreError> {
     let result = sqlx::query(
         "UPDATE jobs SET state = 'waiting', run_at = now(), attempts = 0, snoozes = 0, lost_leases = 0,
             waits_for = NULL, reason = NULL, finished_at = NULL, updated_at = now()
-         WHERE id = $1 AND kind <> 'transfer' AND state IN ('parked', 'dead', 'cancelled')",
+         WHERE id = $1 AND kind <> 'transfer'
+            AND (state IN ('parked', 'dead', 'cancelled') OR state = 'waiting' AND run_at > now())",
     )
     .bind(job.0)
     .execute(pool)

@@ -435,7 +435,8 @@ pub(super) async fn sweep(
     Ok(swept)
 }
 
-/// Wakes a parked or dead transfer, or that of a gone file, and the file; or mends what a verification has found.
+/// Wakes a parked or dead transfer, one that rests, or that of a gone file, and the file; or mends what a verification has
+/// found.
 pub(super) async fn retry(db: &mut SqliteConnection, file: FileId) -> Result<bool, StoreError> {
     let now = now(db).await?;
     let woken = sqlx::query(
@@ -443,6 +444,7 @@ pub(super) async fn retry(db: &mut SqliteConnection, file: FileId) -> Result<boo
             waits_for = NULL, reason = NULL, finished_at = NULL, updated_at = $2
          WHERE kind = 'transfer' AND subject = $1 AND (
             state IN ('parked', 'dead')
+            OR state = 'waiting' AND run_at > $2
             OR state = 'done' AND EXISTS (SELECT 1 FROM files WHERE id = $1 AND state = 'gone')
          )",
     )
@@ -455,7 +457,7 @@ pub(super) async fn retry(db: &mut SqliteConnection, file: FileId) -> Result<boo
     }
     sqlx::query(
         "UPDATE files SET state = 'pending', reason = NULL, updated_at = $2
-         WHERE id = $1 AND state IN ('parked', 'dead', 'gone')",
+         WHERE id = $1 AND state IN ('pending', 'parked', 'dead', 'gone')",
     )
     .bind(file.0)
     .bind(now)
@@ -589,13 +591,14 @@ pub(super) async fn skip(
     Ok(true)
 }
 
-/// Wakes a job that is no transfer.
+/// Wakes a job that is no transfer, or lets it rest no longer.
 pub(super) async fn retry_job(db: &mut SqliteConnection, job: JobId) -> Result<bool, StoreError> {
     let now = now(db).await?;
     let result = sqlx::query(
         "UPDATE jobs SET state = 'waiting', run_at = $2, attempts = 0, snoozes = 0, lost_leases = 0,
             waits_for = NULL, reason = NULL, finished_at = NULL, updated_at = $2
-         WHERE id = $1 AND kind <> 'transfer' AND state IN ('parked', 'dead', 'cancelled')",
+         WHERE id = $1 AND kind <> 'transfer'
+            AND (state IN ('parked', 'dead', 'cancelled') OR state = 'waiting' AND run_at > $2)",
     )
     .bind(job.0)
     .bind(now)
