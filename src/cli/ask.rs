@@ -358,3 +358,32 @@ pub(super) fn said<T: fmt::Display>(name: &'static str, value: Option<&T>) -> Op
 pub(super) fn moment(time: Option<chrono::DateTime<chrono::Utc>>) -> String {
     time.map(|time| time.to_rfc3339_opts(chrono::SecondsFormat::Secs, true)).unwrap_or_default()
 }
+
+/// A span of time in its largest unit, rounded down.
+pub(super) fn span_in_words(secs: u64) -> String {
+    match secs {
+        0..120 => format!("{secs} s"),
+        120..7200 => format!("{} min", secs / 60),
+        7200..172_800 => format!("{} h", secs / 3600),
+        _ => format!("{} days", secs / 86_400),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_span_of_time_is_told_in_its_largest_unit() {
+        for (secs, words) in [
+            (0, "0 s"),
+            (119, "119 s"),
+            (120, "2 min"),
+            (7200, "2 h"),
+            (172_799, "47 h"),
+            (172_800, "2 days"),
+        ] {
+            assert_eq!(span_in_words(secs), words);
+        }
+    }
+}

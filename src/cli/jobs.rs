@@ -4,15 +4,18 @@
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
+use indicatif::DecimalBytes;
 use uuid::Uuid;
 
 use super::Common;
-use super::ask::{Archive, ListArgs, Office, Whom, ended, list_of, moment, print_list, print_one, said};
+use super::ask::{
+    Archive, ListArgs, Office, Whom, ended, list_of, moment, print_list, print_one, said, span_in_words,
+};
 use super::deeds::{Telling, each_deed};
 use super::reach::Failure;
 use crate::domain::ids::JobId;
 use crate::domain::job::JobState;
-use crate::http::api::words::{Job, Why};
+use crate::http::api::words::{Headway, Job, Why};
 
 /// Options of `jobs`.
 #[derive(Debug, Args)]
@@ -104,7 +107,8 @@ async fn act(common: &Common, args: JobsArgs) -> Result<ExitCode, Failure> {
     match args.action {
         Action::List { state, of, list } => {
             let query = of.query(&state);
-            let header = ["id", "kind", "state", "due", "attempts", "subject", "reason or owner"];
+            let header =
+                ["id", "kind", "state", "due", "attempts", "subject", "reason, or owner and headway"];
             print_list(&office, "/jobs", &query, &list, (header, in_words)).await
         }
         Action::Show { job, json } => {
@@ -163,6 +167,16 @@ fn in_words(job: &Job) -> [String; 7] {
         moment(Some(job.run_at)),
         job.attempts.to_string(),
         job.subject.map(|subject| subject.to_string()).unwrap_or_default(),
-        job.lease_owner.as_ref().or(job.reason.as_ref()).cloned().unwrap_or_default(),
+        match &job.lease_owner {
+            Some(owner) => format!("{owner}{}", job.headway.map(headway).unwrap_or_default()),
+            None => job.reason.clone().unwrap_or_default(),
+        },
     ]
+}
+
+fn headway(of: Headway) -> String {
+    let Headway { bytes, carried, bytes_per_sec, secs } = of;
+    let all = bytes.map(|bytes| format!(" of {}", DecimalBytes(bytes))).unwrap_or_default();
+    let left = secs.map(|secs| format!(", about {} left", span_in_words(secs))).unwrap_or_default();
+    format!(": {}{all} carried, {}/s{left}", DecimalBytes(carried), DecimalBytes(bytes_per_sec))
 }

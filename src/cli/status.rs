@@ -8,7 +8,7 @@ use clap::Args;
 use indicatif::DecimalBytes;
 
 use super::Common;
-use super::ask::{Archive, Office, Whom, ended, moment, print_one};
+use super::ask::{Archive, Office, Whom, ended, moment, print_one, span_in_words};
 use super::reach::Failure;
 use crate::http::api::words::Status;
 
@@ -49,7 +49,7 @@ fn print(out: &mut impl Write, status: &Status) -> io::Result<()> {
     print_transfers(out, status)?;
     print_others(out, status)?;
     match status.nearest_loss_secs {
-        Some(nearest) => writeln!(out, "nearest loss  in {}", in_words(nearest))?,
+        Some(nearest) => writeln!(out, "nearest loss  in {}", span_in_words(nearest))?,
         None => writeln!(out, "nearest loss  none known")?,
     }
     if status.overdue > 0 {
@@ -74,7 +74,7 @@ fn print(out: &mut impl Write, status: &Status) -> io::Result<()> {
 fn print_verification(out: &mut impl Write, status: &Status) -> io::Result<()> {
     let verification = &status.verification;
     if let Some(oldest) = verification.oldest_unverified_secs {
-        writeln!(out, "verified      all that is archived, within the last {}", in_words(oldest))?;
+        writeln!(out, "verified      all that is archived, within the last {}", span_in_words(oldest))?;
     }
     if !verification.findings.is_empty() {
         let counts = verification.findings.iter().map(|it| format!("{} {}", it.files, it.finding));
@@ -105,7 +105,9 @@ fn print_pruned(out: &mut impl Write, status: &Status) -> io::Result<()> {
 fn print_transfers(out: &mut impl Write, status: &Status) -> io::Result<()> {
     let transfers = status.transfers;
     match status.oldest_waiting_secs {
-        Some(due) => writeln!(out, "waiting       {}, the longest for {}", transfers.waiting, in_words(due))?,
+        Some(due) => {
+            writeln!(out, "waiting       {}, the longest for {}", transfers.waiting, span_in_words(due))?
+        }
         None => writeln!(out, "waiting       {}", transfers.waiting)?,
     }
     print_running(out, status)?;
@@ -116,11 +118,11 @@ fn print_transfers(out: &mut impl Write, status: &Status) -> io::Result<()> {
         DecimalBytes(rate.bytes_per_sec),
         rate.files,
         DecimalBytes(rate.bytes),
-        in_words(rate.window_secs)
+        span_in_words(rate.window_secs)
     )?;
     let left = status.left;
     if left.files > 0 {
-        let time = left.secs.map(|secs| format!(", about {} at this rate", in_words(secs)));
+        let time = left.secs.map(|secs| format!(", about {} at this rate", span_in_words(secs)));
         let unknown = Some(left.files_of_unknown_size).filter(|files| *files > 0);
         let unknown = unknown.map(|files| format!(", and {files} of unknown size"));
         writeln!(
@@ -148,7 +150,7 @@ fn print_running(out: &mut impl Write, status: &Status) -> io::Result<()> {
     write!(out, "running       {}", status.transfers.running)?;
     if running.bytes_per_sec > 0 {
         let time = running.secs.filter(|_| running.bytes > 0);
-        let time = time.map(|secs| format!(", about {} left", in_words(secs)));
+        let time = time.map(|secs| format!(", about {} left", span_in_words(secs)));
         write!(
             out,
             ": {} of {} carried, {}/s{}",
@@ -177,33 +179,4 @@ fn print_others(out: &mut impl Write, status: &Status) -> io::Result<()> {
         writeln!(out, "              → zoom-archiver jobs retry JOB_ID               tries again")?;
     }
     Ok(())
-}
-
-/// A span of time in its largest unit, rounded down.
-fn in_words(secs: u64) -> String {
-    match secs {
-        0..120 => format!("{secs} s"),
-        120..7200 => format!("{} min", secs / 60),
-        7200..172_800 => format!("{} h", secs / 3600),
-        _ => format!("{} days", secs / 86_400),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_span_of_time_is_told_in_its_largest_unit() {
-        for (secs, words) in [
-            (0, "0 s"),
-            (119, "119 s"),
-            (120, "2 min"),
-            (7200, "2 h"),
-            (172_799, "47 h"),
-            (172_800, "2 days"),
-        ] {
-            assert_eq!(in_words(secs), words);
-        }
-    }
 }

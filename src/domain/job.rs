@@ -170,6 +170,17 @@ pub struct Job {
     pub waited: Duration,
 }
 
+/// How far the transfer of a file has come, as far as its run has told: by the parts that the archive has confirmed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Carried {
+    /// Bytes of the file, where they were announced.
+    pub of: Option<u64>,
+    /// How many of them the archive holds for certain; no more than were announced.
+    pub bytes: u64,
+    /// Bytes per second of this run; nought before there is anything to go by.
+    pub per_sec: u64,
+}
+
 /// A job as the store knows it, for people: without its checkpoint.
 #[derive(Debug, Clone)]
 pub struct JobRow {
@@ -205,6 +216,8 @@ pub struct JobRow {
     pub updated_at: DateTime<Utc>,
     /// When it ended, if it did.
     pub finished_at: Option<DateTime<Utc>>,
+    /// How far it has come, where it is a transfer that runs.
+    pub carried: Option<Carried>,
 }
 
 /// What a parked job waits for.

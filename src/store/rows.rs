@@ -18,7 +18,7 @@ use super::{Backlog, Depth, EndingToken, Flow, Losses, StoreError, Tally, Transf
 use crate::domain::event::EventRow;
 use crate::domain::file::{ArchivedFile, FileRow, RecordingRow, Sha256Digest};
 use crate::domain::ids::{EventId, FileId, JobId, NoticeId, RecordingId};
-use crate::domain::job::{Job, JobRow, Lease, Task};
+use crate::domain::job::{Carried, Job, JobRow, JobState, Lease, Task};
 use crate::domain::notice::Notice;
 use crate::domain::recording::{FileIdentity, RecordingIdentity, UnknownWord};
 use crate::domain::verification::{ForeignObject, Found};
@@ -41,11 +41,15 @@ macro_rules! file_columns {
     };
 }
 
-/// The columns of a [`JobRowRecord`].
+/// The columns of a [`JobRowRecord`]. How far a transfer has come is for its run alone to say: what waits, or stands still,
+/// has no pace.
 macro_rules! job_columns {
     () => {
         "id, kind, subject, account, state, run_at, attempts, snoozes, lost_leases, lease_owner, lease_expires_at, \
-         waits_for, reason, created_at, updated_at, finished_at"
+         waits_for, reason, created_at, updated_at, finished_at, \
+         CASE WHEN state = 'running' AND kind = 'transfer' THEN checkpoint END AS checkpoint, \
+         CASE WHEN state = 'running' AND kind = 'transfer' THEN \
+            (SELECT announced_bytes FROM files WHERE files.id = jobs.subject) END AS announced_bytes"
     };
 }
 
@@ -55,6 +59,9 @@ macro_rules! event_columns {
         "id, received_at, name, recording_id, unreadable, odd, CAST(octet_length(body) AS bigint) AS bytes"
     };
 }
+
+/// The kind of job that carries a file.
+const TRANSFER: &str = "transfer";
 
 pub(super) use {event_columns, file_columns, job_columns, recording_columns};
 
@@ -310,7 +317,7 @@ pub(super) fn claimed(mut records: Vec<JobRecord>) -> Result<Vec<Job>, StoreErro
     records.into_iter().map(JobRecord::read).collect()
 }
 
-/// A row of `jobs`, without its checkpoint.
+/// A row of `jobs`, with the checkpoint of a transfer that runs.
 #[derive(FromRow)]
 pub(super) struct JobRowRecord {
     id: Uuid,
@@ -329,16 +336,21 @@ pub(super) struct JobRowRecord {
     created_at: Moment,
     updated_at: Moment,
     finished_at: Option<Moment>,
+    checkpoint: Option<Json<Value>>,
+    announced_bytes: Option<i64>,
 }
 
 impl JobRowRecord {
     pub(super) fn read(self) -> Result<JobRow, StoreError> {
+        let (state, of) = (self.state.parse()?, self.announced_bytes.map(whole).transpose()?);
+        let is_carried = state == JobState::Running && self.kind == TRANSFER;
         Ok(JobRow {
+            carried: is_carried.then(|| carried(self.checkpoint.as_deref(), of)),
             id: JobId(self.id),
             kind: self.kind,
             subject: self.subject,
             account: self.account,
-            state: self.state.parse()?,
+            state,
             run_at: self.run_at.0,
             attempts: count(self.attempts),
             snoozes: count(self.snoozes),
@@ -352,6 +364,15 @@ impl JobRowRecord {
             finished_at: time(self.finished_at),
         })
     }
+}
+
+/// How far a transfer has come. Where a checkpoint says so: `jobs/transfer/checkpoint.rs`; one of an unknown shape says
+/// nothing.
+fn carried(checkpoint: Option<&Value>, of: Option<u64>) -> Carried {
+    let number = |path: &str| checkpoint.and_then(|it| it.pointer(path)).and_then(Value::as_u64).unwrap_or(0);
+    let per_sec = number("/pace/bytes").saturating_mul(1000).checked_div(number("/pace/millis"));
+    let bytes = number("/upload/measured/bytes");
+    Carried { of, bytes: of.map_or(bytes, |of| bytes.min(of)), per_sec: per_sec.unwrap_or(0) }
 }
 
 /// A row of `events`, without its body.

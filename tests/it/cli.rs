@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::process::Output;
 
+use serde_json::json;
 use zoom_archiver::domain::file::FileState;
 use zoom_archiver::domain::recording::RecordingKind;
 use zoom_archiver::simulator::events::EventKind;
@@ -161,6 +162,16 @@ async fn one_long_transfer_shows_how_fast_it_is_and_how_long_it_takes() {
         (number("left", "bytes"), number("left", "secs")),
         (60_000_000 - carried, (60_000_000 - carried) / rate)
     );
+    // So does the job by itself.
+    let listed = scene.setup.run(&["jobs", "list", "--state", "running", "--json"]).await;
+    let job: serde_json::Value = serde_json::from_slice(&listed.stdout).unwrap();
+    let headway = json!({ "bytes": 60_000_000, "carried": carried, "bytes_per_sec": rate, "secs": (60_000_000 - carried) / rate });
+    assert_eq!(job["headway"], headway);
+    let told = text(&scene.setup.run(&["jobs", "list", "--state", "running"]).await.stdout);
+    assert!(told.contains("36.70 MB of 60.00 MB carried, "), "{told}");
+    let shown = scene.setup.run(&["files", "show", job["subject"].as_str().unwrap(), "--json"]).await;
+    let shown: serde_json::Value = serde_json::from_slice(&shown.stdout).unwrap();
+    assert_eq!(shown["transfer"]["headway"], headway);
     let told = text(&scene.setup.run(&["status"]).await.stdout);
     let line = told.lines().find(|line| line.starts_with("running ")).unwrap();
     assert!(

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use zoom_archiver::domain::event::{Event, EventContent, EventRow};
 use zoom_archiver::domain::file::{ArchivedFile, FileRow, FileState, RecordingRow, Sha256Digest};
 use zoom_archiver::domain::ids::{EventId, FileId, JobId, RecordingId};
-use zoom_archiver::domain::job::{Completion, JobRow, JobState, Settlement, Task, WaitsFor};
+use zoom_archiver::domain::job::{Carried, Completion, JobRow, JobState, Settlement, Task, WaitsFor};
 use zoom_archiver::domain::recording::{
     AnnouncedFile, AnnouncedRecording, Announcement, Change, FileIdentity, RecordingIdentity, RecordingKind,
     RecordingState,
@@ -383,11 +383,22 @@ async fn what_running_transfers_have_carried_and_how_fast_is_summed_up(database:
     }
     let flow = store.flow(LEASE).await.unwrap();
     assert_eq!((flow.bytes_running, flow.bytes_carried, flow.carried_per_sec), (2000, 1400, 150 + 3000 + 7));
+    // Each of them says so by itself.
+    let carried = async |number: usize| store.job(jobs[number].lease.job).await.unwrap().unwrap().carried;
+    let of = |of, bytes, per_sec| Some(Carried { of, bytes, per_sec });
+    assert_eq!(carried(0).await, of(Some(1000), 400, 150));
+    assert_eq!(carried(1).await, of(Some(1000), 1000, 3000));
+    assert_eq!(carried(2).await, of(None, 7, 7));
+    let filter = JobFilter { states: vec![JobState::Running, JobState::Dead], ..JobFilter::default() };
+    let listed = store.list_jobs(&filter, Page { order: Order::Oldest, ..NEWEST }).await.unwrap();
+    assert_eq!(listed.iter().filter_map(|job| job.carried).map(|it| it.bytes).sum::<u64>(), 1407);
     // What an unknown version has written is no trouble, and what has ended does not run.
     store.note(&jobs[0].lease, &json!({ "upload": "elsewhere" })).await.unwrap();
     store.settle(&jobs[1].lease, Settlement::Dead { reason: "a test".into() }).await.unwrap();
     let flow = store.flow(LEASE).await.unwrap();
     assert_eq!((flow.bytes_running, flow.bytes_carried, flow.carried_per_sec), (1000, 0, 7));
+    assert_eq!(carried(0).await, of(Some(1000), 0, 0));
+    assert_eq!(carried(1).await, None);
 }
 
 on_each_database!(

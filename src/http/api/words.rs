@@ -12,7 +12,7 @@ use crate::config::secrets::ZoomAccount;
 use crate::domain::event::EventRow;
 use crate::domain::file::{FileRow, FileState, RecordingRow};
 use crate::domain::ids::{EventId, FileId, JobId, RecordingId};
-use crate::domain::job::{JobRow, JobState, WaitsFor};
+use crate::domain::job::{Carried, JobRow, JobState, WaitsFor};
 use crate::domain::recording::{RecordingKind, RecordingState, TextState};
 use crate::domain::verification::FileFinding;
 use crate::store::{Depth, Flow, Losses, PrunedCount, Verification};
@@ -258,11 +258,39 @@ pub struct Job {
     pub updated_at: DateTime<Utc>,
     /// When it ended, if it did.
     pub finished_at: Option<DateTime<Utc>>,
+    /// How far it has come; null where it is no transfer, or does not run.
+    pub headway: Option<Headway>,
+}
+
+/// How far a running transfer has come, as far as it has told: by the parts that the archive has confirmed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Headway {
+    /// Bytes of its file; null where none were announced.
+    pub bytes: Option<u64>,
+    /// How many of those are in the archive.
+    pub carried: u64,
+    /// Bytes per second since its run began; nought before there is anything to go by.
+    pub bytes_per_sec: u64,
+    /// How long the rest takes at that rate, in seconds; null while that cannot be said.
+    pub secs: Option<u64>,
+}
+
+impl From<Carried> for Headway {
+    fn from(of: Carried) -> Self {
+        let left = of.of.map(|all| all.saturating_sub(of.bytes));
+        Self {
+            bytes: of.of,
+            carried: of.bytes,
+            bytes_per_sec: of.per_sec,
+            secs: left.and_then(|left| left.checked_div(of.per_sec)),
+        }
+    }
 }
 
 impl From<JobRow> for Job {
     fn from(row: JobRow) -> Self {
         Self {
+            headway: row.carried.map(Headway::from),
             id: row.id,
             kind: row.kind,
             subject: Some(row.subject).filter(|subject| !subject.is_nil()),
