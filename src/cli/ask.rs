@@ -85,6 +85,12 @@ impl Unanswered {
         let about = [StatusCode::NOT_FOUND, StatusCode::CONFLICT];
         matches!(self, Self::Refused(problem) if about.iter().any(|status| status.as_u16() == problem.status))
     }
+
+    /// Whether something that the answer hangs on is away.
+    pub(super) fn is_for_now(&self) -> bool {
+        let away = StatusCode::SERVICE_UNAVAILABLE.as_u16();
+        matches!(self, Self::Refused(problem) if problem.status == away)
+    }
 }
 
 impl fmt::Display for Unanswered {

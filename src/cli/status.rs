@@ -1,16 +1,18 @@
 //! `status`: one screen that says how the installation stands, and which command goes on from there. Exit code 1 when the
-//! database or the archive does not answer.
+//! database or the archive does not answer; that is told as all else is, in words or as JSON.
 
 use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::Args;
 use indicatif::DecimalBytes;
+use serde::Serialize;
 
 use super::Common;
 use super::ask::{Archive, Office, Whom, ended, moment, print_one, span_in_words};
 use super::reach::Failure;
 use crate::http::api::words::Status;
+use crate::store::StoreError;
 
 /// Options of `status`.
 #[derive(Debug, Args)]
@@ -27,14 +29,58 @@ pub(super) async fn run(common: &Common, args: &StatusArgs) -> ExitCode {
 }
 
 async fn look(common: &Common, args: &StatusArgs) -> Result<ExitCode, Failure> {
-    let office = Office::open(common, &args.whom, Archive::Needed).await?;
-    let status: Status = office.get("/status", &[]).await?;
+    let office = match Office::open(common, &args.whom, Archive::Needed).await {
+        Err(error) if is_away(error.as_ref()) => {
+            let (_, secrets) = common.load()?;
+            let away = Away::new(Some(secrets.database_without_password()), error.to_string());
+            return away.tell(args.json);
+        }
+        office => office?,
+    };
+    let status: Status = match office.get("/status", &[]).await {
+        Err(error) if error.is_for_now() => return Away::new(None, error.to_string()).tell(args.json),
+        status => status?,
+    };
     if args.json {
         print_one(&status, true)?;
     } else {
         print(&mut io::stdout().lock(), &status)?;
     }
     Ok(if status.archive_trouble.is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// Whether it is the database that fails, and not what is said of it.
+fn is_away(error: &(dyn std::error::Error + 'static)) -> bool {
+    error.downcast_ref::<StoreError>().is_some_and(|error| !matches!(error, StoreError::Url(_)))
+}
+
+/// All that can be said when the database does not answer.
+#[derive(Debug, Serialize)]
+struct Away {
+    /// Where it is, where that is known here.
+    database: Option<String>,
+    /// Why it does not.
+    database_trouble: String,
+    /// The command of `zoom-archiver` that goes on from here.
+    command: &'static str,
+}
+
+impl Away {
+    fn new(database: Option<String>, database_trouble: String) -> Self {
+        Self { database, database_trouble, command: "doctor" }
+    }
+
+    fn tell(&self, json: bool) -> Result<ExitCode, Failure> {
+        if json {
+            print_one(self, true)?;
+            return Ok(ExitCode::FAILURE);
+        }
+        let mut out = io::stdout().lock();
+        let place = self.database.as_ref().map(|place| format!("{place}: ")).unwrap_or_default();
+        writeln!(out, "database      {place}{}", self.database_trouble)?;
+        writeln!(out, "              → zoom-archiver {}", self.command)?;
+        Ok(ExitCode::FAILURE)
+    }
 }
 
 fn print(out: &mut impl Write, status: &Status) -> io::Result<()> {

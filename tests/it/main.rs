@@ -36,6 +36,7 @@ mod renewal;
 mod retention;
 mod scale_out;
 mod simulator;
+mod status;
 mod store_contract;
 mod support;
 mod traces;

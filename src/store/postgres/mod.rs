@@ -110,7 +110,11 @@ impl PostgresStore {
             .test_before_acquire(false)
             .before_acquire(|connection, meta| Box::pin(is_alive(connection, meta.idle_for)))
             .connect_with(options.clone())
-            .await?;
+            .await;
+        let pool_of_jobs = match pool_of_jobs {
+            Ok(pool) => pool,
+            Err(error) => return Err(why_not(error, &options, config).await),
+        };
         let gather = Gather::new(recorders as usize);
         let recorders = planning(recorders, PLAN_ONCE_FOR_EVENTS).connect_lazy_with(options.clone());
         let recorders = Recorders::new(recorders);
@@ -127,6 +131,17 @@ impl PostgresStore {
             readers,
             recorders,
         })
+    }
+}
+
+/// A pool without a connection says that its time is over, and not what was in the way: one more try says that.
+async fn why_not(error: sqlx::Error, options: &PgConnectOptions, config: &StoreConfig) -> StoreError {
+    if !matches!(error, sqlx::Error::PoolTimedOut) {
+        return error.into();
+    }
+    match tokio::time::timeout(config.acquire_timeout(), PgConnection::connect_with(options)).await {
+        Ok(Err(cause)) => cause.into(),
+        Ok(Ok(_)) | Err(_) => error.into(),
     }
 }
 
