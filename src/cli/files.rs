@@ -11,6 +11,7 @@ use super::deeds::{Deeds, Telling, each_deed};
 use super::reach::Failure;
 use crate::domain::file::FileState;
 use crate::domain::ids::{FileId, RecordingId};
+use crate::domain::span::Span;
 use crate::http::api::words::{File, FileShown, Retriable, Retried, RetryFiles, Why};
 
 /// Options of `files`.
@@ -31,6 +32,13 @@ enum Action {
         state: Vec<FileState>,
         #[command(flatten)]
         of: Of,
+        /// Only those that bear a mark: archived, although something about them is odd.
+        #[arg(long, visible_alias = "suspect")]
+        marked: bool,
+        /// Only those that are not archived and cannot be had any more after so long (90s, 30m, 6h, 2d), or are past that
+        /// moment. The nearest loss comes first.
+        #[arg(long, value_name = "TIME", conflicts_with = "oldest_first")]
+        lost_within: Option<Span>,
         #[command(flatten)]
         list: ListArgs,
     },
@@ -106,12 +114,14 @@ async fn act(common: &Common, args: FilesArgs) -> Result<ExitCode, Failure> {
     let office = Office::open(common, &args.whom, Archive::Unused).await?;
     let deed = |deed: &'static str| move |file: &FileId| format!("/files/{file}/{deed}");
     match args.action {
-        Action::List { state, of, list } => {
+        Action::List { state, of, marked, lost_within, list } => {
             let query: Vec<_> = list_of("state", &state)
                 .into_iter()
                 .chain(said("recording_id", of.recording.as_ref()))
                 .chain(said("account_id", of.account.as_ref()))
                 .chain(said("file_type", of.file_type.as_ref()))
+                .chain(marked.then(|| ("marked", "true".to_owned())))
+                .chain(said("lost_within", lost_within.as_ref()))
                 .collect();
             let header = ["id", "state", "type", "bytes", "lost after", "object or reason"];
             print_list(&office, "/files", &query, &list, (header, in_words)).await
@@ -190,10 +200,12 @@ async fn skipped(office: &Office) -> Result<Vec<FileId>, Failure> {
 }
 
 fn in_words(file: &File) -> [String; 6] {
-    let key = file.object_key.clone().unwrap_or_default();
-    let place = match (file.state, &file.finding) {
-        (FileState::Archived, None) => key,
-        (FileState::Archived, Some(finding)) => format!("{key} (found: {finding})"),
+    let place = match file.state {
+        FileState::Archived => {
+            let found = file.finding.map(|finding| format!(" (found: {finding})")).unwrap_or_default();
+            let marked = file.mark.as_ref().map(|mark| format!(" (marked: {mark})")).unwrap_or_default();
+            format!("{}{found}{marked}", file.object_key.as_deref().unwrap_or_default())
+        }
         _ => file.reason.clone().unwrap_or_default(),
     };
     [

@@ -11,7 +11,9 @@ use serde::Serialize;
 use super::Common;
 use super::ask::{Archive, Office, Whom, ended, moment, print_one, span_in_words};
 use super::reach::Failure;
-use crate::http::api::words::Status;
+use crate::domain::job::JobState;
+use crate::domain::loss::IN_TRASH;
+use crate::http::api::words::{Holdup, LosingFile, Status};
 use crate::store::StoreError;
 
 /// Options of `status`.
@@ -84,9 +86,12 @@ impl Away {
 }
 
 fn print(out: &mut impl Write, status: &Status) -> io::Result<()> {
-    writeln!(out, "database      {}", status.database)?;
+    writeln!(out, "database      {}, answers in {} ms", status.database, status.database_millis)?;
     match &status.archive_trouble {
-        None => writeln!(out, "archive       {}, answers", status.archive)?,
+        None => {
+            let millis = status.archive_millis.map(|millis| format!(" in {millis} ms")).unwrap_or_default();
+            writeln!(out, "archive       {}, answers{millis}", status.archive)?;
+        }
         Some(trouble) => {
             writeln!(out, "archive       {}: {trouble}", status.archive)?;
             writeln!(out, "              → zoom-archiver doctor")?;
@@ -94,12 +99,18 @@ fn print(out: &mut impl Write, status: &Status) -> io::Result<()> {
     }
     print_transfers(out, status)?;
     print_others(out, status)?;
-    match status.nearest_loss_secs {
-        Some(nearest) => writeln!(out, "nearest loss  in {}", span_in_words(nearest))?,
-        None => writeln!(out, "nearest loss  none known")?,
-    }
-    if status.overdue > 0 {
-        writeln!(out, "overdue       {} cannot be had any more, as far as is known", status.overdue)?;
+    print_losses(out, status)?;
+    if status.unreadable_events > 0 {
+        writeln!(
+            out,
+            "unreadable    {} events could not be read, whatever they announced",
+            status.unreadable_events
+        )?;
+        writeln!(out, "              → zoom-archiver events list --unreadable    says why")?;
+        writeln!(
+            out,
+            "              → zoom-archiver events replay --unreadable  reads them, if this version can"
+        )?;
     }
     if status.twins > 0 {
         writeln!(
@@ -115,6 +126,67 @@ fn print(out: &mut impl Write, status: &Status) -> io::Result<()> {
     }
     print_verification(out, status)?;
     print_pruned(out, status)
+}
+
+fn print_losses(out: &mut impl Write, status: &Status) -> io::Result<()> {
+    match status.nearest_loss_secs {
+        Some(nearest) => writeln!(out, "nearest loss  in {}", span_in_words(nearest))?,
+        None => writeln!(out, "nearest loss  none known")?,
+    }
+    if let Some(file) = &status.nearest_loss {
+        print_losing(out, file)?;
+    }
+    if status.overdue > 0 {
+        writeln!(out, "overdue       {} cannot be had any more, as far as is known", status.overdue)?;
+    }
+    if let Some(file) = &status.first_overdue {
+        print_losing(out, file)?;
+        writeln!(out, "              → zoom-archiver files list --lost-within 0s  names all of them")?;
+    }
+    Ok(())
+}
+
+/// A file that is to be lost, and what to type.
+fn print_losing(out: &mut impl Write, file: &LosingFile) -> io::Result<()> {
+    let reason = file.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+    let kind = Some(file.file_type.as_str()).filter(|kind| !kind.is_empty()).unwrap_or("of no type");
+    writeln!(
+        out,
+        "              file {} ({kind}) of recording {}, until {}",
+        file.id,
+        file.recording_id,
+        moment(Some(file.loses_at))
+    )?;
+    writeln!(out, "              {}{reason}", file.state)?;
+    writeln!(out, "              → zoom-archiver {}", file.command)
+}
+
+/// Why most of those stand there that are in this state.
+fn print_holdups(out: &mut impl Write, status: &Status, state: JobState) -> io::Result<()> {
+    for holdup in status.holdups.iter().filter(|holdup| holdup.state == state) {
+        writeln!(out, "              {}: {}", holdup.files, holdup.reason)?;
+    }
+    Ok(())
+}
+
+fn print_resting(out: &mut impl Write, status: &Status) -> io::Result<()> {
+    let resting = status.resting;
+    if resting.files > 0 {
+        let next = resting.next_secs.map(|secs| format!(", the first is due in {}", span_in_words(secs)));
+        writeln!(out, "resting       {} of them{}", resting.files, next.unwrap_or_default())?;
+    }
+    if resting.put_back > 0 {
+        writeln!(
+            out,
+            "              {} were put back: archive or database was away, and is tried one file at a time",
+            resting.put_back
+        )?;
+    }
+    print_holdups(out, status, JobState::Waiting)?;
+    if resting.files > 0 {
+        writeln!(out, "              → zoom-archiver files retry FILE_ID  lets one rest no longer")?;
+    }
+    Ok(())
 }
 
 fn print_verification(out: &mut impl Write, status: &Status) -> io::Result<()> {
@@ -156,6 +228,7 @@ fn print_transfers(out: &mut impl Write, status: &Status) -> io::Result<()> {
         }
         None => writeln!(out, "waiting       {}", transfers.waiting)?,
     }
+    print_resting(out, status)?;
     print_running(out, status)?;
     let rate = status.rate;
     writeln!(
@@ -180,12 +253,35 @@ fn print_transfers(out: &mut impl Write, status: &Status) -> io::Result<()> {
             time.unwrap_or_default()
         )?;
     }
-    for (files, word) in [(transfers.parked, "parked"), (transfers.dead, "dead")] {
+    for (files, state) in [(transfers.parked, JobState::Parked), (transfers.dead, JobState::Dead)] {
+        let word = state.as_str();
         writeln!(out, "{word:<14}{files}")?;
+        print_holdups(out, status, state)?;
         if files > 0 {
-            writeln!(out, "              → zoom-archiver files list --state {word}   says why")?;
-            writeln!(out, "              → zoom-archiver files retry --state {word}  tries again")?;
+            print_ways_out(out, files, in_trash(status, state), word)?;
         }
+    }
+    Ok(())
+}
+
+/// How many of those that are in this state lie in Zoom's trash.
+fn in_trash(status: &Status, state: JobState) -> u64 {
+    let lies_there = |holdup: &&Holdup| holdup.state == state && holdup.reason == IN_TRASH;
+    status.holdups.iter().filter(lies_there).map(|holdup| holdup.files).sum()
+}
+
+/// What is typed about files that stand still: a retry finds those in the trash there once more.
+fn print_ways_out(out: &mut impl Write, files: u64, in_trash: u64, word: &str) -> io::Result<()> {
+    writeln!(out, "              → zoom-archiver files list --state {word}   says why")?;
+    if in_trash > 0 {
+        writeln!(
+            out,
+            "              → zoom-archiver recordings list --state trashed  says which are in the trash"
+        )?;
+        writeln!(out, "              → zoom-archiver recordings recover RECORDING_ID  takes one out of it")?;
+    }
+    if files > in_trash {
+        writeln!(out, "              → zoom-archiver files retry --state {word}  tries again")?;
     }
     Ok(())
 }

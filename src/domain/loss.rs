@@ -7,6 +7,10 @@
 use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
 use serde_json::{Map, Value};
 
+/// How the reason of a file begins that is parked because its recording lies in Zoom's trash. What comes after it is of one
+/// recording alone.
+pub const IN_TRASH: &str = "it lies in Zoom's trash";
+
 /// What Zoom says of when it deletes a recording by itself (`auto_delete`, `auto_delete_date`: Zoom API reference,
 /// "Get meeting recordings"): `None` when it says nothing, `Some(None)` when it will not. A date counts from its
 /// first moment: nobody said at which hour.

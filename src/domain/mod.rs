@@ -19,6 +19,7 @@
 //! - [`filter`]: which files are taken
 //! - [`finding`]: what `doctor` finds; [`verification`]: what a verification finds
 //! - [`hash`]: the SHA-256 of a file while it comes, to be continued elsewhere
+//! - [`span`]: a length of time as a person writes it
 
 pub mod account;
 pub mod checksum;
@@ -39,4 +40,5 @@ pub mod origin;
 pub mod part;
 pub mod probe;
 pub mod recording;
+pub mod span;
 pub mod verification;

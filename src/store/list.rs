@@ -5,16 +5,18 @@
 //! recorded meanwhile shifts nothing. Every list is walked along an index in that order; what a filter asks beyond the
 //! index is looked at on the way.
 
-use chrono::{DateTime, Utc};
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::announcement::clean;
 use super::moment::Moment;
-use super::rows::{event_columns, file_columns, job_columns, recording_columns};
+use super::rows::{event_columns, file_columns, job_columns, millis, recording_columns};
 use crate::domain::file::FileState;
-use crate::domain::ids::RecordingId;
+use crate::domain::ids::{FileId, RecordingId};
 use crate::domain::job::JobState;
 use crate::domain::recording::{RecordingKind, RecordingState};
 
@@ -68,6 +70,20 @@ pub struct FileFilter {
     pub account: Option<String>,
     /// Of this type, as announced.
     pub file_type: Option<String>,
+    /// Only those that bear a mark: archived, although something about them is odd.
+    pub marked: bool,
+}
+
+/// Which of the files that can be lost: those that are neither archived nor gone nor skipped, and of which it is known until
+/// when they can be had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Losing {
+    /// Those that are past that moment.
+    Overdue,
+    /// Those that are not.
+    Ahead,
+    /// Those that are past it, or will be after so long.
+    Within(Duration),
 }
 
 /// Which jobs. What is not said is not asked.
@@ -219,6 +235,9 @@ fn of_files(filter: &FileFilter) -> Conditions {
             .all
             .push(format!("recording_id IN (SELECT id FROM recordings WHERE account_id = {account})"));
     }
+    if filter.marked {
+        conditions.all.push("mark IS NOT NULL".to_owned());
+    }
     conditions
 }
 
@@ -226,6 +245,63 @@ fn of_files(filter: &FileFilter) -> Conditions {
 pub(super) fn files(filter: &FileFilter, page: Page) -> Statement {
     of_files(filter).page(file_columns!(), "files", page)
 }
+
+/// Files that can be lost, the nearest loss first: a walk along the index of just these. `table` is `files`, as the database
+/// is told to go by that index, and `now` the database's.
+pub(super) fn losing(
+    table: &str,
+    which: Losing,
+    filter: &FileFilter,
+    after: Option<(DateTime<Utc>, FileId)>,
+    limit: u32,
+    now: DateTime<Utc>,
+) -> Statement {
+    let mut conditions = of_files(filter);
+    let states = std::mem::take(&mut conditions.one);
+    conditions.all.push("state IN ('pending', 'parked', 'dead')".to_owned());
+    if !states.is_empty() {
+        conditions.all.push(format!("({})", states.join(" OR ")));
+    }
+    let (than, until) = match which {
+        Losing::Overdue => ("<=", now),
+        Losing::Ahead => (">", now),
+        Losing::Within(time) => ("<=", now + TimeDelta::milliseconds(millis(time))),
+    };
+    conditions.time("loses_at", than, Some(until));
+    if let Some((loses_at, id)) = after {
+        let loses_at = conditions.bind(Bound::Time(Moment(loses_at)));
+        let id = conditions.bind(Bound::Id(id.0));
+        conditions.all.push(format!("(loses_at, id) > ({loses_at}, {id})"));
+    }
+    let limit = conditions.bind(Bound::Number(limit.into()));
+    let all = conditions.all.join(" AND ");
+    let sql =
+        format!("SELECT {} FROM {table} WHERE {all} ORDER BY loses_at, id LIMIT {limit}", file_columns!());
+    Statement { sql, values: conditions.values }
+}
+
+/// How many events could not be read, up to the number that is bound.
+pub(super) const UNREADABLE_EVENTS: &str =
+    "SELECT count(*) FROM (SELECT 1 AS one FROM events WHERE unreadable IS NOT NULL LIMIT $1) kept";
+
+/// Why transfers do not move: of each state the reasons that most of them have, but what lies in Zoom's trash always. `$1`
+/// is how a reason of that kind begins, `$2` its pattern, `$3` how many reasons are told. What waits and what stands still
+/// is found in the indexes that hold nothing else.
+pub(super) const HOLDUPS: &str = "
+WITH stuck AS MATERIALIZED (
+    SELECT kind, state, reason FROM jobs
+    WHERE state = 'waiting' AND kind <> 'notify' AND reason IS NOT NULL
+    UNION ALL
+    SELECT kind, state, CASE WHEN reason LIKE $2 THEN $1 ELSE reason END
+    FROM jobs WHERE state IN ('parked', 'dead')
+),
+counted AS (SELECT state, reason, count(*) AS jobs FROM stuck WHERE kind = 'transfer' GROUP BY state, reason),
+ranked AS (
+    SELECT state, reason, jobs,
+        row_number() OVER (PARTITION BY state ORDER BY reason = $1 DESC, jobs DESC, reason) AS place
+    FROM counted
+)
+SELECT state, reason, jobs FROM ranked WHERE place <= $3 ORDER BY state, jobs DESC, reason";
 
 /// How many files.
 pub(super) fn count_files(filter: &FileFilter) -> Statement {
@@ -290,6 +366,7 @@ mod tests {
         for statement in [
             files(&files_filter, PAGE),
             count_files(&files_filter),
+            losing("files", Losing::Within(Duration::MAX), &files_filter, None, 5, DateTime::UNIX_EPOCH),
             jobs(&jobs_filter, PAGE),
             events(&events_filter, PAGE),
             recordings(&recordings_filter, PAGE),

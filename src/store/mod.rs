@@ -44,7 +44,7 @@ use crate::domain::verification::{FileFinding, ForeignObject, Found, ListedObjec
 use url::DatabaseUrl;
 
 pub use intake::Intake;
-pub use list::{EventFilter, FileFilter, JobFilter, Order, Page, RecordingFilter};
+pub use list::{EventFilter, FileFilter, JobFilter, Losing, Order, Page, RecordingFilter};
 pub use migrations::Migrated;
 pub use pruning::{Bygone, Prunable, Pruned, PrunedCount};
 pub use restored::Restored;
@@ -260,6 +260,34 @@ pub struct Losses {
     pub overdue: u64,
 }
 
+/// Why some transfers do not move.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holdup {
+    /// Where they stand: waiting, parked or dead.
+    pub state: JobState,
+    /// Why, as each of them says; of what lies in Zoom's trash what they have in common.
+    pub reason: String,
+    /// How many.
+    pub jobs: u64,
+}
+
+/// Reasons that are told of each state, at most.
+const MOST_REASONS: i64 = 3;
+
+/// Transfers that wait and are not due yet: they rest after a failure, or Zoom still works on their files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Resting {
+    /// How many.
+    pub jobs: u64,
+    /// Those of them that were put back because the archive or the database was away.
+    pub put_back: u64,
+    /// How long until the first of them is due.
+    pub next: Option<Duration>,
+}
+
+/// Events that could not be read are counted up to here.
+const MOST_UNREADABLE: i64 = 10_000;
+
 /// How fast files are archived, and what is left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Flow {
@@ -468,6 +496,15 @@ pub trait Store: Send + Sync + 'static {
     /// A page of the files that fit a filter.
     async fn list_files(&self, filter: &FileFilter, page: Page) -> Result<Vec<FileRow>, StoreError>;
 
+    /// Files that can be lost and fit a filter, the nearest loss first, at most `limit`, after the one that is named by both.
+    async fn losing(
+        &self,
+        which: Losing,
+        filter: &FileFilter,
+        after: Option<(DateTime<Utc>, FileId)>,
+        limit: u32,
+    ) -> Result<Vec<FileRow>, StoreError>;
+
     /// How many files fit a filter.
     async fn count_files(&self, filter: &FileFilter) -> Result<u64, StoreError>;
 
@@ -485,6 +522,16 @@ pub trait Store: Send + Sync + 'static {
 
     /// An event with its body; `None` when it is not known.
     async fn event(&self, id: EventId) -> Result<Option<(EventRow, Vec<u8>)>, StoreError>;
+
+    /// How many events are kept that could not be read; ten thousand are as good as more.
+    async fn unreadable_events(&self) -> Result<u64, StoreError>;
+
+    /// Why transfers wait, are parked or dead: by state the reasons that most of them have, and how many do. What waits
+    /// without having failed has none.
+    async fn holdups(&self) -> Result<Vec<Holdup>, StoreError>;
+
+    /// Which transfers wait and are not due yet.
+    async fn resting(&self) -> Result<Resting, StoreError>;
 
     /// What was archived within the last `window`, by the database's clock, what runs, and what is left.
     async fn flow(&self, window: Duration) -> Result<Flow, StoreError>;

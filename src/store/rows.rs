@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::moment::Moment;
 use super::verification::{ToVerify, Unverified, Verification};
-use super::{Backlog, Depth, EndingToken, Flow, Losses, StoreError, Tally, TransferWork};
+use super::{Backlog, Depth, EndingToken, Flow, Holdup, Losses, Resting, StoreError, Tally, TransferWork};
 use crate::domain::event::EventRow;
 use crate::domain::file::{ArchivedFile, FileRow, RecordingRow, Sha256Digest};
 use crate::domain::ids::{EventId, FileId, JobId, NoticeId, RecordingId};
@@ -499,6 +499,38 @@ impl BacklogRecord {
             state: self.state.parse()?,
             jobs: whole(self.jobs)?,
             oldest: self.oldest_ms.map(elapsed),
+        })
+    }
+}
+
+/// Why some transfers do not move.
+#[derive(FromRow)]
+pub(super) struct HoldupRecord {
+    state: String,
+    reason: String,
+    jobs: i64,
+}
+
+impl HoldupRecord {
+    pub(super) fn read(self) -> Result<Holdup, StoreError> {
+        Ok(Holdup { state: self.state.parse()?, reason: self.reason, jobs: whole(self.jobs)? })
+    }
+}
+
+/// Which transfers rest.
+#[derive(FromRow)]
+pub(super) struct RestingRecord {
+    jobs: i64,
+    put_back: i64,
+    next_ms: Option<i64>,
+}
+
+impl RestingRecord {
+    pub(super) fn read(self) -> Result<Resting, StoreError> {
+        Ok(Resting {
+            jobs: whole(self.jobs)?,
+            put_back: whole(self.put_back)?,
+            next: self.next_ms.map(elapsed),
         })
     }
 }

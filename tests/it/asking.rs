@@ -70,6 +70,7 @@ async fn a_service_and_its_database_give_the_same_documents() {
         &["recordings", "show", &recording],
         &["files", "list", "--state", "parked,archived"],
         &["files", "list", "--limit", "1"],
+        &["files", "list", "--lost-within", "2d"],
         &["files", "show", &file_id],
         &["jobs", "list", "--kind", "transfer"],
         &["jobs", "show", &job],
@@ -88,7 +89,9 @@ async fn a_service_and_its_database_give_the_same_documents() {
     let (here, there) = both(&scene, &["status", "--json"]).await;
     let read = |output: &Output| {
         let mut status: Value = serde_json::from_slice(&output.stdout).unwrap();
-        status["nearest_loss_secs"].take();
+        for passing in ["nearest_loss_secs", "database_millis", "archive_millis"] {
+            assert!(status[passing].take().is_u64(), "{passing}");
+        }
         status["verification"]["oldest_unverified_secs"].take();
         status
     };

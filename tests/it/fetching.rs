@@ -199,6 +199,9 @@ async fn a_large_file_that_is_doubtful_twice_is_archived_once_and_marked(place: 
     place.assert_holds(&[row], &contents(std::slice::from_ref(&recording))).await;
     assert_eq!(scene.service.metric("zoom_archiver_parts_resent_total", "").await, 4.0);
     assert_eq!(scene.service.metric("zoom_archiver_suspect_files_total", "").await, 1.0);
+    let listed = scene.setup.run(&["files", "list", "--suspect"]).await;
+    let listed = String::from_utf8_lossy(&listed.stdout);
+    assert!(listed.contains(&format!("(marked: {mark})")), "{listed}");
     scene.close().await;
 }
 

@@ -6,16 +6,20 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, TimeZone, Utc};
 use serde_json::{Map, json};
 use uuid::Uuid;
+use zoom_archiver::clock::Clock;
 use zoom_archiver::domain::event::{Event, EventContent, EventRow};
 use zoom_archiver::domain::file::{ArchivedFile, FileRow, FileState, RecordingRow, Sha256Digest};
+use zoom_archiver::domain::filter::Filter;
 use zoom_archiver::domain::ids::{EventId, FileId, JobId, RecordingId};
-use zoom_archiver::domain::job::{Carried, Completion, JobRow, JobState, Settlement, Task, WaitsFor};
+use zoom_archiver::domain::job::{Carried, Completion, Cost, JobRow, JobState, Settlement, Task, WaitsFor};
+use zoom_archiver::domain::loss::IN_TRASH;
 use zoom_archiver::domain::recording::{
     AnnouncedFile, AnnouncedRecording, Announcement, Change, FileIdentity, RecordingIdentity, RecordingKind,
     RecordingState,
 };
 use zoom_archiver::store::{
-    EventFilter, FileFilter, JobFilter, Order, Page, RecordingFilter, SharedStore, StoreError, Tally,
+    EventFilter, FileFilter, Intake, JobFilter, Losing, Order, Page, RecordingFilter, Resting, SharedStore,
+    StoreError, Tally,
 };
 
 use crate::support::database::{Database, on_each_database};
@@ -343,6 +347,144 @@ async fn a_job_that_is_no_transfer_can_be_withdrawn_and_tried_again(database: Da
     assert!(!store.retry_job(transfer).await.unwrap() && !store.cancel_job(transfer, "no").await.unwrap());
 }
 
+/// Names of files.
+fn names(files: &[FileRow]) -> Vec<&str> {
+    files.iter().map(|file| file.identity.name.as_str()).collect()
+}
+
+async fn one_near_file_among_a_thousand_is_the_first_of_the_list(database: Database) {
+    // Nobody can ask for another token, so the end of one is the end.
+    let store = database.store_with(Intake::new(Filter::default(), |_| false)).await;
+    let now = Clock::System.now();
+    let lasting = |name: &str, minutes: i64| AnnouncedFile {
+        token_expires_at: Some(now + TimeDelta::minutes(minutes)),
+        ..file(name, "MP4")
+    };
+    let mut many = event("a", "s1", &[]);
+    let EventContent::Announcement(announcement) = &mut many.content else { panic!("is one") };
+    announcement.files = (0..1000).map(|number| lasting(&format!("far-{number}"), 1200)).collect();
+    announcement.files.extend([lasting("next", 300), lasting("past", -60), lasting("soon", 180)]);
+    announcement.files.push(AnnouncedFile { download_token: None, ..file("never", "MP4") });
+    store.record(&many).await.unwrap();
+
+    let any = FileFilter::default;
+    let first =
+        async |which, filter: &FileFilter, limit| store.losing(which, filter, None, limit).await.unwrap();
+    let six_hours = Losing::Within(Duration::from_secs(6 * 3600));
+    assert_eq!(names(&first(six_hours, &any(), 100).await), ["past", "soon", "next"]);
+    assert_eq!(names(&first(six_hours, &any(), 2).await), ["past", "soon"]);
+    assert_eq!(names(&first(Losing::Overdue, &any(), 100).await), ["past"]);
+    assert_eq!(names(&first(Losing::Within(Duration::ZERO), &any(), 100).await), ["past"]);
+    assert_eq!(names(&first(Losing::Ahead, &any(), 1).await), ["soon"]);
+    for nobodys in [
+        FileFilter { states: vec![FileState::Parked], ..any() },
+        FileFilter { states: vec![FileState::Archived], ..any() },
+        FileFilter { account: Some("b".into()), ..any() },
+        FileFilter { file_type: Some("CHAT".into()), ..any() },
+        FileFilter { recording: Some(RecordingId::new()), ..any() },
+        FileFilter { marked: true, ..any() },
+    ] {
+        assert!(first(six_hours, &nobodys, 100).await.is_empty(), "{nobodys:?}");
+    }
+
+    // Page by page, although what a page ends with is archived before the next one is asked for.
+    let (mut seen, mut after) = (Vec::new(), None);
+    loop {
+        let page = store.losing(Losing::Within(Duration::MAX), &any(), after, 150).await.unwrap();
+        let Some(last) = page.last() else { break };
+        after = Some((last.loses_at.expect("it is known"), last.id));
+        seen.extend(page.iter().map(|file| (file.loses_at, file.id)));
+        ends_all(&store, archive).await;
+    }
+    assert!(seen.is_sorted() && seen.iter().collect::<BTreeSet<_>>().len() == seen.len());
+    assert!(seen.len() > 300, "{}", seen.len());
+    let parked = FileFilter { states: vec![FileState::Parked, FileState::Dead], ..any() };
+    let left = first(Losing::Within(Duration::MAX), &any(), 1).await.remove(0);
+    ends_all(&store, park).await;
+    let found = first(Losing::Ahead, &parked, 1).await.remove(0);
+    assert_eq!((found.id, found.reason.as_deref()), (left.id, Some("why not")));
+}
+
+async fn what_bears_a_mark_is_found_by_it(database: Database) {
+    let store = database.store().await;
+    record(&store, "a", "s1", &["MP4", "M4A", "CHAT"]).await;
+    let jobs = store.claim("worker", 2, LEASE, &[]).await.unwrap();
+    for (number, job) in jobs.iter().enumerate() {
+        let Task::Transfer(file) = job.task else { panic!("a transfer") };
+        let mut settlement = archive(file);
+        if let (0, Settlement::Done(completion)) = (number, &mut settlement)
+            && let Some((_, archived)) = &mut completion.archived
+        {
+            archived.mark = Some("suspect: no moov".into());
+        }
+        store.settle(&job.lease, settlement).await.unwrap();
+    }
+    let marked = FileFilter { marked: true, ..FileFilter::default() };
+    let found = store.list_files(&marked, NEWEST).await.unwrap();
+    assert_eq!(found.len(), 1);
+    assert_eq!(Task::Transfer(found[0].id), jobs[0].task);
+    assert_eq!(found[0].archived.as_ref().unwrap().mark.as_deref(), Some("suspect: no moov"));
+    assert_eq!(store.count_files(&marked).await.unwrap(), 1);
+    let dead = FileFilter { states: vec![FileState::Dead], ..marked };
+    assert!(store.list_files(&dead, NEWEST).await.unwrap().is_empty());
+}
+
+async fn why_most_of_them_do_not_move_is_said_of_each_state(database: Database) {
+    let store = database.store().await;
+    assert_eq!(store.holdups().await.unwrap(), []);
+    assert_eq!(store.resting().await.unwrap(), Resting::default());
+    record(&store, "a", "s", &["MP4"; 22]).await;
+    assert_eq!(store.holdups().await.unwrap(), [], "what has not failed has no reason");
+    let trash = |number: usize| format!("{IN_TRASH}, and is lost on a day: of recording {number}");
+    let rests = |reason: &str, cost| Settlement::Wait {
+        after: LEASE * (1 + u32::from(cost == Cost::Attempt)),
+        reason: Some(reason.into()),
+        cost,
+    };
+    let parks = |reason: String| Settlement::Park { waits_for: WaitsFor::Token, reason };
+    let jobs = store.claim("worker", 21, LEASE, &[]).await.unwrap();
+    for (number, job) in jobs.iter().enumerate() {
+        let settlement = match number {
+            0..3 => dead(FileId::new()),
+            3..8 => rests("archive is not available", Cost::Snooze),
+            8..10 => rests("Zoom answered 500", Cost::Attempt),
+            // Each says another recording, and all of them the same.
+            10..12 => parks(trash(number)),
+            12..21 => parks(format!("reason {}", number % 3)),
+            _ => unreachable!(),
+        };
+        store.settle(&job.lease, settlement).await.unwrap();
+    }
+    let told: Vec<_> = store.holdups().await.unwrap();
+    let told: Vec<_> = told.iter().map(|it| (it.state, it.reason.as_str(), it.jobs)).collect();
+    let expected = [
+        (JobState::Dead, "too often", 3),
+        // However few they are; and of the others the most frequent ones.
+        (JobState::Parked, "reason 0", 3),
+        (JobState::Parked, "reason 1", 3),
+        (JobState::Parked, IN_TRASH, 2),
+        (JobState::Waiting, "archive is not available", 5),
+        (JobState::Waiting, "Zoom answered 500", 2),
+    ];
+    assert_eq!(told, expected);
+    let resting = store.resting().await.unwrap();
+    assert_eq!((resting.jobs, resting.put_back), (7, 5));
+    let next = resting.next.expect("one of them is the first");
+    assert!(next <= LEASE && next > LEASE - Duration::from_secs(60), "{next:?}");
+}
+
+async fn what_could_not_be_read_is_counted_until_it_is(database: Database) {
+    let store = database.store().await;
+    assert_eq!(store.unreadable_events().await.unwrap(), 0);
+    record(&store, "a", "s1", &["MP4"]).await;
+    let readable = event("a", "s2", &["MP4"]);
+    store.record(&raw(&readable)).await.unwrap();
+    store.record(&raw(&event("a", "s3", &["MP4"]))).await.unwrap();
+    assert_eq!(store.unreadable_events().await.unwrap(), 2);
+    store.record(&readable).await.unwrap();
+    assert_eq!(store.unreadable_events().await.unwrap(), 1);
+}
+
 async fn what_was_archived_of_late_and_what_is_left_is_counted(database: Database) {
     let store = database.store().await;
     record(&store, "a", "s1", &["MP4", "M4A"]).await;
@@ -410,6 +552,10 @@ on_each_database!(
     events_are_found_by_name_by_recording_and_by_trouble,
     an_event_that_was_kept_raw_becomes_one_that_can_be_read_and_stays_so,
     a_job_that_is_no_transfer_can_be_withdrawn_and_tried_again,
+    one_near_file_among_a_thousand_is_the_first_of_the_list,
+    what_bears_a_mark_is_found_by_it,
+    why_most_of_them_do_not_move_is_said_of_each_state,
+    what_could_not_be_read_is_counted_until_it_is,
     what_was_archived_of_late_and_what_is_left_is_counted,
     what_running_transfers_have_carried_and_how_fast_is_summed_up,
 );

@@ -7,12 +7,16 @@ use axum::extract::State;
 use tracing::info;
 
 use super::Desk;
-use super::ask::{Body, Path, Query, list_query, listed, reason, words};
+use super::ask::{
+    Body, Path, Query, list_query, listed_by, place, read_place, reason, rows_of_a_page, words,
+};
+use super::jobs::transfer_of;
 use super::problem::{Missing, Problem, Refusal, Trouble};
-use super::words::{File, FileShown, Job, Listed, MAX_RETRY, Retried, RetryFiles, TRANSFER, Why};
+use super::words::{File, FileShown, Job, Listed, MAX_RETRY, Retried, RetryFiles, Why};
 use crate::domain::file::{FileRow, FileState};
 use crate::domain::ids::{FileId, RecordingId};
-use crate::store::{FileFilter, JobFilter, Order, Page};
+use crate::domain::span::Span;
+use crate::store::{FileFilter, Losing, Order, Page};
 
 /// Files that a bulk retry reads at a time.
 const RETRY_PAGE: u32 = 200;
@@ -20,7 +24,7 @@ const RETRY_PAGE: u32 = 200;
 pub(super) const LEFT_OUT: &str = "left out by a person";
 
 list_query! {
-    pub(super) struct Wanted {
+    pub(super) struct Wanted after "^[A-Za-z0-9_-]{32}$" {
         /// In one of these states, between commas.
         #[serde(default, deserialize_with = "words")]
         #[param(style = Form, explode = false, min_items = 1, inline)]
@@ -32,6 +36,13 @@ list_query! {
         account_id: Option<String>,
         /// Of this type, as announced.
         file_type: Option<String>,
+        /// Only those that bear a mark: archived, although something about them is odd.
+        #[serde(default)]
+        marked: bool,
+        /// Only those that cannot be had any more after so long, as far as is known, or that are past that moment. The
+        /// nearest loss comes first then, whatever `order` says.
+        #[param(value_type = Option<String>, pattern = "^[0-9]{1,6}[smhd]$", example = "6h")]
+        lost_within: Option<Span>,
     }
 }
 
@@ -48,15 +59,24 @@ pub(super) async fn list(
     State(desk): State<Arc<Desk>>,
     Query(wanted): Query<Wanted>,
 ) -> Result<Json<Listed<File>>, Problem> {
-    let page = wanted.page()?;
+    let limit = rows_of_a_page(wanted.limit)?;
+    let after = wanted.after.as_deref().map(read_place).transpose()?;
     let filter = FileFilter {
         states: wanted.state,
         recording: wanted.recording_id,
         account: wanted.account_id,
         file_type: wanted.file_type,
+        marked: wanted.marked,
     };
-    let rows = desk.store.list_files(&filter, page).await?;
-    Ok(Json(listed(page, rows, |row| row.id.0, File::from)))
+    let rows = match wanted.lost_within {
+        Some(Span(time)) => desk.store.losing(Losing::Within(time), &filter, after, limit).await?,
+        None => {
+            let after = after.map(|(_, id)| id.0);
+            let page = Page { after, order: wanted.order.unwrap_or_default(), limit };
+            desk.store.list_files(&filter, page).await?
+        }
+    };
+    Ok(Json(listed_by(limit, rows, |row| place(row.loses_at, row.id), File::from)))
 }
 
 /// Shows a file with its transfer.
@@ -73,9 +93,7 @@ pub(super) async fn show(
     Path(id): Path<FileId>,
 ) -> Result<Json<FileShown>, Problem> {
     let mut row = known(&desk, id).await?;
-    let filter = JobFilter { kind: Some(TRANSFER.to_owned()), subject: Some(id.0), ..JobFilter::default() };
-    let page = Page { after: None, order: Order::Newest, limit: 1 };
-    let transfer = desk.store.list_jobs(&filter, page).await?.pop().map(Job::from);
+    let transfer = transfer_of(&desk, id).await?.map(Job::from);
     let metadata = std::mem::take(&mut row.metadata);
     Ok(Json(FileShown { file: row.into(), metadata, transfer }))
 }
@@ -180,6 +198,7 @@ pub(super) async fn retry_all(
         recording: wanted.recording_id,
         account: wanted.account_id,
         file_type: wanted.file_type,
+        marked: false,
     };
     let matched = desk.store.count_files(&filter).await?;
     let files = if wanted.dry_run { Vec::new() } else { retry_each(&desk, &filter).await? };

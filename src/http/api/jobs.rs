@@ -13,7 +13,7 @@ use super::problem::{Missing, Problem, Refusal, Trouble};
 use super::words::{Job, Listed, TRANSFER, Why};
 use crate::domain::ids::{FileId, JobId};
 use crate::domain::job::{JobRow, JobState};
-use crate::store::JobFilter;
+use crate::store::{JobFilter, Order, Page};
 
 /// Why a job is withdrawn, where nothing is said.
 const WITHDRAWN: &str = "withdrawn by a person";
@@ -68,6 +68,13 @@ pub(super) async fn list(
 )]
 pub(super) async fn show(State(desk): State<Arc<Desk>>, Path(id): Path<JobId>) -> Result<Json<Job>, Problem> {
     Ok(Json(known(&desk, id).await?.into()))
+}
+
+/// The job that carries a file; none where it is forgotten.
+pub(super) async fn transfer_of(desk: &Desk, file: FileId) -> Result<Option<JobRow>, Problem> {
+    let filter = JobFilter { kind: Some(TRANSFER.to_owned()), subject: Some(file.0), ..JobFilter::default() };
+    let page = Page { after: None, order: Order::Newest, limit: 1 };
+    Ok(desk.store.list_jobs(&filter, page).await?.pop())
 }
 
 async fn known(desk: &Desk, id: JobId) -> Result<JobRow, Problem> {

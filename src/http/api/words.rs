@@ -15,7 +15,7 @@ use crate::domain::ids::{EventId, FileId, JobId, RecordingId};
 use crate::domain::job::{Carried, JobRow, JobState, WaitsFor};
 use crate::domain::recording::{RecordingKind, RecordingState, TextState};
 use crate::domain::verification::FileFinding;
-use crate::store::{Depth, Flow, Losses, PrunedCount, Verification};
+use crate::store::{self, Depth, Flow, Losses, PrunedCount, Verification};
 
 /// Most rows of a page.
 pub const MAX_PAGE: u32 = 500;
@@ -529,8 +529,12 @@ pub struct KindCounts {
 pub struct Status {
     /// Which database it is.
     pub database: String,
+    /// How long it took to answer, in milliseconds.
+    pub database_millis: u64,
     /// Where the archive is.
     pub archive: String,
+    /// How long it took to answer, in milliseconds; null when it did not.
+    pub archive_millis: Option<u64>,
     /// Why the archive does not answer, if so.
     pub archive_trouble: Option<String>,
     /// The jobs that carry files.
@@ -542,8 +546,18 @@ pub struct Status {
     /// How long until the next file that is not archived cannot be had any more, in seconds; null when no such moment
     /// is known.
     pub nearest_loss_secs: Option<u64>,
+    /// That file; null when no such moment is known.
+    pub nearest_loss: Option<LosingFile>,
     /// Files that are past that moment.
     pub overdue: u64,
+    /// The one of them that has been so for longest.
+    pub first_overdue: Option<LosingFile>,
+    /// Why transfers wait, are parked or dead: of each state the three reasons that most of them have.
+    pub holdups: Vec<Holdup>,
+    /// Transfers that wait and are not due yet.
+    pub resting: Resting,
+    /// Events that are kept as they came, because they could not be read; ten thousand are as good as more.
+    pub unreadable_events: u64,
     /// Files that are left out because they are known under another account, too.
     pub twins: u64,
     /// How far the running transfers have come.
@@ -556,6 +570,59 @@ pub struct Status {
     pub verification: Verified,
     /// What has been forgotten because of its age: no list shows it any more. Finished jobs among it are counted here alone.
     pub pruned: Vec<Pruned>,
+}
+
+/// A file that is not archived, and until when it can be had.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct LosingFile {
+    /// Its id.
+    pub id: FileId,
+    /// Its recording.
+    pub recording_id: RecordingId,
+    /// `file_type`, empty when Zoom gave none.
+    pub file_type: String,
+    /// Where it stands.
+    pub state: FileState,
+    /// Why it stands there, or how its last run failed.
+    pub reason: Option<String>,
+    /// After that it cannot be had any more, as far as is known.
+    pub loses_at: DateTime<Utc>,
+    /// The command of `zoom-archiver` that goes on from here, once what the reason says is mended.
+    pub command: String,
+}
+
+/// Why some transfers do not move.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Holdup {
+    /// Where they stand.
+    pub state: JobState,
+    /// Why, as each of them says.
+    pub reason: String,
+    /// How many.
+    pub files: u64,
+}
+
+impl From<store::Holdup> for Holdup {
+    fn from(of: store::Holdup) -> Self {
+        Self { state: of.state, reason: of.reason, files: of.jobs }
+    }
+}
+
+/// Transfers that wait and are not due yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Resting {
+    /// How many.
+    pub files: u64,
+    /// Those of them that were put back because the archive or the database was away: an hour of that costs no attempt.
+    pub put_back: u64,
+    /// How long until the first of them is due, in seconds; null when none rests.
+    pub next_secs: Option<u64>,
+}
+
+impl From<store::Resting> for Resting {
+    fn from(of: store::Resting) -> Self {
+        Self { files: of.jobs, put_back: of.put_back, next_secs: of.next.map(|next| next.as_secs()) }
+    }
 }
 
 /// What the verifications of archived files have found.
@@ -650,18 +717,42 @@ pub struct Left {
 /// The kind of job that carries a file.
 pub const TRANSFER: &str = "transfer";
 
+/// What the database says of how the installation stands.
+#[derive(Debug)]
+pub(super) struct Numbers {
+    pub(super) depths: Vec<Depth>,
+    pub(super) losses: Losses,
+    pub(super) twins: u64,
+    pub(super) flow: Flow,
+    /// Over how long a time that was looked at, in seconds.
+    pub(super) window_secs: u64,
+    pub(super) holdups: Vec<store::Holdup>,
+    pub(super) resting: store::Resting,
+    pub(super) unreadable_events: u64,
+    pub(super) verification: Verification,
+    pub(super) pruned: Vec<PrunedCount>,
+}
+
+/// Whether somebody answers.
+#[derive(Debug)]
+pub(super) struct Answering {
+    /// Who.
+    pub(super) name: String,
+    /// Within how many milliseconds, or why not.
+    pub(super) answer: Result<u64, String>,
+}
+
 impl Status {
     pub(super) fn new(
-        database: &str,
-        archive: (String, Option<String>),
-        depths: &[Depth],
-        (losses, twins): (Losses, u64),
-        (flow, window_secs): (Flow, u64),
-        verification: Verification,
-        pruned: Vec<PrunedCount>,
+        (database, database_millis): (&str, u64),
+        archive: Answering,
+        numbers: Numbers,
+        nearest_loss: Option<LosingFile>,
+        first_overdue: Option<LosingFile>,
     ) -> Self {
+        let Numbers { depths, losses, twins, flow, window_secs, verification, pruned, .. } = numbers;
         let (mut transfers, mut others) = (JobCounts::default(), Vec::<KindCounts>::new());
-        for depth in depths {
+        for depth in &depths {
             if depth.kind == TRANSFER {
                 transfers.add(depth.state, depth.jobs);
                 continue;
@@ -679,13 +770,20 @@ impl Status {
         let bytes_left = flow.bytes_left.saturating_sub(flow.bytes_carried);
         Self {
             database: database.to_owned(),
-            archive: archive.0,
-            archive_trouble: archive.1,
+            database_millis,
+            archive: archive.name,
+            archive_millis: archive.answer.as_ref().ok().copied(),
+            archive_trouble: archive.answer.err(),
             transfers,
             others,
             oldest_waiting_secs: due.max().map(|due| due.as_secs()),
             nearest_loss_secs: losses.nearest.map(|nearest| nearest.as_secs()),
+            nearest_loss,
             overdue: losses.overdue,
+            first_overdue,
+            holdups: numbers.holdups.into_iter().map(Holdup::from).collect(),
+            resting: numbers.resting.into(),
+            unreadable_events: numbers.unreadable_events,
             twins,
             running: Running {
                 bytes: flow.bytes_running,

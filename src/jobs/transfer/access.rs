@@ -12,6 +12,7 @@ use super::alive_while;
 use crate::domain::event::{Event, EventContent};
 use crate::domain::file::FileRow;
 use crate::domain::job::{Outcome, Task, WaitsFor};
+use crate::domain::loss::IN_TRASH;
 use crate::domain::recording::{RecordingKind, RecordingState};
 use crate::store::TransferWork;
 use crate::worker::JobContext;
@@ -190,7 +191,7 @@ fn waits_in_trash(jobs: &Jobs, work: &TransferWork) -> Option<Outcome> {
     let until = file.loses_at.filter(|until| *until > jobs.clock.now())?;
     (recording.state == Some(RecordingState::Trashed)).then(|| {
         let reason = format!(
-            "it lies in Zoom's trash, and is lost on {}: `zoom-archiver recordings recover {}` takes it out",
+            "{IN_TRASH}, and is lost on {}: `zoom-archiver recordings recover {}` takes it out",
             until.date_naive(),
             recording.id
         );

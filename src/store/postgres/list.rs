@@ -2,19 +2,24 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use sqlx::postgres::PgRow;
 use sqlx::{AssertSqlSafe, FromRow, PgPool, Postgres};
 
-use super::super::list::{self, Bound, EventFilter, FileFilter, JobFilter, Page, RecordingFilter, Statement};
-use super::super::rows::{
-    EventRecord, FileRecord, FlowRecord, JobRowRecord, KeptRecord, RecordingRecord, TallyRecord,
-    event_columns, file_columns, job_columns, millis,
+use super::super::list::{
+    self, Bound, EventFilter, FileFilter, JobFilter, Losing, Page, RecordingFilter, Statement,
 };
-use super::super::{Flow, StoreError, Tally};
+use super::super::moment::Moment;
+use super::super::rows::{
+    EventRecord, FileRecord, FlowRecord, HoldupRecord, JobRowRecord, KeptRecord, RecordingRecord,
+    RestingRecord, TallyRecord, event_columns, file_columns, job_columns, millis, whole,
+};
+use super::super::{Flow, Holdup, MOST_REASONS, MOST_UNREADABLE, Resting, StoreError, Tally};
 use crate::domain::event::EventRow;
 use crate::domain::file::{FileRow, RecordingRow};
 use crate::domain::ids::{EventId, FileId, JobId, RecordingId};
 use crate::domain::job::JobRow;
+use crate::domain::loss::IN_TRASH;
 
 async fn fetch<T>(pool: &PgPool, statement: Statement) -> Result<Vec<T>, StoreError>
 where
@@ -59,6 +64,49 @@ pub(super) async fn files(
 ) -> Result<Vec<FileRow>, StoreError> {
     let rows: Vec<FileRecord> = fetch(pool, list::files(filter, page)).await?;
     rows.into_iter().map(FileRecord::read).collect()
+}
+
+/// Files that can be lost, the nearest loss first.
+pub(super) async fn losing(
+    pool: &PgPool,
+    which: Losing,
+    filter: &FileFilter,
+    after: Option<(DateTime<Utc>, FileId)>,
+    limit: u32,
+) -> Result<Vec<FileRow>, StoreError> {
+    let now: Moment = sqlx::query_scalar("SELECT now()").fetch_one(pool).await?;
+    let rows: Vec<FileRecord> =
+        fetch(pool, list::losing("files", which, filter, after, limit, now.0)).await?;
+    rows.into_iter().map(FileRecord::read).collect()
+}
+
+/// How many events are kept that could not be read.
+pub(super) async fn unreadable_events(pool: &PgPool) -> Result<u64, StoreError> {
+    let events = sqlx::query_scalar(list::UNREADABLE_EVENTS).bind(MOST_UNREADABLE).fetch_one(pool).await?;
+    whole(events)
+}
+
+/// Why transfers do not move.
+pub(super) async fn holdups(pool: &PgPool) -> Result<Vec<Holdup>, StoreError> {
+    let holdups: Vec<HoldupRecord> = sqlx::query_as(list::HOLDUPS)
+        .bind(IN_TRASH)
+        .bind(format!("{IN_TRASH}%"))
+        .bind(MOST_REASONS)
+        .fetch_all(pool)
+        .await?;
+    holdups.into_iter().map(HoldupRecord::read).collect()
+}
+
+/// Which transfers are not due yet.
+pub(super) async fn resting(pool: &PgPool) -> Result<Resting, StoreError> {
+    let resting: RestingRecord = sqlx::query_as(
+        "SELECT count(*) AS jobs, count(*) FILTER (WHERE snoozes > 0) AS put_back,
+            (EXTRACT(EPOCH FROM min(run_at) - now()) * 1000)::bigint AS next_ms
+         FROM jobs WHERE state = 'waiting' AND kind <> 'notify' AND kind = 'transfer' AND run_at > now()",
+    )
+    .fetch_one(pool)
+    .await?;
+    resting.read()
 }
 
 /// How many files.

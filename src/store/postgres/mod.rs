@@ -319,6 +319,16 @@ impl Store for PostgresStore {
         bounded(list::files(&self.readers, filter, page)).await
     }
 
+    async fn losing(
+        &self,
+        which: super::Losing,
+        filter: &FileFilter,
+        after: Option<(DateTime<Utc>, FileId)>,
+        limit: u32,
+    ) -> Result<Vec<FileRow>, StoreError> {
+        bounded(list::losing(&self.readers, which, filter, after, limit)).await
+    }
+
     async fn count_files(&self, filter: &FileFilter) -> Result<u64, StoreError> {
         bounded(list::count_files(&self.readers, filter)).await
     }
@@ -341,6 +351,18 @@ impl Store for PostgresStore {
 
     async fn event(&self, id: EventId) -> Result<Option<(EventRow, Vec<u8>)>, StoreError> {
         bounded(list::event(&self.readers, id)).await
+    }
+
+    async fn unreadable_events(&self) -> Result<u64, StoreError> {
+        bounded(list::unreadable_events(&self.readers)).await
+    }
+
+    async fn holdups(&self) -> Result<Vec<super::Holdup>, StoreError> {
+        bounded(list::holdups(&self.readers)).await
+    }
+
+    async fn resting(&self) -> Result<super::Resting, StoreError> {
+        bounded(list::resting(&self.readers)).await
     }
 
     async fn flow(&self, window: Duration) -> Result<Flow, StoreError> {

@@ -2,20 +2,25 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{AssertSqlSafe, FromRow, Sqlite, SqlitePool};
 
-use super::super::list::{self, Bound, EventFilter, FileFilter, JobFilter, Page, RecordingFilter, Statement};
-use super::super::rows::{
-    EventRecord, FileRecord, FlowRecord, JobRowRecord, KeptRecord, RecordingRecord, TallyRecord,
-    event_columns, file_columns, job_columns, millis,
+use super::super::list::{
+    self, Bound, EventFilter, FileFilter, JobFilter, Losing, Page, RecordingFilter, Statement,
 };
-use super::super::{Flow, StoreError, Tally};
+use super::super::moment::Moment;
+use super::super::rows::{
+    EventRecord, FileRecord, FlowRecord, HoldupRecord, JobRowRecord, KeptRecord, RecordingRecord,
+    RestingRecord, TallyRecord, event_columns, file_columns, job_columns, millis, whole,
+};
+use super::super::{Flow, Holdup, MOST_REASONS, MOST_UNREADABLE, Resting, StoreError, Tally};
 use super::NOW;
 use crate::domain::event::EventRow;
 use crate::domain::file::{FileRow, RecordingRow};
 use crate::domain::ids::{EventId, FileId, JobId, RecordingId};
 use crate::domain::job::JobRow;
+use crate::domain::loss::IN_TRASH;
 
 async fn fetch<T>(pool: &SqlitePool, statement: Statement) -> Result<Vec<T>, StoreError>
 where
@@ -60,6 +65,52 @@ pub(super) async fn files(
 ) -> Result<Vec<FileRow>, StoreError> {
     let rows: Vec<FileRecord> = fetch(pool, list::files(filter, page)).await?;
     rows.into_iter().map(FileRecord::read).collect()
+}
+
+/// Left to itself it would take all that is pending for less.
+const BY_LOSS: &str = "files INDEXED BY files_by_loss";
+
+/// Files that can be lost, the nearest loss first.
+pub(super) async fn losing(
+    pool: &SqlitePool,
+    which: Losing,
+    filter: &FileFilter,
+    after: Option<(DateTime<Utc>, FileId)>,
+    limit: u32,
+) -> Result<Vec<FileRow>, StoreError> {
+    let now: Moment = sqlx::query_scalar(NOW).fetch_one(pool).await?;
+    let rows: Vec<FileRecord> =
+        fetch(pool, list::losing(BY_LOSS, which, filter, after, limit, now.0)).await?;
+    rows.into_iter().map(FileRecord::read).collect()
+}
+
+/// How many events are kept that could not be read.
+pub(super) async fn unreadable_events(pool: &SqlitePool) -> Result<u64, StoreError> {
+    let events = sqlx::query_scalar(list::UNREADABLE_EVENTS).bind(MOST_UNREADABLE).fetch_one(pool).await?;
+    whole(events)
+}
+
+/// Why transfers do not move.
+pub(super) async fn holdups(pool: &SqlitePool) -> Result<Vec<Holdup>, StoreError> {
+    let holdups: Vec<HoldupRecord> = sqlx::query_as(list::HOLDUPS)
+        .bind(IN_TRASH)
+        .bind(format!("{IN_TRASH}%"))
+        .bind(MOST_REASONS)
+        .fetch_all(pool)
+        .await?;
+    holdups.into_iter().map(HoldupRecord::read).collect()
+}
+
+/// With the kind hidden from the planner, which would look for all transfers of all times.
+const RESTING: &str = "
+SELECT count(*) AS jobs, count(*) FILTER (WHERE snoozes > 0) AS put_back, min(run_at) - $1 AS next_ms
+FROM jobs WHERE state = 'waiting' AND kind <> 'notify' AND +kind = 'transfer' AND run_at > $1";
+
+/// Which transfers are not due yet.
+pub(super) async fn resting(pool: &SqlitePool) -> Result<Resting, StoreError> {
+    let now: i64 = sqlx::query_scalar(NOW).fetch_one(pool).await?;
+    let resting: RestingRecord = sqlx::query_as(RESTING).bind(now).fetch_one(pool).await?;
+    resting.read()
 }
 
 /// How many files.
@@ -144,4 +195,29 @@ pub(super) async fn flow(pool: &SqlitePool, window: Duration) -> Result<Flow, St
     .fetch_one(pool)
     .await?;
     flow.read()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{plans, read};
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_stuck_or_near_its_loss_is_found_without_a_look_at_all_else() {
+        let after = Some((DateTime::UNIX_EPOCH, FileId::new()));
+        let losing =
+            list::losing(BY_LOSS, Losing::Ahead, &FileFilter::default(), after, 5, DateTime::UNIX_EPOCH);
+        for (statement, indexes) in [
+            (losing.sql.as_str(), &["files_by_loss"][..]),
+            (read::LOSSES, &["files_by_loss"]),
+            (list::UNREADABLE_EVENTS, &["events_unreadable"]),
+            (list::HOLDUPS, &["jobs_waiting", "jobs_stopped"]),
+            (RESTING, &["jobs_waiting"]),
+        ] {
+            let plan = plans::of(statement).await;
+            assert!(indexes.iter().all(|index| plan.contains(&format!("INDEX {index}"))), "{plan}");
+            let others = ["jobs_identity", "files_by_state", "SCAN files"];
+            assert!(others.iter().all(|other| !plan.contains(other)), "{plan}");
+        }
+    }
 }

@@ -419,6 +419,16 @@ impl Store for SqliteStore {
         list::files(&self.readers, filter, page).await
     }
 
+    async fn losing(
+        &self,
+        which: super::Losing,
+        filter: &FileFilter,
+        after: Option<(DateTime<Utc>, FileId)>,
+        limit: u32,
+    ) -> Result<Vec<FileRow>, StoreError> {
+        list::losing(&self.readers, which, filter, after, limit).await
+    }
+
     async fn count_files(&self, filter: &FileFilter) -> Result<u64, StoreError> {
         list::count_files(&self.readers, filter).await
     }
@@ -441,6 +451,18 @@ impl Store for SqliteStore {
 
     async fn event(&self, id: EventId) -> Result<Option<(EventRow, Vec<u8>)>, StoreError> {
         list::event(&self.readers, id).await
+    }
+
+    async fn unreadable_events(&self) -> Result<u64, StoreError> {
+        list::unreadable_events(&self.readers).await
+    }
+
+    async fn holdups(&self) -> Result<Vec<super::Holdup>, StoreError> {
+        list::holdups(&self.readers).await
+    }
+
+    async fn resting(&self) -> Result<super::Resting, StoreError> {
+        list::resting(&self.readers).await
     }
 
     async fn flow(&self, window: Duration) -> Result<Flow, StoreError> {
