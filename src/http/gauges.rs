@@ -43,6 +43,7 @@ struct Told {
     losses: Losses,
     health: Health,
     verification: Verification,
+    unreadable_events: u64,
 }
 
 impl Gauges {
@@ -76,9 +77,14 @@ impl Gauges {
 
     async fn ask(&self) -> Result<Told, StoreError> {
         let store = &self.store;
-        let (backlog, losses, health, verification) =
-            tokio::try_join!(store.backlog(), store.losses(), store.health(), store.verification())?;
-        Ok(Told { backlog, losses, health, verification })
+        let (backlog, losses, health, verification, unreadable_events) = tokio::try_join!(
+            store.backlog(),
+            store.losses(),
+            store.health(),
+            store.verification(),
+            store.unreadable_events()
+        )?;
+        Ok(Told { backlog, losses, health, verification, unreadable_events })
     }
 
     fn show_connections(&self) {
@@ -124,6 +130,7 @@ fn of_database(told: &Told, names: &AccountNames) -> BTreeMap<Series, f64> {
     let nearest = told.losses.nearest.map_or(f64::INFINITY, |nearest| nearest.as_secs_f64());
     series.insert(("zoom_archiver_nearest_loss_seconds", Vec::new()), nearest);
     series.insert(("zoom_archiver_overdue_files", Vec::new()), float(told.losses.overdue));
+    series.insert(("zoom_archiver_unreadable_events", Vec::new()), float(told.unreadable_events));
     series.extend(of_archive(&told.verification));
     series.insert(("zoom_archiver_database_bytes", Vec::new()), float(told.health.bytes));
     if let Some(oldest) = told.health.oldest_transaction {
@@ -183,6 +190,7 @@ mod tests {
             losses: Losses::default(),
             health: Health::default(),
             verification: Verification::default(),
+            unreadable_events: 0,
         }
     }
 

@@ -166,6 +166,11 @@ const GAUGES: &[(&str, Unit, &str)] = &[
         "Until the next file that is not archived cannot be had any more; infinite when no such moment is known",
     ),
     ("zoom_archiver_overdue_files", Unit::Count, "Files that are not archived and past that moment"),
+    (
+        "zoom_archiver_unreadable_events",
+        Unit::Count,
+        "Events that are kept as they came, because they could not be read; counted up to 10000",
+    ),
     ("zoom_archiver_parts_in_memory", Unit::Count, "Parts being fetched, hashed or sent by this process"),
     ("zoom_archiver_part_memory_bytes", Unit::Bytes, "Memory that those parts hold"),
     (

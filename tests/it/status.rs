@@ -215,6 +215,25 @@ async fn status_says_why_what_waits_is_parked_or_dead_does_not_move() {
     scene.close().await;
 }
 
+#[tokio::test]
+async fn an_event_that_could_not_be_read_is_told_by_status_and_by_the_metrics() {
+    let scene = Scene::with(|setup| setup.roles("receiver")).await;
+    let unreadable = async || {
+        let (words, told) = status(&scene).await;
+        let shown = scene.service.metric("zoom_archiver_unreadable_events", "").await;
+        (words.contains("could not be read"), told["unreadable_events"].clone(), shown)
+    };
+    assert_eq!(unreadable().await, (false, 0.into(), 0.0));
+    assert!(scene.sender.deliver(b"{\"event\":\"recording.completed\"}").await.answer.is_accepted());
+    assert_eq!(unreadable().await, (true, 1.into(), 1.0));
+    let (words, _) = status(&scene).await;
+    for command in ["events list --unreadable", "events replay --unreadable"] {
+        assert!(words.contains(&format!("→ zoom-archiver {command}")), "{words}");
+    }
+    assert_eq!(ids(&scene, &["events", "list", "--unreadable"]).await.len(), 1);
+    scene.close().await;
+}
+
 /// What `status` says of a database that does not answer, in words and as JSON.
 async fn away(run: impl AsyncFn(&[&str]) -> Output) -> (String, Value) {
     let (words, output) = (run(&["status"]).await, run(&["status", "--json"]).await);
