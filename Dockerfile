@@ -5,9 +5,9 @@ WORKDIR /src
 
 # The dependencies in a layer of their own: it is built anew only when Cargo.toml or Cargo.lock change.
 COPY Cargo.toml Cargo.lock ./
-RUN mkdir -p src tests/it \
+RUN mkdir -p src tests/it benches \
     && echo 'fn main() {}' > src/main.rs \
-    && touch src/lib.rs tests/it/main.rs \
+    && touch src/lib.rs tests/it/main.rs benches/hashing.rs benches/load.rs benches/slow_way.rs \
     && cargo build --release --locked \
     && rm -r src
 
