@@ -56,7 +56,7 @@ pub(super) struct SimulateArgs {
     /// What download URLs begin with, when the receiver reaches this machine by another name.
     #[arg(long, value_name = "URL")]
     public_url: Option<Url>,
-    /// Bytes in each file, generated; without it the files are short real media.
+    /// Bytes in each file, generated (a text is never shorter than its words); without it the files are short real media.
     #[arg(long, value_name = "BYTES")]
     size: Option<u64>,
     /// Which recordings: the same seed, the same recordings. Every run makes new ones when it is not given.

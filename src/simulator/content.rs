@@ -48,6 +48,14 @@ const HASH_STEP: usize = 64 * 1024;
 pub enum Content {
     /// Bytes that are part of the program.
     Embedded(&'static [u8]),
+    /// A text that is part of the program, with so many spaces before its last byte that it is of this length: still of its
+    /// type. No shorter than the text.
+    Stretched {
+        /// The text.
+        text: &'static [u8],
+        /// How long it is then.
+        bytes: u64,
+    },
     /// Pseudo-random bytes, the same for the same seed, computed by offset. From [`HEAD`]'s length on they are
     /// the payload of an MP4 (bytes to carry, not to play); fewer begin with a byte that no text begins with.
     Generated {
@@ -59,12 +67,24 @@ pub enum Content {
 }
 
 impl Content {
+    /// Content of the same type of about this length: a text keeps its words, and is never shorter than they are; all else
+    /// is generated.
+    #[must_use]
+    pub fn of_length(self, seed: u64, bytes: u64) -> Self {
+        match self {
+            Self::Embedded(text) | Self::Stretched { text, .. } if std::str::from_utf8(text).is_ok() => {
+                Self::Stretched { text, bytes: bytes.max(text.len() as u64) }
+            }
+            _ => Self::Generated { seed, bytes },
+        }
+    }
+
     /// Length in bytes.
     #[must_use]
     pub fn len(self) -> u64 {
         match self {
             Self::Embedded(bytes) => bytes.len() as u64,
-            Self::Generated { bytes, .. } => bytes,
+            Self::Stretched { bytes, .. } | Self::Generated { bytes, .. } => bytes,
         }
     }
 
@@ -86,6 +106,7 @@ impl Content {
                 let from = usize::try_from(offset).unwrap_or(usize::MAX);
                 Bytes::from_static(bytes).slice(from..from + count)
             }
+            Self::Stretched { text, bytes } => stretch(text, bytes, offset, count),
             Self::Generated { seed, bytes } => generate(seed, bytes, offset, count),
         }
     }
@@ -109,9 +130,23 @@ impl Content {
     pub fn etag(self) -> String {
         match self {
             Self::Embedded(_) => format!("\"{}\"", HEXLOWER.encode(&self.sha256().0[..12])),
+            Self::Stretched { text, bytes } => {
+                format!("\"{}-{bytes:x}\"", HEXLOWER.encode(&Sha256::digest(text)[..12]))
+            }
             Self::Generated { seed, bytes } => format!("\"{seed:x}-{bytes:x}\""),
         }
     }
+}
+
+/// The bytes `offset..offset + count` of a text that spaces make as long as `len`.
+fn stretch(text: &[u8], len: u64, offset: u64, count: usize) -> Bytes {
+    let last = text.len().saturating_sub(1);
+    let byte = |at: u64| match usize::try_from(at) {
+        Ok(at) if at < last => text[at],
+        _ if at + 1 == len => text.last().copied().unwrap_or(b' '),
+        _ => b' ',
+    };
+    (offset..offset + count as u64).map(byte).collect::<Vec<u8>>().into()
 }
 
 /// The bytes `offset..offset + count` of generated content of `len` bytes: from the endless stream that belongs
@@ -171,6 +206,23 @@ mod tests {
             let from = usize::try_from(offset).unwrap();
             assert_eq!(content.read(offset, count), whole[from..from + count], "{offset}+{count}");
         }
+    }
+
+    #[test]
+    fn a_text_of_another_length_is_still_of_its_type() {
+        for (text, bytes) in [(TRANSCRIPT_VTT, 9000), (SUMMARY_JSON, 9000), (SUMMARY_JSON, 1)] {
+            let content = Content::Embedded(text).of_length(7, bytes);
+            let read = content.read(0, 10_000);
+            assert_eq!(read.len() as u64, content.len());
+            assert_eq!(content.len(), bytes.max(text.len() as u64));
+            assert_eq!(content.read(5, 8990), read[5..content.len().min(8995) as usize]);
+            match text == TRANSCRIPT_VTT {
+                true => assert!(read.starts_with(b"WEBVTT\n")),
+                false => assert!(serde_json::from_slice::<serde_json::Value>(&read).is_ok()),
+            }
+        }
+        let media = Content::Embedded(SESSION_MP4).of_length(7, 9000);
+        assert_eq!(media, Content::Generated { seed: 7, bytes: 9000 });
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::process::Output;
 
 use serde_json::json;
-use zoom_archiver::domain::file::FileState;
+use zoom_archiver::domain::file::{FileRow, FileState};
 use zoom_archiver::domain::recording::RecordingKind;
 use zoom_archiver::simulator::events::EventKind;
 use zoom_archiver::simulator::{FakeFile, FakeRecording, Fault, Options, When};
@@ -196,12 +196,36 @@ async fn healthcheck_agrees_with_the_service() {
     assert!(text(&output.stderr).contains("does not answer"), "{}", text(&output.stderr));
 }
 
+/// Where a fake Zoom may be: the receiver must know that beforehand.
+fn free_origin() -> String {
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    format!("127.0.0.1:{port}")
+}
+
+#[tokio::test]
+async fn files_that_simulate_makes_longer_are_still_of_their_type() {
+    let (data, origin) = (tempfile::tempdir().unwrap(), free_origin());
+    let setup = Setup::new(data.path()).env("ZOOM_ARCHIVER_ZOOM__DOWNLOAD_HOSTS", format!("http://{origin}"));
+    let service = setup.start().await;
+    let target = service.webhook();
+    let arguments =
+        ["simulate", "--target", &target, "--listen", &origin, "--kind", "meeting", "--size", "300000"];
+    let output = run(&arguments, &[("ZOOM_WEBHOOK_SECRET_TOKEN", SECRET)]).await;
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    // Who has its doubts asks once more, when nobody is there any more.
+    let store = open_store(&format!("sqlite:{}", data.path().join("zoom-archiver.db").display())).await;
+    until_settled(&store).await;
+    let files = store.files(&[], None, 1000).await.unwrap();
+    let is_well = |file: &FileRow| {
+        file.archived.as_ref().is_some_and(|archived| archived.mark.is_none() && archived.bytes == 300_000)
+    };
+    assert!(files.len() == 8 && files.iter().all(is_well), "{files:?}");
+    service.stop().await;
+}
+
 #[tokio::test]
 async fn simulate_rehearses_every_fault_against_a_running_service() {
-    let data = tempfile::tempdir().unwrap();
-    // The receiver must know the fake Zoom's origin beforehand.
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let origin = format!("127.0.0.1:{port}");
+    let (data, origin) = (tempfile::tempdir().unwrap(), free_origin());
     let service = Setup::new(data.path())
         .env("ZOOM_ARCHIVER_ZOOM__DOWNLOAD_HOSTS", format!("http://{origin}"))
         .start()
