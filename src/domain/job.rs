@@ -33,12 +33,15 @@ pub enum Task {
     Notify(NoticeId),
 }
 
+/// The kind of job that carries a file.
+pub const TRANSFER: &str = "transfer";
+
 impl Task {
     /// The kind as the word used in SQL, logs and metrics.
     #[must_use]
     pub fn kind(self) -> &'static str {
         match self {
-            Self::Transfer(_) => "transfer",
+            Self::Transfer(_) => TRANSFER,
             Self::Manifest(_) => "manifest",
             Self::Remove(_) => "remove",
             Self::Reconcile => "reconcile",
@@ -65,7 +68,7 @@ impl Task {
     /// When the kind is none of this version's.
     pub fn from_row(kind: &str, subject: Uuid) -> Result<Self, UnknownWord> {
         match kind {
-            "transfer" => Ok(Self::Transfer(FileId(subject))),
+            TRANSFER => Ok(Self::Transfer(FileId(subject))),
             "manifest" => Ok(Self::Manifest(RecordingId(subject))),
             "remove" => Ok(Self::Remove(RecordingId(subject))),
             "reconcile" => Ok(Self::Reconcile),

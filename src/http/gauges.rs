@@ -9,15 +9,12 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use crate::domain::account::AccountNames;
-use crate::domain::job::JobState;
+use crate::domain::job::{JobState, TRANSFER};
 use crate::domain::verification::FileFinding;
 use crate::store::{Backlog, Connections, Health, Losses, SharedStore, StoreError, Verification};
 
 /// Time for the database to answer; whoever asks for metrics waits for some ten seconds.
 const PATIENCE: Duration = Duration::from_secs(4);
-
-/// The kind of job that stands for a file.
-const TRANSFER: &str = "transfer";
 
 /// The gauges, with what was shown last.
 pub(super) struct Gauges {

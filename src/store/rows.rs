@@ -18,7 +18,7 @@ use super::{Backlog, Depth, EndingToken, Flow, Holdup, Losses, Resting, StoreErr
 use crate::domain::event::EventRow;
 use crate::domain::file::{ArchivedFile, FileRow, RecordingRow, Sha256Digest};
 use crate::domain::ids::{EventId, FileId, JobId, NoticeId, RecordingId};
-use crate::domain::job::{Carried, Job, JobRow, JobState, Lease, Task};
+use crate::domain::job::{Carried, Job, JobRow, JobState, Lease, TRANSFER, Task};
 use crate::domain::notice::Notice;
 use crate::domain::recording::{FileIdentity, RecordingIdentity, UnknownWord};
 use crate::domain::verification::{ForeignObject, Found};
@@ -59,9 +59,6 @@ macro_rules! event_columns {
         "id, received_at, name, recording_id, unreadable, odd, CAST(octet_length(body) AS bigint) AS bytes"
     };
 }
-
-/// The kind of job that carries a file.
-const TRANSFER: &str = "transfer";
 
 pub(super) use {event_columns, file_columns, job_columns, recording_columns};
 

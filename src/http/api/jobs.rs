@@ -10,9 +10,9 @@ use uuid::Uuid;
 use super::Desk;
 use super::ask::{Body, Path, Query, list_query, listed, reason, words};
 use super::problem::{Missing, Problem, Refusal, Trouble};
-use super::words::{Job, Listed, TRANSFER, Why};
+use super::words::{Job, Listed, Why};
 use crate::domain::ids::{FileId, JobId};
-use crate::domain::job::{JobRow, JobState};
+use crate::domain::job::{JobRow, JobState, TRANSFER};
 use crate::store::{JobFilter, Order, Page};
 
 /// Why a job is withdrawn, where nothing is said.

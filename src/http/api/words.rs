@@ -12,7 +12,7 @@ use crate::config::secrets::ZoomAccount;
 use crate::domain::event::EventRow;
 use crate::domain::file::{FileRow, FileState, RecordingRow};
 use crate::domain::ids::{EventId, FileId, JobId, RecordingId};
-use crate::domain::job::{Carried, JobRow, JobState, WaitsFor};
+use crate::domain::job::{Carried, JobRow, JobState, TRANSFER, WaitsFor};
 use crate::domain::recording::{RecordingKind, RecordingState, TextState};
 use crate::domain::verification::FileFinding;
 use crate::store::{self, Depth, Flow, Losses, PrunedCount, Verification};
@@ -713,9 +713,6 @@ pub struct Left {
     /// How long that takes at the rate of late, in seconds; null when nothing was archived of late and nothing is on its way.
     pub secs: Option<u64>,
 }
-
-/// The kind of job that carries a file.
-pub const TRANSFER: &str = "transfer";
 
 /// What the database says of how the installation stands.
 #[derive(Debug)]
