@@ -18,6 +18,7 @@ use super::rows::{event_columns, file_columns, job_columns, millis, recording_co
 use crate::domain::file::FileState;
 use crate::domain::ids::{FileId, RecordingId};
 use crate::domain::job::JobState;
+use crate::domain::loss::IN_TRASH;
 use crate::domain::recording::{RecordingKind, RecordingState};
 
 /// Which way a list goes.
@@ -280,14 +281,31 @@ pub(super) fn losing(
     Statement { sql, values: conditions.values }
 }
 
-/// How many events could not be read, up to the number that is bound.
-pub(super) const UNREADABLE_EVENTS: &str =
-    "SELECT count(*) FROM (SELECT 1 AS one FROM events WHERE unreadable IS NOT NULL LIMIT $1) kept";
+/// Events that could not be read are counted up to here.
+const MOST_UNREADABLE: i64 = 10_000;
 
-/// Why transfers do not move: of each state the reasons that most of them have, but what lies in Zoom's trash always. `$1`
-/// is how a reason of that kind begins, `$2` its pattern, `$3` how many reasons are told. What waits and what stands still
-/// is found in the indexes that hold nothing else.
-pub(super) const HOLDUPS: &str = "
+/// How many events could not be read, up to [`MOST_UNREADABLE`].
+pub(super) fn unreadable_events() -> Statement {
+    let sql = "SELECT count(*) FROM (SELECT 1 AS one FROM events WHERE unreadable IS NOT NULL LIMIT $1) kept";
+    Statement { sql: sql.to_owned(), values: vec![Bound::Number(MOST_UNREADABLE)] }
+}
+
+/// Reasons that are told of each state, at most.
+const MOST_REASONS: i64 = 3;
+
+/// Why transfers do not move: of each state the reasons that most of them have, but what lies in Zoom's trash always.
+pub(super) fn holdups() -> Statement {
+    let values = vec![
+        Bound::Text(IN_TRASH.to_owned()),
+        Bound::Text(format!("{IN_TRASH}%")),
+        Bound::Number(MOST_REASONS),
+    ];
+    Statement { sql: HOLDUPS.to_owned(), values }
+}
+
+/// `$1` is how the reason begins of what lies in Zoom's trash, `$2` its pattern, `$3` how many reasons are told. What waits
+/// and what stands still is found in the indexes that hold nothing else.
+const HOLDUPS: &str = "
 WITH stuck AS MATERIALIZED (
     SELECT kind, state, reason FROM jobs
     WHERE state = 'waiting' AND kind <> 'notify' AND reason IS NOT NULL

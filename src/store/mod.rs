@@ -271,9 +271,6 @@ pub struct Holdup {
     pub jobs: u64,
 }
 
-/// Reasons that are told of each state, at most.
-const MOST_REASONS: i64 = 3;
-
 /// Transfers that wait and are not due yet: they rest after a failure, or Zoom still works on their files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Resting {
@@ -284,9 +281,6 @@ pub struct Resting {
     /// How long until the first of them is due.
     pub next: Option<Duration>,
 }
-
-/// Events that could not be read are counted up to here.
-const MOST_UNREADABLE: i64 = 10_000;
 
 /// How fast files are archived, and what is left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -479,9 +479,8 @@ impl Store for PostgresStore {
     }
 
     async fn examine(&self, _look: Look) -> Result<Vec<Finding>, StoreError> {
-        let pools = [&self.pool, &self.readers];
-        let most: u32 = pools.iter().map(|pool| pool.options().get_max_connections()).sum();
-        bounded(examine::examine(&self.readers, most + self.recorders.most())).await
+        let most = self.connections().iter().map(|pool| pool.most).sum();
+        bounded(examine::examine(&self.readers, most)).await
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

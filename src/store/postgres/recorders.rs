@@ -69,10 +69,6 @@ impl Recorders {
         }
     }
 
-    pub(super) fn most(&self) -> u32 {
-        self.pool.options().get_max_connections()
-    }
-
     pub(super) fn connections(&self) -> Connections {
         let of_pool = connections("record", &self.pool);
         let kept = u32::try_from(self.kept().len()).unwrap_or(u32::MAX);

@@ -12,15 +12,14 @@ use super::super::list::{
 use super::super::moment::Moment;
 use super::super::rows::{
     EventRecord, FileRecord, FlowRecord, HoldupRecord, JobRowRecord, KeptRecord, RecordingRecord,
-    RestingRecord, TallyRecord, event_columns, file_columns, job_columns, millis, whole,
+    RestingRecord, TallyRecord, event_columns, file_columns, job_columns, millis,
 };
-use super::super::{Flow, Holdup, MOST_REASONS, MOST_UNREADABLE, Resting, StoreError, Tally};
+use super::super::{Flow, Holdup, Resting, StoreError, Tally};
 use super::NOW;
 use crate::domain::event::EventRow;
 use crate::domain::file::{FileRow, RecordingRow};
 use crate::domain::ids::{EventId, FileId, JobId, RecordingId};
 use crate::domain::job::JobRow;
-use crate::domain::loss::IN_TRASH;
 
 async fn fetch<T>(pool: &SqlitePool, statement: Statement) -> Result<Vec<T>, StoreError>
 where
@@ -86,18 +85,12 @@ pub(super) async fn losing(
 
 /// How many events are kept that could not be read.
 pub(super) async fn unreadable_events(pool: &SqlitePool) -> Result<u64, StoreError> {
-    let events = sqlx::query_scalar(list::UNREADABLE_EVENTS).bind(MOST_UNREADABLE).fetch_one(pool).await?;
-    whole(events)
+    count(pool, list::unreadable_events()).await
 }
 
 /// Why transfers do not move.
 pub(super) async fn holdups(pool: &SqlitePool) -> Result<Vec<Holdup>, StoreError> {
-    let holdups: Vec<HoldupRecord> = sqlx::query_as(list::HOLDUPS)
-        .bind(IN_TRASH)
-        .bind(format!("{IN_TRASH}%"))
-        .bind(MOST_REASONS)
-        .fetch_all(pool)
-        .await?;
+    let holdups: Vec<HoldupRecord> = fetch(pool, list::holdups()).await?;
     holdups.into_iter().map(HoldupRecord::read).collect()
 }
 
@@ -115,7 +108,11 @@ pub(super) async fn resting(pool: &SqlitePool) -> Result<Resting, StoreError> {
 
 /// How many files.
 pub(super) async fn count_files(pool: &SqlitePool, filter: &FileFilter) -> Result<u64, StoreError> {
-    let counts: Vec<(i64,)> = fetch(pool, list::count_files(filter)).await?;
+    count(pool, list::count_files(filter)).await
+}
+
+async fn count(pool: &SqlitePool, statement: Statement) -> Result<u64, StoreError> {
+    let counts: Vec<(i64,)> = fetch(pool, statement).await?;
     Ok(counts.first().and_then(|(count,)| u64::try_from(*count).ok()).unwrap_or_default())
 }
 
@@ -207,11 +204,12 @@ mod tests {
         let after = Some((DateTime::UNIX_EPOCH, FileId::new()));
         let losing =
             list::losing(BY_LOSS, Losing::Ahead, &FileFilter::default(), after, 5, DateTime::UNIX_EPOCH);
+        let (unreadable, holdups) = (list::unreadable_events(), list::holdups());
         for (statement, indexes) in [
             (losing.sql.as_str(), &["files_by_loss"][..]),
             (read::LOSSES, &["files_by_loss"]),
-            (list::UNREADABLE_EVENTS, &["events_unreadable"]),
-            (list::HOLDUPS, &["jobs_waiting", "jobs_stopped"]),
+            (unreadable.sql.as_str(), &["events_unreadable"]),
+            (holdups.sql.as_str(), &["jobs_waiting", "jobs_stopped"]),
             (RESTING, &["jobs_waiting"]),
         ] {
             let plan = plans::of(statement).await;
