@@ -139,9 +139,16 @@ async fn every_right_that_a_key_lacks_is_named_with_what_does_not_work_without_i
     }
 }
 
-#[tokio::test]
+mod minio {
+    #[tokio::test]
+    #[ignore = "needs MinIO: scripts/test"]
+    async fn what_a_real_store_refuses_is_told_as_what_it_is() {
+        super::what_a_real_store_refuses_is_told_as_what_it_is().await;
+    }
+}
+
 async fn what_a_real_store_refuses_is_told_as_what_it_is() {
-    let Some(minio) = PrivateMinio::start_in("eu-central-1").await else { return };
+    let minio = PrivateMinio::start_in("eu-central-1").await;
     let bucket = Bucket::at(minio.client()).await;
     let (_data, setup) = migrated(|setup| bucket.point(setup, None)).await;
     let told = wrong(&setup.clone().env("AWS_REGION", "us-east-1")).await;
@@ -323,8 +330,9 @@ async fn scopes_for_what_is_not_tried_are_named_when_the_app_lacks_them() {
 }
 
 #[tokio::test]
+#[ignore = "needs PostgreSQL: scripts/test"]
 async fn a_database_that_forgets_and_may_not_be_written_to_is_told_both() {
-    let Some(database) = Database::postgres().await else { return };
+    let database = Database::postgres().await;
     database.migrate().await.unwrap();
     let mut url = Url::parse(database.url().expose_secret()).unwrap();
     let role = format!("reader_of_{}", url.path().trim_start_matches('/'));
@@ -344,8 +352,9 @@ async fn a_database_that_forgets_and_may_not_be_written_to_is_told_both() {
 }
 
 #[tokio::test]
+#[ignore = "needs PostgreSQL: scripts/test"]
 async fn a_database_that_is_far_away_is_noted_with_what_suffers_from_it() {
-    let Some(database) = Database::postgres().await else { return };
+    let database = Database::postgres().await;
     database.migrate().await.unwrap();
     let mut url = Url::parse(database.url().expose_secret()).unwrap();
     let upstream = format!("{}:{}", url.host_str().unwrap(), url.port().unwrap_or(5432));
@@ -379,8 +388,9 @@ async fn a_database_that_is_far_away_is_noted_with_what_suffers_from_it() {
 }
 
 #[tokio::test]
+#[ignore = "needs PostgreSQL: scripts/test"]
 async fn a_user_who_may_open_too_few_connections_is_told_how_many_are_wanted() {
-    let Some(database) = Database::postgres().await else { return };
+    let database = Database::postgres().await;
     database.migrate().await.unwrap();
     let mut url = Url::parse(database.url().expose_secret()).unwrap();
     let role = format!("limited_in_{}", url.path().trim_start_matches('/'));
@@ -402,8 +412,9 @@ async fn a_user_who_may_open_too_few_connections_is_told_how_many_are_wanted() {
 }
 
 #[tokio::test]
+#[ignore = "needs PostgreSQL: scripts/test"]
 async fn a_server_that_does_not_wait_for_its_disk_and_one_that_only_follows_are_told() {
-    let Some(mut server) = PrivatePostgres::start().await else { return };
+    let mut server = PrivatePostgres::start().await;
     let data = tempfile::tempdir().unwrap();
     let setup = Setup::new(data.path()).env("DATABASE_URL", server.url());
     assert!(setup.run(&["migrate"]).await.status.success());

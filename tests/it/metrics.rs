@@ -173,7 +173,7 @@ impl Busy {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_metric_that_is_named_is_shown_by_a_running_service() {
-    let database = PostgresDatabase::create().await;
+    let database = PostgresDatabase::create_if_named().await;
     let busy = Busy::start(database.as_ref()).await;
     let shown = busy.service.metrics().await;
     let shown = names(&shown);
@@ -192,7 +192,7 @@ async fn every_metric_that_is_named_is_shown_by_a_running_service() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_label_that_a_panel_or_an_alarm_asks_for_is_one_that_its_series_have() {
-    let database = PostgresDatabase::create().await;
+    let database = PostgresDatabase::create_if_named().await;
     let busy = Busy::start(database.as_ref()).await;
     let shown = busy.service.metrics().await;
     let shown = labels(&shown);
@@ -307,8 +307,9 @@ fn the_dashboard_can_be_read_and_no_panel_asks_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs PostgreSQL: scripts/test"]
 async fn what_the_database_would_say_is_not_a_number_while_it_is_away() {
-    let Some(database) = PostgresDatabase::create().await else { return };
+    let database = PostgresDatabase::create().await;
     let mut url = Url::parse(database.url().expose_secret()).unwrap();
     let upstream = format!("{}:{}", url.host_str().unwrap(), url.port().unwrap_or(5432));
     let proxy = FaultProxy::start(upstream).await.unwrap();
@@ -510,8 +511,9 @@ async fn walks(database: &Database) -> i64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs PostgreSQL: scripts/test"]
 async fn what_is_finished_is_counted_without_reading_it() {
-    let Some(database) = Database::postgres().await else { return };
+    let database = Database::postgres().await;
     // As one sets it for a disk without heads.
     let name = Url::parse(database.url().expose_secret()).unwrap().path().trim_start_matches('/').to_owned();
     database.execute(&format!("ALTER DATABASE \"{name}\" SET random_page_cost = 1.1")).await.unwrap();
@@ -541,8 +543,9 @@ async fn finish_many(database: &Database) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs PostgreSQL: scripts/test"]
 async fn what_is_finished_is_not_walked_through_to_see_what_is_not() {
-    let Some(database) = Database::postgres().await else { return };
+    let database = Database::postgres().await;
     let store = database.store().await;
     record(&store, &session("s", 4)).await;
     finish_many(&database).await;

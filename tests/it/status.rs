@@ -270,8 +270,9 @@ async fn a_file_that_is_no_database_is_told_with_its_name_and_the_command_that_l
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs PostgreSQL: scripts/test"]
 async fn a_server_that_is_stopped_is_told_with_its_address_and_the_command_that_looks_at_it() {
-    let Some(mut server) = PrivatePostgres::start().await else { return };
+    let mut server = PrivatePostgres::start().await;
     let data = tempfile::tempdir().unwrap();
     let setup = Setup::new(data.path()).env("DATABASE_URL", server.url()).roles("receiver");
     let setup = setup.env("ZOOM_ARCHIVER_STORE__ACQUIRE_TIMEOUT_MS", "1500");

@@ -2055,9 +2055,10 @@ async fn two_stores_on_one_database_work_together(database: Database) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs PostgreSQL: scripts/test"]
 async fn what_waits_for_a_full_account_is_not_walked_through_at_each_claim() {
     const WAITING: i64 = 100_000;
-    let Some(database) = Database::postgres().await else { return };
+    let database = Database::postgres().await;
     let store = database.store().await;
     let fill = format!(
         "INSERT INTO jobs (id, kind, subject, account, state, run_at)
@@ -2109,8 +2110,9 @@ async fn a_writer_elsewhere_makes_sqlite_unavailable_until_it_commits() {
 }
 
 #[tokio::test]
+#[ignore = "needs PostgreSQL: scripts/test"]
 async fn a_postgres_that_only_reads_is_unavailable() {
-    let Some(database) = Database::postgres().await else { return };
+    let database = Database::postgres().await;
     database.migrate().await.expect("the schema is migrated");
     let name = database.texts("SELECT current_database()::text").await.remove(0);
     let read_only = format!("ALTER DATABASE {name} SET default_transaction_read_only = on");
@@ -2120,8 +2122,9 @@ async fn a_postgres_that_only_reads_is_unavailable() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs PostgreSQL: scripts/test"]
 async fn a_transfer_that_parks_at_the_very_moment_of_a_fresh_token_is_woken() {
-    let Some(database) = Database::postgres().await else { return };
+    let database = Database::postgres().await;
     let store = database.store().await;
     record(&store, announce(session("s"), vec![file("a")])).await;
     claim_one(&store).await;
@@ -2145,8 +2148,9 @@ async fn a_transfer_that_parks_at_the_very_moment_of_a_fresh_token_is_woken() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs PostgreSQL: scripts/test"]
 async fn a_file_that_is_found_gone_at_the_very_moment_of_a_fresh_url_is_woken() {
-    let Some(database) = Database::postgres().await else { return };
+    let database = Database::postgres().await;
     let store = database.store().await;
     record(&store, announce(session("s"), vec![file("a")])).await;
     claim_one(&store).await;
@@ -2171,8 +2175,9 @@ async fn a_file_that_is_found_gone_at_the_very_moment_of_a_fresh_url_is_woken() 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs PostgreSQL: scripts/test"]
 async fn a_verdict_that_is_written_after_a_later_fact_does_not_stand() {
-    let Some(database) = Database::postgres().await else { return };
+    let database = Database::postgres().await;
     let exclude = Rules { hosts: vec![Pattern::new("eve@*")], ..Rules::default() };
     let store = database.store_with(Intake::new(Filter { exclude, ..Filter::default() }, |_| true)).await;
     record(&store, announce(session("s"), vec![file("a")])).await;
@@ -2199,9 +2204,10 @@ async fn until_somebody_waits_for_a_lock(database: &Database) {
 }
 
 #[tokio::test]
+#[ignore = "needs PostgreSQL: scripts/test"]
 async fn an_event_reads_nothing_of_other_recordings_though_its_statements_were_planned_when_there_were_none()
 {
-    let Some(database) = Database::postgres().await else { return };
+    let database = Database::postgres().await;
     let store = database.store().await;
     for number in 0..100 {
         let one = || session(&format!("s{number}"));
@@ -2222,8 +2228,9 @@ async fn an_event_reads_nothing_of_other_recordings_though_its_statements_were_p
 }
 
 #[tokio::test]
+#[ignore = "needs PostgreSQL: scripts/test"]
 async fn connections_that_postgres_has_cut_are_replaced() {
-    let Some(database) = Database::postgres().await else { return };
+    let database = Database::postgres().await;
     let store = database.store().await;
     record(&store, announce(session("s"), vec![file("a")])).await;
     let cut = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity

@@ -29,19 +29,13 @@ const PORTS: std::ops::Range<u16> = 10_000..30_000;
 /// Time for a server to end at the end of a test.
 const LAST_ORDERS: Duration = Duration::from_secs(10);
 
-/// The program behind a variable; `None`, loudly, when it is not set. `part` is what `TEST_REQUIRE` calls it.
-#[expect(clippy::print_stderr, reason = "a run without a server of its own says so")]
-fn found(variable: &str, part: &str) -> Option<PathBuf> {
-    let path = std::env::var_os(variable).filter(|path| !path.is_empty()).map(PathBuf::from);
-    if path.is_none() {
-        let required = std::env::var("TEST_REQUIRE").unwrap_or_default();
-        assert!(
-            !required.split(',').any(|name| name.trim() == part),
-            "TEST_REQUIRE names {part}, but {variable} is not set"
-        );
-        eprintln!("NOT TESTED with a {part} that is stopped and started: {variable} is not set");
-    }
-    path
+/// The program behind a variable.
+///
+/// # Panics
+/// When it is not set: tests that need one are marked `#[ignore]`, and somebody has asked for them all the same.
+fn found(variable: &str) -> PathBuf {
+    let path = std::env::var_os(variable).filter(|path| !path.is_empty());
+    path.unwrap_or_else(|| panic!("{variable} is not set: see scripts/test")).into()
 }
 
 /// A server process: its command, and the process while there is one.
@@ -123,9 +117,9 @@ pub(crate) struct PrivatePostgres {
 }
 
 impl PrivatePostgres {
-    /// Starts one; `None`, loudly, where there is no program to be had.
-    pub(crate) async fn start() -> Option<Self> {
-        let programs = found("TEST_PG_BIN", "postgres")?;
+    /// Starts one.
+    pub(crate) async fn start() -> Self {
+        let programs = found("TEST_PG_BIN");
         let data = tempfile::tempdir().expect("a directory");
         let cluster = data.path().join("cluster").display().to_string();
         let account = account(data.path());
@@ -153,7 +147,7 @@ impl PrivatePostgres {
         let url = format!("postgres://postgres@127.0.0.1:{port}/postgres");
         let mut this = Self { server, url, data };
         this.resume().await;
-        Some(this)
+        this
     }
 
     /// Its URL.
@@ -217,14 +211,14 @@ pub(crate) struct PrivateMinio {
 }
 
 impl PrivateMinio {
-    /// Starts one; `None`, loudly, where there is no program to be had.
-    pub(crate) async fn start() -> Option<Self> {
+    /// Starts one.
+    pub(crate) async fn start() -> Self {
         Self::start_in("us-east-1").await
     }
 
     /// The same, in some region.
-    pub(crate) async fn start_in(region: &str) -> Option<Self> {
-        let program = found("TEST_MINIO_BIN", "minio")?;
+    pub(crate) async fn start_in(region: &str) -> Self {
+        let program = found("TEST_MINIO_BIN");
         let data = tempfile::tempdir().expect("a directory");
         let address = format!("127.0.0.1:{}", free_port());
         let place = data.path().join("data").display().to_string();
@@ -251,7 +245,7 @@ impl PrivateMinio {
         };
         let mut this = Self { server, access, _data: data };
         this.resume().await;
-        Some(this)
+        this
     }
 
     /// A client of it.

@@ -27,7 +27,7 @@ impl Shared {
     /// Another one, empty and not migrated yet.
     pub(crate) async fn create() -> Self {
         let folder = tempfile::tempdir().expect("a directory");
-        let server = PostgresDatabase::create().await;
+        let server = PostgresDatabase::create_if_named().await;
         let url = match &server {
             Some(database) => database.url().expose_secret().to_owned(),
             None => format!("sqlite:{}", folder.path().join("shared.db").display()),
