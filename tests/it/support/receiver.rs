@@ -12,8 +12,9 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use data_encoding::BASE64;
+use hmac::{Hmac, KeyInit, Mac};
 use serde_json::Value;
-use standardwebhooks::{HEADER_WEBHOOK_ID, HEADER_WEBHOOK_SIGNATURE, HEADER_WEBHOOK_TIMESTAMP, Webhook};
+use sha2::Sha256;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -46,18 +47,15 @@ pub(crate) struct Received {
 }
 
 impl Received {
-    /// Asserts that the specification's own library takes it for signed, within the last minutes, and that it holds nothing that gives access to anything.
+    /// Asserts that one of its signatures is that of the receivers' key (Standard Webhooks: HMAC-SHA256 over id, timestamp
+    /// and body), that it was signed within the last minutes, and that it holds nothing that gives access to anything.
     pub(crate) fn assert_genuine(&self) {
-        let mut headers = HeaderMap::new();
-        for (name, value) in [
-            (HEADER_WEBHOOK_ID, &self.id),
-            (HEADER_WEBHOOK_TIMESTAMP, &self.timestamp),
-            (HEADER_WEBHOOK_SIGNATURE, &self.signatures),
-        ] {
-            headers.insert(name, value.parse().expect("it came as a header"));
-        }
-        let webhook = Webhook::from_bytes(KEY.to_vec()).expect("a key");
-        webhook.verify(self.raw.as_bytes(), &headers).unwrap_or_else(|error| panic!("{error}: {self:?}"));
+        let mut mac = Hmac::<Sha256>::new_from_slice(KEY).expect("a key");
+        mac.update(format!("{}.{}.{}", self.id, self.timestamp, self.raw).as_bytes());
+        let genuine = format!("v1,{}", BASE64.encode(&mac.finalize().into_bytes()));
+        assert!(self.signatures.split(' ').any(|signature| signature == genuine), "{self:?}");
+        let age = chrono::Utc::now().timestamp() - self.timestamp.parse::<i64>().expect("Unix seconds");
+        assert!(age.abs() <= 300, "{self:?}");
         for secret in ["eyJ", "webhook_download", "download_token", "download_url"] {
             assert!(!self.raw.contains(secret), "{}", self.raw);
         }
