@@ -45,7 +45,7 @@ pub(super) fn lost_a_race(error: &sqlx::Error) -> bool {
     sqlstate(error).is_some_and(|code| matches!(code.as_str(), "40001" | "40P01" | "23505"))
 }
 
-fn may_pass(error: &sqlx::Error) -> bool {
+pub(super) fn may_pass(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Io(_)
         | sqlx::Error::Tls(_)

@@ -13,6 +13,7 @@ mod list;
 mod migrations;
 mod moment;
 mod postgres;
+mod postgres_url;
 mod pruning;
 mod restored;
 mod rows;
@@ -664,9 +665,7 @@ pub async fn open_with(
     intake: Intake,
 ) -> Result<SharedStore, StoreError> {
     let store: SharedStore = match DatabaseUrl::read(url)? {
-        DatabaseUrl::Postgres(options) => {
-            Arc::new(postgres::PostgresStore::open(*options, config, intake).await?)
-        }
+        DatabaseUrl::Postgres(url) => Arc::new(postgres::PostgresStore::open(url, config, intake).await?),
         DatabaseUrl::Sqlite(path) => Arc::new(sqlite::SqliteStore::open(&path, config, intake).await?),
     };
     store.ping().await?;
@@ -680,7 +679,7 @@ pub async fn open_with(
 /// [`StoreError::Url`] without the password, [`StoreError::Unavailable`], [`StoreError::Migration`].
 pub async fn migrate(url: &SecretString, config: &StoreConfig) -> Result<Migrated, StoreError> {
     match DatabaseUrl::read(url)? {
-        DatabaseUrl::Postgres(options) => postgres::migrate(*options, config).await,
+        DatabaseUrl::Postgres(url) => postgres::migrate(url, config).await,
         DatabaseUrl::Sqlite(path) => sqlite::migrate(path, config).await,
     }
 }

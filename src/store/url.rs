@@ -1,17 +1,16 @@
 //! Reads `DATABASE_URL`, and never repeats it: it may hold a password.
 
 use std::path::PathBuf;
-use std::str::FromStr;
 
 use secrecy::{ExposeSecret, SecretString};
-use sqlx::postgres::PgConnectOptions;
 
 use super::StoreError;
+use super::postgres_url::{self, PostgresUrl};
 
 /// The database that a URL names.
 pub(super) enum DatabaseUrl {
-    /// `postgres://…` or `postgresql://…`, with the parameters of libpq that sqlx knows.
-    Postgres(Box<PgConnectOptions>),
+    /// `postgres://…` or `postgresql://…`.
+    Postgres(PostgresUrl),
     /// `sqlite:PATH`; everything after the scheme is the path, as it stands.
     Sqlite(PathBuf),
 }
@@ -23,7 +22,7 @@ impl DatabaseUrl {
         let url = url.expose_secret();
         match url.split_once(':') {
             Some(("sqlite", path)) => sqlite_path(path).map(Self::Sqlite),
-            Some(("postgres" | "postgresql", _)) => postgres_options(url).map(Self::Postgres),
+            Some(("postgres" | "postgresql", _)) => postgres_url::read(url).map(Self::Postgres),
             _ => Err(wrong("must begin with `sqlite:`, `postgres://` or `postgresql://`")),
         }
     }
@@ -43,29 +42,7 @@ fn sqlite_path(path: &str) -> Result<PathBuf, StoreError> {
     Ok(PathBuf::from(path))
 }
 
-fn postgres_options(url: &str) -> Result<Box<PgConnectOptions>, StoreError> {
-    let parsed = ::url::Url::parse(url).map_err(|error| wrong(&format!("cannot be read: {error}")))?;
-    // A `/`, `?` or `#` in a password that is not percent-encoded cuts it there, and the rest, up to the `@`,
-    // would be taken for a path or for parameters, which are quoted in errors and logs.
-    let behind_the_host = [Some(parsed.path()), parsed.query(), parsed.fragment()];
-    if behind_the_host.into_iter().flatten().any(|part| part.contains('@')) {
-        return Err(wrong("has an `@` behind the host: percent-encode special characters of the password"));
-    }
-    let options = PgConnectOptions::from_str(url).map_err(|error| wrong(&unusable(&error)))?;
-    Ok(Box::new(match options.get_application_name() {
-        Some(_) => options,
-        None => options.application_name("zoom-archiver"),
-    }))
-}
-
-fn unusable(error: &sqlx::Error) -> String {
-    match error {
-        sqlx::Error::Configuration(reason) => format!("cannot be used: {reason}"),
-        _ => "cannot be used".to_owned(),
-    }
-}
-
-fn wrong(words: &str) -> StoreError {
+pub(super) fn wrong(words: &str) -> StoreError {
     StoreError::Url(words.to_owned())
 }
 

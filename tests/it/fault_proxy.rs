@@ -248,3 +248,15 @@ async fn what_is_held_back_goes_on_with_the_next_fault() {
     proxy.set(Fault::Pass).await;
     assert_eq!(held.await.unwrap().unwrap().text().await.unwrap(), "got 11 bytes");
 }
+
+#[tokio::test]
+async fn a_forgotten_flow_moves_nothing_and_stays_open_while_new_connections_pass() {
+    let (proxy, mut forgotten) = proxied_echo().await;
+    echoes(&mut forgotten, b"before").await;
+    proxy.forget_all();
+    forgotten.write_all(b"lost").await.unwrap();
+    let mut fresh = TcpStream::connect(proxy.addr()).await.unwrap();
+    echoes(&mut fresh, b"after").await;
+    let heard = tokio::time::timeout(Duration::from_millis(200), forgotten.read_u8()).await;
+    assert!(heard.is_err(), "{heard:?}");
+}

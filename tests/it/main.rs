@@ -11,6 +11,7 @@ mod backup;
 mod chaos;
 mod cli;
 mod compare_contract;
+mod connections;
 mod demo;
 mod deploy;
 mod docs;

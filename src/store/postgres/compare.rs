@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::super::moment::Moment;
 use super::super::rows::{EndingTokenRecord, RecordingRecord, millis, recording_columns};
 use super::super::{EndingToken, StoreError};
+use super::pool::Pool;
 use super::read;
 use crate::domain::file::{FileRow, RecordingRow};
 use crate::domain::ids::{FileId, RecordingId};
@@ -38,7 +39,7 @@ pub(super) async fn find(
 
 /// Recordings by when they began, page by page.
 pub(super) async fn began_between(
-    pool: &PgPool,
+    pool: &Pool,
     from: DateTime<Utc>,
     until: DateTime<Utc>,
     after: Option<RecordingId>,
@@ -55,14 +56,14 @@ pub(super) async fn began_between(
     .bind(Moment(until))
     .bind(after.map(|recording| recording.0))
     .bind(i64::from(limit))
-    .fetch_all(pool)
+    .fetch_all(&mut *pool.acquire().await?)
     .await?;
     recordings.into_iter().map(RecordingRecord::read).collect()
 }
 
 /// Tokens of files that wait and that end soon, page by page.
 pub(super) async fn ending_tokens(
-    pool: &PgPool,
+    pool: &Pool,
     before: DateTime<Utc>,
     after: Option<FileId>,
     limit: u32,
@@ -76,13 +77,13 @@ pub(super) async fn ending_tokens(
     .bind(Moment(before))
     .bind(after.map(|file| file.0))
     .bind(i64::from(limit))
-    .fetch_all(pool)
+    .fetch_all(&mut *pool.acquire().await?)
     .await?;
     ending.into_iter().map(EndingTokenRecord::read).collect()
 }
 
 /// Has a job wait that comes again by period.
-pub(super) async fn repeat(pool: &PgPool, task: Task, period: Duration) -> Result<bool, StoreError> {
+pub(super) async fn repeat(pool: &Pool, task: Task, period: Duration) -> Result<bool, StoreError> {
     let result = sqlx::query(
         "INSERT INTO jobs AS known (id, kind, subject, state, run_at) VALUES ($1, $2, $3, 'waiting', now())
          ON CONFLICT (kind, subject) DO UPDATE SET
@@ -95,7 +96,7 @@ pub(super) async fn repeat(pool: &PgPool, task: Task, period: Duration) -> Resul
     .bind(task.kind())
     .bind(task.subject())
     .bind(millis(period))
-    .execute(pool)
+    .execute(&mut *pool.acquire().await?)
     .await?;
     Ok(result.rows_affected() == 1)
 }

@@ -1,8 +1,9 @@
 //! A look at the database from all sides.
 
-use sqlx::{PgPool, Row};
+use sqlx::Row;
 
 use super::super::StoreError;
+use super::pool::Pool;
 use crate::clock::Clock;
 use crate::domain::finding::{Finding, Subject};
 
@@ -33,8 +34,8 @@ SELECT
      ]::regclass[])) AS may_write";
 
 /// `most` is how many connections this process opens at most.
-pub(super) async fn examine(pool: &PgPool, most: u32) -> Result<Vec<Finding>, StoreError> {
-    let row = sqlx::query(LOOK).fetch_one(pool).await?;
+pub(super) async fn examine(pool: &Pool, most: u32) -> Result<Vec<Finding>, StoreError> {
+    let row = sqlx::query(LOOK).fetch_one(&mut *pool.acquire().await?).await?;
     let mut findings = vec![
         version(row.try_get("version")?),
         durability(row.try_get("fsync")?, row.try_get("synchronous_commit")?),

@@ -13,12 +13,13 @@
 mod compare;
 mod examine;
 mod list;
+mod pool;
 mod prune;
 mod queue;
 mod read;
 mod record;
-mod recorders;
 mod restore;
+mod servers;
 mod tell;
 mod verify;
 mod watch;
@@ -30,14 +31,14 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use serde_json::Value;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{Connection, Executor, PgConnection, PgPool};
+use sqlx::Connection;
 
-use self::recorders::Recorders;
-use super::connections::connections;
+use self::pool::Pool;
+use self::servers::Servers;
 use super::gather::Gather;
 use super::intake::PERSON;
 use super::migrations::{self, Migrated};
+use super::postgres_url::PostgresUrl;
 use super::pruning::{Bygone, Prunable, Pruned, PrunedCount};
 use super::restored::RestoredRecording;
 use super::settled::Headway;
@@ -58,11 +59,12 @@ use crate::domain::recording::RecordingIdentity;
 use crate::domain::verification::{FileFinding, ForeignObject, Found, ListedObject};
 
 /// Longest time for one verb. A healthy database needs milliseconds; behind a dead network a statement would
-/// wait for the kernel to give up, which takes a quarter of an hour.
+/// wait for the kernel to give up, which takes a quarter of an hour. The server ends a statement after the same time
+/// (`statement_timeout`).
 const VERB_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How long a connection is taken to be alive after it was used.
-const TRUSTED_FOR: Duration = Duration::from_secs(1);
+/// The same for what running jobs wait for: their leases must not end meanwhile.
+const JOB_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Of all connections, one in so many is for the lists that people ask for, and one in so many for events.
 const SHARE: u32 = 4;
@@ -75,13 +77,13 @@ const MOST_RECORDERS: u32 = 2;
 /// The record in PostgreSQL.
 pub(super) struct PostgresStore {
     /// For the statements that are sent over and over, each always in the same way.
-    pool: PgPool,
+    pool: Pool,
     /// For lists, whose best plan depends on what is asked for; and so that whoever asks for them keeps nobody from
     /// recording an event.
-    readers: PgPool,
+    readers: Pool,
     /// For events alone: whoever records one waits for no job, and its connections are served by the threads that answer
     /// Zoom.
-    recorders: Recorders,
+    recorders: Pool,
     gather: Gather,
     unbroken: Unbroken,
     intake: Intake,
@@ -91,86 +93,56 @@ pub(super) struct PostgresStore {
 impl PostgresStore {
     /// Connects.
     pub(super) async fn open(
-        options: PgConnectOptions,
+        url: PostgresUrl,
         config: &StoreConfig,
         intake: Intake,
     ) -> Result<Self, StoreError> {
         let share = (config.max_connections / SHARE).max(1);
         let recorders = share.min(MOST_RECORDERS);
         let most = config.max_connections.saturating_sub(share + recorders).max(1);
-        let pool = |connections| {
-            PgPoolOptions::new().max_connections(connections).acquire_timeout(config.acquire_timeout())
-        };
-        let planning = |connections, how: &'static str| {
-            pool(connections).after_connect(move |connection, _| {
-                Box::pin(async move { connection.execute(how).await.map(drop) })
-            })
-        };
-        let pool_of_jobs = planning(most, PLAN_ONCE)
-            .test_before_acquire(false)
-            .before_acquire(|connection, meta| Box::pin(is_alive(connection, meta.idle_for)))
-            .connect_with(options.clone())
-            .await;
-        let pool_of_jobs = match pool_of_jobs {
-            Ok(pool) => pool,
-            Err(error) => return Err(why_not(error, &options, config).await),
-        };
-        let gather = Gather::new(recorders as usize);
-        let recorders = planning(recorders, PLAN_ONCE_FOR_EVENTS).connect_lazy_with(options.clone());
-        let recorders = Recorders::new(recorders);
-        let readers = pool(share).connect_lazy_with(options);
-        let version: String = sqlx::query_scalar("SHOW server_version").fetch_one(&pool_of_jobs).await?;
-        // Packagers append their own name: `15.18 (Debian 15.18-0+deb12u1)`.
-        let number = version.split_whitespace().next().unwrap_or_default();
-        Ok(Self {
-            description: format!("postgres {number}"),
-            gather,
+        let servers = Arc::new(Servers::new(url, config.acquire_timeout()));
+        let pool = |setup, most| Pool::new(Arc::clone(&servers), setup, most, config.acquire_timeout());
+        let store = Self {
+            description: String::new(),
+            gather: Gather::new(recorders as usize),
             unbroken: Unbroken::here(),
             intake,
-            pool: pool_of_jobs,
-            readers,
-            recorders,
-        })
+            pool: pool(PLAN_ONCE, most),
+            readers: pool(PLAN_ALWAYS, share),
+            recorders: pool(PLAN_ONCE_FOR_EVENTS, recorders),
+        };
+        let mut connection = store.pool.acquire().await?;
+        let version: String = sqlx::query_scalar("SHOW server_version").fetch_one(&mut *connection).await?;
+        // Packagers append their own name: `15.18 (Debian 15.18-0+deb12u1)`.
+        let number = version.split_whitespace().next().unwrap_or_default();
+        Ok(Self { description: format!("postgres {number}"), ..store })
     }
 }
 
-/// A pool without a connection says that its time is over, and not what was in the way: one more try says that.
-async fn why_not(error: sqlx::Error, options: &PgConnectOptions, config: &StoreConfig) -> StoreError {
-    if !matches!(error, sqlx::Error::PoolTimedOut) {
-        return error.into();
-    }
-    match tokio::time::timeout(config.acquire_timeout(), PgConnection::connect_with(options)).await {
-        Ok(Err(cause)) => cause.into(),
-        Ok(Ok(_)) | Err(_) => error.into(),
-    }
+/// Ends a statement at the server after the time that anybody waits for it.
+macro_rules! session {
+    ($planning:literal) => {
+        concat!("SET statement_timeout = '30s'; ", $planning)
+    };
 }
 
-/// Whether the server is still there. No job asks on a connection that was used a moment ago: it would be one more way
-/// there and back for each statement, and a job that finds the connection cut is only put back.
-async fn is_alive(connection: &mut PgConnection, idle_for: Duration) -> Result<bool, sqlx::Error> {
-    if idle_for >= TRUSTED_FOR {
-        connection.ping().await?;
-    }
-    Ok(true)
-}
+/// For lists: the best plan depends on what is asked for.
+const PLAN_ALWAYS: &str = session!("");
 
 /// The planner takes a bound LIMIT for a tenth of the table, and the length of a bound array for a guess. It finds plans
 /// that serve all values dear for that, and plans anew for every call, which takes longer than the call: twice as long for
 /// a claim.
-const PLAN_ONCE: &str = "SET plan_cache_mode = force_generic_plan";
+const PLAN_ONCE: &str = session!("SET plan_cache_mode = force_generic_plan;");
 
 /// The same for events. What they look up is one recording's; but the plan is made when the first of them comes, and what
 /// looks best in an empty table reads the whole of a full one.
 const PLAN_ONCE_FOR_EVENTS: &str =
-    "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET jit = off";
+    session!("SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET jit = off;");
 
 /// Migrates under sqlx's advisory lock, which is released with the connection however this ends.
-pub(super) async fn migrate(options: PgConnectOptions, config: &StoreConfig) -> Result<Migrated, StoreError> {
-    let mut connection =
-        match tokio::time::timeout(config.acquire_timeout(), PgConnection::connect_with(&options)).await {
-            Ok(connection) => connection?,
-            Err(_) => return Err(timed_out()),
-        };
+pub(super) async fn migrate(url: PostgresUrl, config: &StoreConfig) -> Result<Migrated, StoreError> {
+    let servers = Servers::new(url, config.acquire_timeout());
+    let mut connection = servers.connect("").await?;
     let migrated = migrations::run(&mut connection, migrations::POSTGRES).await;
     // What counts is committed; a connection that cannot say goodbye is gone all the same.
     let _ = connection.close().await;
@@ -179,6 +151,10 @@ pub(super) async fn migrate(options: PgConnectOptions, config: &StoreConfig) -> 
 
 async fn bounded<T>(verb: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
     tokio::time::timeout(VERB_TIMEOUT, verb).await.unwrap_or_else(|_| Err(timed_out()))
+}
+
+async fn bounded_for_job<T>(verb: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    tokio::time::timeout(JOB_TIMEOUT, verb).await.unwrap_or_else(|_| Err(timed_out()))
 }
 
 fn timed_out() -> StoreError {
@@ -208,7 +184,7 @@ impl Store for PostgresStore {
         lease: Duration,
         full: &[String],
     ) -> Result<Vec<Job>, StoreError> {
-        bounded(queue::claim(&self.pool, Queue::Work, owner, limit, lease, full)).await
+        bounded_for_job(queue::claim(&self.pool, Queue::Work, owner, limit, lease, full)).await
     }
 
     async fn claim_notices(
@@ -218,23 +194,23 @@ impl Store for PostgresStore {
         lease: Duration,
         full: &[String],
     ) -> Result<Vec<Job>, StoreError> {
-        bounded(queue::claim(&self.pool, Queue::Notices, owner, limit, lease, full)).await
+        bounded_for_job(queue::claim(&self.pool, Queue::Notices, owner, limit, lease, full)).await
     }
 
     async fn extend(&self, lease: &Lease, length: Duration) -> Result<(), StoreError> {
-        bounded(queue::extend(&self.pool, lease, length)).await
+        bounded_for_job(queue::extend(&self.pool, lease, length)).await
     }
 
     async fn checkpoint(&self, lease: &Lease, checkpoint: &Value) -> Result<(), StoreError> {
-        bounded(queue::checkpoint(&self.pool, lease, checkpoint, Headway::Made)).await
+        bounded_for_job(queue::checkpoint(&self.pool, lease, checkpoint, Headway::Made)).await
     }
 
     async fn note(&self, lease: &Lease, checkpoint: &Value) -> Result<(), StoreError> {
-        bounded(queue::checkpoint(&self.pool, lease, checkpoint, Headway::None)).await
+        bounded_for_job(queue::checkpoint(&self.pool, lease, checkpoint, Headway::None)).await
     }
 
     async fn settle(&self, lease: &Lease, settlement: Settlement) -> Result<(), StoreError> {
-        bounded(queue::settle(&self.pool, lease, settlement, self.intake.subscriptions())).await
+        bounded_for_job(queue::settle(&self.pool, lease, settlement, self.intake.subscriptions())).await
     }
 
     async fn sweep(&self, max_lost_leases: u32) -> Result<Swept, StoreError> {
@@ -246,11 +222,11 @@ impl Store for PostgresStore {
     }
 
     async fn skip(&self, file: FileId, reason: &str) -> Result<bool, StoreError> {
-        bounded(queue::skip(&self.pool, file, reason, PERSON)).await
+        bounded(async { queue::skip(&mut *self.pool.acquire().await?, file, reason, PERSON).await }).await
     }
 
     async fn unskip(&self, file: FileId) -> Result<bool, StoreError> {
-        bounded(queue::unskip(&self.pool, file, PERSON)).await
+        bounded(async { queue::unskip(&mut *self.pool.acquire().await?, file, PERSON).await }).await
     }
 
     async fn retry_job(&self, job: JobId) -> Result<bool, StoreError> {
@@ -474,8 +450,11 @@ impl Store for PostgresStore {
     }
 
     fn connections(&self) -> Vec<Connections> {
-        let read = connections("read", &self.readers);
-        vec![connections("any", &self.pool), read, self.recorders.connections()]
+        vec![
+            self.pool.connections("any"),
+            self.readers.connections("read"),
+            self.recorders.connections("record"),
+        ]
     }
 
     async fn examine(&self, _look: Look) -> Result<Vec<Finding>, StoreError> {

@@ -3,17 +3,16 @@
 
 use std::time::Duration;
 
-use sqlx::PgPool;
-
 use super::super::StoreError;
 use super::super::moment::Moment;
 use super::super::pruning::{self, Bygone, Gone, Prunable, Pruned, PrunedCount};
 use super::super::rows::millis;
+use super::pool::Pool;
 
 /// Forgets a batch. The statements have to be planned for the values that they are sent with: a LIMIT that is not known
 /// is taken for a tenth of the table, and the whole of it read and sorted.
 pub(super) async fn prune(
-    pool: &PgPool,
+    pool: &Pool,
     what: Prunable,
     age: Duration,
     after: Option<Bygone>,
@@ -29,7 +28,7 @@ pub(super) async fn prune(
         Prunable::Events => statement,
         Prunable::Jobs => statement.bind(Moment(after.at)),
     };
-    let gone: Vec<Gone> = statement.fetch_all(pool).await?;
+    let gone: Vec<Gone> = statement.fetch_all(&mut *pool.acquire().await?).await?;
     Ok(pruning::batch(what, &gone))
 }
 
@@ -93,10 +92,10 @@ gone AS (
 );
 
 /// What has been forgotten so far.
-pub(super) async fn pruned(pool: &PgPool) -> Result<Vec<PrunedCount>, StoreError> {
+pub(super) async fn pruned(pool: &Pool) -> Result<Vec<PrunedCount>, StoreError> {
     let counts: Vec<(String, String, i64, Moment)> =
         sqlx::query_as("SELECT table_name, kind, rows, until FROM pruned ORDER BY table_name, kind")
-            .fetch_all(pool)
+            .fetch_all(&mut *pool.acquire().await?)
             .await?;
     counts.into_iter().map(pruning::count).collect()
 }

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use serde_json::Value;
+use sqlx::PgExecutor;
 use sqlx::postgres::PgQueryResult;
 use sqlx::types::Json;
-use sqlx::{PgExecutor, PgPool};
 use uuid::Uuid;
 
 use super::super::announcement::{clean, clean_json};
@@ -14,6 +14,7 @@ use super::super::rows::{JobRecord, claimed, millis};
 use super::super::settled::{Headway, LOST_TOO_OFTEN, Settled};
 use super::super::verification::{left_behind, why_again};
 use super::super::{StoreError, Swept};
+use super::pool::Pool;
 use super::tell::tell;
 use crate::domain::ids::{FileId, JobId};
 use crate::domain::job::{Job, Lease, Queue, Settlement};
@@ -26,7 +27,7 @@ const ROOM: u32 = 8;
 
 /// Claims due jobs.
 pub(super) async fn claim(
-    pool: &PgPool,
+    pool: &Pool,
     queue: Queue,
     owner: &str,
     limit: u32,
@@ -43,7 +44,7 @@ pub(super) async fn claim(
         .bind(millis(lease))
         .bind(full)
         .bind(i64::from(limit + ROOM))
-        .fetch_all(pool)
+        .fetch_all(&mut *pool.acquire().await?)
         .await?;
     claimed(jobs)
 }
@@ -137,7 +138,7 @@ const CLAIM: &str = claim!("kind <> 'notify'");
 const CLAIM_NOTICES: &str = claim!("notice IS NOT NULL");
 
 /// Extends a lease. Writes no column that is in an index.
-pub(super) async fn extend(pool: &PgPool, lease: &Lease, length: Duration) -> Result<(), StoreError> {
+pub(super) async fn extend(pool: &Pool, lease: &Lease, length: Duration) -> Result<(), StoreError> {
     let result = sqlx::query(
         "UPDATE jobs SET lease_expires_at = now() + $3 * interval '1 millisecond', updated_at = now()
          WHERE id = $1 AND lease_token = $2 AND state = 'running'",
@@ -145,14 +146,14 @@ pub(super) async fn extend(pool: &PgPool, lease: &Lease, length: Duration) -> Re
     .bind(lease.job.0)
     .bind(lease.token)
     .bind(millis(length))
-    .execute(pool)
+    .execute(&mut *pool.acquire().await?)
     .await?;
     held(lease, &result)
 }
 
 /// Writes a checkpoint. Writes no column that is in an index.
 pub(super) async fn checkpoint(
-    pool: &PgPool,
+    pool: &Pool,
     lease: &Lease,
     checkpoint: &Value,
     headway: Headway,
@@ -167,7 +168,7 @@ pub(super) async fn checkpoint(
     .bind(lease.token)
     .bind(Json(clean_json(checkpoint)))
     .bind(headway == Headway::Made)
-    .execute(pool)
+    .execute(&mut *pool.acquire().await?)
     .await?;
     held(lease, &result)
 }
@@ -178,7 +179,7 @@ fn held(lease: &Lease, result: &PgQueryResult) -> Result<(), StoreError> {
 
 /// Ends a run.
 pub(super) async fn settle(
-    pool: &PgPool,
+    pool: &Pool,
     lease: &Lease,
     settlement: Settlement,
     subscriptions: &Subscriptions,
@@ -222,7 +223,7 @@ pub(super) async fn settle(
             .bind(Json(news.detail))
             .bind(Json(targets)),
     };
-    let jobs: i64 = settle.fetch_one(pool).await?;
+    let jobs: i64 = settle.fetch_one(&mut *pool.acquire().await?).await?;
     if jobs == 1 { Ok(()) } else { Err(StoreError::LeaseLost(lease.job)) }
 }
 
@@ -336,7 +337,7 @@ news AS (
 
 /// Returns jobs whose lease has expired.
 pub(super) async fn sweep(
-    pool: &PgPool,
+    pool: &Pool,
     max_lost_leases: u32,
     subscriptions: &Subscriptions,
 ) -> Result<Swept, StoreError> {
@@ -381,14 +382,14 @@ news AS (
     .bind(news.kind.as_str())
     .bind(Json(news.detail))
     .bind(Json(subscriptions.to(news.kind)))
-    .fetch_one(pool)
+    .fetch_one(&mut *pool.acquire().await?)
     .await?;
     Ok(Swept { returned: u64::try_from(returned).unwrap_or(0), parked: u64::try_from(parked).unwrap_or(0) })
 }
 
 /// Wakes a parked or dead transfer, one that rests, or that of a gone file, and the file; or mends what a verification has
 /// found.
-pub(super) async fn retry(pool: &PgPool, file: FileId) -> Result<bool, StoreError> {
+pub(super) async fn retry(pool: &Pool, file: FileId) -> Result<bool, StoreError> {
     let result = sqlx::query(
         "
 WITH held AS MATERIALIZED (
@@ -408,19 +409,19 @@ UPDATE files SET state = 'pending', reason = NULL, updated_at = now()
 FROM job WHERE files.id = job.subject AND files.state IN ('pending', 'parked', 'dead', 'gone')",
     )
     .bind(file.0)
-    .execute(pool)
+    .execute(&mut *pool.acquire().await?)
     .await?;
     if result.rows_affected() == 1 { Ok(true) } else { mend(pool, file).await }
 }
 
 /// Does about an archived file what its finding asks for.
-async fn mend(pool: &PgPool, file: FileId) -> Result<bool, StoreError> {
+async fn mend(pool: &Pool, file: FileId) -> Result<bool, StoreError> {
     let found: Option<(String, String, Uuid)> = sqlx::query_as(
         "SELECT finding, object_key, recording_id FROM files
          WHERE id = $1 AND state = 'archived' AND finding IS NOT NULL",
     )
     .bind(file.0)
-    .fetch_optional(pool)
+    .fetch_optional(&mut *pool.acquire().await?)
     .await?;
     let Some((word, key, recording)) = found else { return Ok(false) };
     let finding: FileFinding = word.parse()?;
@@ -436,7 +437,7 @@ async fn mend(pool: &PgPool, file: FileId) -> Result<bool, StoreError> {
             ))
             .bind(Uuid::now_v7())
             .bind(recording)
-            .execute(pool)
+            .execute(&mut *pool.acquire().await?)
             .await?;
             Ok(true)
         }
@@ -446,7 +447,7 @@ async fn mend(pool: &PgPool, file: FileId) -> Result<bool, StoreError> {
 /// Has a file fetched again that is archived no more, to `new_key`. What lies under another key that it had is foreign
 /// from now on.
 async fn fetch_again(
-    pool: &PgPool,
+    pool: &Pool,
     file: FileId,
     finding: FileFinding,
     key: &str,
@@ -460,7 +461,7 @@ async fn fetch_again(
         .bind(Uuid::now_v7())
         .bind(why_again(finding))
         .bind(left_behind(file, new_key))
-        .execute(pool)
+        .execute(&mut *pool.acquire().await?)
         .await?;
     Ok(result.rows_affected() == 1)
 }
@@ -575,7 +576,7 @@ FROM job WHERE files.id = job.subject AND files.state = 'skipped'",
 }
 
 /// Wakes a job that is no transfer, or lets it rest no longer.
-pub(super) async fn retry_job(pool: &PgPool, job: JobId) -> Result<bool, StoreError> {
+pub(super) async fn retry_job(pool: &Pool, job: JobId) -> Result<bool, StoreError> {
     let result = sqlx::query(
         "UPDATE jobs SET state = 'waiting', run_at = now(), attempts = 0, snoozes = 0, lost_leases = 0,
             waits_for = NULL, reason = NULL, finished_at = NULL, updated_at = now()
@@ -583,13 +584,13 @@ pub(super) async fn retry_job(pool: &PgPool, job: JobId) -> Result<bool, StoreEr
             AND (state IN ('parked', 'dead', 'cancelled') OR state = 'waiting' AND run_at > now())",
     )
     .bind(job.0)
-    .execute(pool)
+    .execute(&mut *pool.acquire().await?)
     .await?;
     Ok(result.rows_affected() == 1)
 }
 
 /// Withdraws a job that is no transfer, also a running one, which loses its lease by that.
-pub(super) async fn cancel_job(pool: &PgPool, job: JobId, reason: &str) -> Result<bool, StoreError> {
+pub(super) async fn cancel_job(pool: &Pool, job: JobId, reason: &str) -> Result<bool, StoreError> {
     let result = sqlx::query(
         "UPDATE jobs SET state = 'cancelled', wanted_again = false, lease_owner = NULL, lease_expires_at = NULL,
             waits_for = NULL, reason = $2, finished_at = now(), updated_at = now()
@@ -597,16 +598,13 @@ pub(super) async fn cancel_job(pool: &PgPool, job: JobId, reason: &str) -> Resul
     )
     .bind(job.0)
     .bind(clean(reason))
-    .execute(pool)
+    .execute(&mut *pool.acquire().await?)
     .await?;
     Ok(result.rows_affected() == 1)
 }
 
 /// Uploads of ours that no transfer goes on with. Where a checkpoint names its upload: `jobs/transfer/checkpoint.rs`.
-pub(super) async fn leftovers(
-    pool: &PgPool,
-    uploads: &[(String, String)],
-) -> Result<Vec<String>, StoreError> {
+pub(super) async fn leftovers(pool: &Pool, uploads: &[(String, String)]) -> Result<Vec<String>, StoreError> {
     let (ids, keys): (Vec<&str>, Vec<&str>) = uploads.iter().map(|(id, key)| (&**id, &**key)).unzip();
     Ok(sqlx::query_scalar(
         "
@@ -624,16 +622,12 @@ WHERE (upload.key = '' OR EXISTS (SELECT 1 FROM files WHERE files.object_key = u
     )
     .bind(ids)
     .bind(keys)
-    .fetch_all(pool)
+    .fetch_all(&mut *pool.acquire().await?)
     .await?)
 }
 
 /// Takes the checkpoints of transfers that nobody has wanted again for long.
-pub(super) async fn abandon(
-    pool: &PgPool,
-    older_than: Duration,
-    limit: u32,
-) -> Result<Vec<Value>, StoreError> {
+pub(super) async fn abandon(pool: &Pool, older_than: Duration, limit: u32) -> Result<Vec<Value>, StoreError> {
     let taken: Vec<Json<Value>> = sqlx::query_scalar(
         "
 WITH old AS MATERIALIZED (
@@ -650,7 +644,7 @@ RETURNING old.checkpoint",
     )
     .bind(millis(older_than))
     .bind(i64::from(limit))
-    .fetch_all(pool)
+    .fetch_all(&mut *pool.acquire().await?)
     .await?;
     Ok(taken.into_iter().map(|checkpoint| checkpoint.0).collect())
 }

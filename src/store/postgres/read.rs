@@ -1,19 +1,20 @@
 //! Reading the record.
 
-use sqlx::{PgConnection, PgExecutor, PgPool};
+use sqlx::{PgConnection, PgExecutor};
 
 use super::super::intake::TWINS;
 use super::super::rows::{
     DepthRecord, FileRecord, LossesRecord, RecordingRecord, TransferRecord, file_columns, recording_columns,
 };
 use super::super::{Depth, Losses, StoreError, TransferWork, migrations};
+use super::pool::Pool;
 use crate::domain::file::{FileRow, RecordingRow};
 use crate::domain::ids::{FileId, RecordingId};
 
 const RECORDING: &str = concat!("SELECT ", recording_columns!(), " FROM recordings WHERE id = $1");
 
 /// Everything a transfer needs.
-pub(super) async fn transfer_work(pool: &PgPool, file: FileId) -> Result<Option<TransferWork>, StoreError> {
+pub(super) async fn transfer_work(pool: &Pool, file: FileId) -> Result<Option<TransferWork>, StoreError> {
     let work: Option<TransferRecord> = sqlx::query_as(concat!(
         "SELECT ",
         file_columns!(),
@@ -23,10 +24,11 @@ pub(super) async fn transfer_work(pool: &PgPool, file: FileId) -> Result<Option<
          FROM files WHERE id = $1"
     ))
     .bind(file.0)
-    .fetch_optional(pool)
+    .fetch_optional(&mut *pool.acquire().await?)
     .await?;
     let Some(work) = work else { return Ok(None) };
-    let recording = sqlx::query_as(RECORDING).bind(work.recording_id()).fetch_one(pool).await?;
+    let recording =
+        sqlx::query_as(RECORDING).bind(work.recording_id()).fetch_one(&mut *pool.acquire().await?).await?;
     work.read(recording).map(Some)
 }
 
@@ -59,13 +61,13 @@ pub(super) async fn recording(
 }
 
 /// How many files are left out because another account has them.
-pub(super) async fn twins(pool: &PgPool) -> Result<u64, StoreError> {
-    let twins: i64 = sqlx::query_scalar(TWINS).fetch_one(pool).await?;
+pub(super) async fn twins(pool: &Pool) -> Result<u64, StoreError> {
+    let twins: i64 = sqlx::query_scalar(TWINS).fetch_one(&mut *pool.acquire().await?).await?;
     Ok(u64::try_from(twins).unwrap_or(0))
 }
 
 /// What is nearest to being lost.
-pub(super) async fn losses(pool: &PgPool) -> Result<Losses, StoreError> {
+pub(super) async fn losses(pool: &Pool) -> Result<Losses, StoreError> {
     let losses: LossesRecord = sqlx::query_as(
         "SELECT
             (SELECT (EXTRACT(EPOCH FROM loses_at - now()) * 1000)::bigint FROM files
@@ -74,7 +76,7 @@ pub(super) async fn losses(pool: &PgPool) -> Result<Losses, StoreError> {
             (SELECT count(*) FROM files
              WHERE state IN ('pending', 'parked', 'dead') AND loses_at <= now()) AS overdue",
     )
-    .fetch_one(pool)
+    .fetch_one(&mut *pool.acquire().await?)
     .await?;
     losses.read()
 }
@@ -82,7 +84,7 @@ pub(super) async fn losses(pool: &PgPool) -> Result<Losses, StoreError> {
 /// How many jobs stand where. What is not finished is counted in the partial indexes that hold it; what is finished is all
 /// the rest, which the index of identities alone tells. So no job is read for it where the server thinks of its disk as one
 /// without heads (`random_page_cost`); else it takes the table for cheaper than the shorter index.
-pub(super) async fn depth(pool: &PgPool) -> Result<Vec<Depth>, StoreError> {
+pub(super) async fn depth(pool: &Pool) -> Result<Vec<Depth>, StoreError> {
     let depth: Vec<DepthRecord> = sqlx::query_as(
         "
 WITH unfinished AS MATERIALIZED (
@@ -107,17 +109,18 @@ UNION ALL
 SELECT kind, 'done', jobs, NULL FROM finished WHERE jobs > 0
 ORDER BY kind, state",
     )
-    .fetch_all(pool)
+    .fetch_all(&mut *pool.acquire().await?)
     .await?;
     depth.into_iter().map(DepthRecord::read).collect()
 }
 
 /// Compares the schema's version with this program's.
-pub(super) async fn ping(pool: &PgPool) -> Result<(), StoreError> {
+pub(super) async fn ping(pool: &Pool) -> Result<(), StoreError> {
     // SQLSTATE 42P01, undefined table: nothing was ever migrated.
     const UNDEFINED_TABLE: &str = "42P01";
-    let version =
-        sqlx::query_scalar("SELECT max(version) FROM _sqlx_migrations WHERE success").fetch_one(pool).await;
+    let version = sqlx::query_scalar("SELECT max(version) FROM _sqlx_migrations WHERE success")
+        .fetch_one(&mut *pool.acquire().await?)
+        .await;
     match version {
         Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some(UNDEFINED_TABLE) => {
             migrations::check_version(None)

@@ -1,19 +1,20 @@
 //! Making an event durable, and choosing the place of a file.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
+use sqlx::PgConnection;
 use sqlx::types::Json;
-use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 use super::super::announcement::{NO_URL, NewFile, NewRecording, Rows, clean, keeps_until, outlives};
 use super::super::intake::{TWIN, known_elsewhere, warn_of_twins};
 use super::super::moment::Moment;
 use super::super::{Intake, Recorded, StoreError, error};
+use super::pool::Pool;
 use super::queue::{or_want_again, skip, unskip};
-use super::recorders::Recorders;
-use super::{compare, read};
+use super::{compare, read, timed_out};
 use crate::domain::event::{Event, EventContent};
 use crate::domain::ids::{FileId, RecordingId};
 use crate::domain::recording::{RecordingState, TextState};
@@ -21,22 +22,34 @@ use crate::domain::recording::{RecordingState, TextState};
 /// Times that a statement which lost a race is sent in all.
 const TRIES: u32 = 5;
 
-/// Makes events durable, in the order of their coming. A connection that was kept may have been cut meanwhile, which shows
-/// when it is used: then another one serves. What the first one wrote all the same is found, and written once.
+/// Longest time for one attempt to record events. Zoom waits for an answer for three seconds; what takes longer is
+/// answered 503, and the connection is taken for dead.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Makes events durable, in the order of their coming. A connection that was used a moment ago may have been cut meanwhile,
+/// which shows when it is used: then another one serves. What the first one wrote all the same is found, and written once.
 pub(super) async fn record(
-    recorders: &Recorders,
+    pool: &Pool,
     events: &[Event],
     intake: &Intake,
 ) -> Result<Vec<Recorded>, StoreError> {
     loop {
-        let mut recorder = recorders.take().await?;
-        match record_on(recorder.connection(), events, intake).await {
-            Err(StoreError::Unavailable(_)) if recorder.was_kept() => {}
-            Err(failure) => return Err(failure),
-            Ok(recorded) => {
-                recorders.keep(recorder);
+        let mut connection = pool.acquire().await?;
+        let is_trusted = connection.is_trusted();
+        let attempt = record_on(&mut connection, events, intake);
+        let failure = match tokio::time::timeout(ATTEMPT_TIMEOUT, attempt).await {
+            Ok(Ok(recorded)) => {
+                connection.give_back();
                 return Ok(recorded);
             }
+            Ok(Err(failure)) => failure,
+            Err(_) => {
+                connection.discard();
+                timed_out()
+            }
+        };
+        if !(is_trusted && matches!(failure, StoreError::Unavailable(_))) {
+            return Err(failure);
         }
     }
 }
@@ -679,15 +692,14 @@ SELECT count(*) FROM woken",
 
 /// Chooses the place of a file. Files that are placed at once agree on their folder: the first one writes it, under the
 /// lock of the recording's row, and whoever waited for that looks again. Once it is known nobody waits.
-pub(super) async fn place(
-    pool: &PgPool,
-    file: FileId,
-    folder: &str,
-    name: &str,
-) -> Result<String, StoreError> {
+pub(super) async fn place(pool: &Pool, file: FileId, folder: &str, name: &str) -> Result<String, StoreError> {
     for _ in 0..TRIES {
-        let key: Option<String> =
-            sqlx::query_scalar(PLACE).bind(file.0).bind(folder).bind(name).fetch_one(pool).await?;
+        let key: Option<String> = sqlx::query_scalar(PLACE)
+            .bind(file.0)
+            .bind(folder)
+            .bind(name)
+            .fetch_one(&mut *pool.acquire().await?)
+            .await?;
         if let Some(key) = key {
             return Ok(key);
         }

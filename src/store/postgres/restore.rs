@@ -1,14 +1,14 @@
 //! Bringing back what manifests tell.
 
-use sqlx::PgPool;
 use sqlx::types::Json;
 
 use super::super::StoreError;
 use super::super::restored::{REBUILT, Restored, RestoredRecording, in_json};
 use super::super::rows::whole;
+use super::pool::Pool;
 
 /// Whether there is nothing but what was brought back.
-pub(super) async fn is_unwritten(pool: &PgPool) -> Result<bool, StoreError> {
+pub(super) async fn is_unwritten(pool: &Pool) -> Result<bool, StoreError> {
     Ok(sqlx::query_scalar(
         "SELECT NOT EXISTS (SELECT 1 FROM events WHERE name <> $1)
             AND NOT EXISTS (
@@ -17,12 +17,12 @@ pub(super) async fn is_unwritten(pool: &PgPool) -> Result<bool, StoreError> {
             )",
     )
     .bind(REBUILT)
-    .fetch_one(pool)
+    .fetch_one(&mut *pool.acquire().await?)
     .await?)
 }
 
 /// Brings back one recording, or leaves it as it is.
-pub(super) async fn restore(pool: &PgPool, recording: &RestoredRecording) -> Result<Restored, StoreError> {
+pub(super) async fn restore(pool: &Pool, recording: &RestoredRecording) -> Result<Restored, StoreError> {
     let (recordings, files): (i64, i64) = sqlx::query_as(RESTORE)
         .bind(recording.id.0)
         .bind(&recording.identity.account_id)
@@ -43,7 +43,7 @@ pub(super) async fn restore(pool: &PgPool, recording: &RestoredRecording) -> Res
         .bind(REBUILT)
         .bind(&recording.body)
         .bind(Json(in_json(&recording.files)))
-        .fetch_one(pool)
+        .fetch_one(&mut *pool.acquire().await?)
         .await?;
     Ok(Restored { recordings: whole(recordings)?, files: whole(files)? })
 }

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use sqlx::PgPool;
 use sqlx::types::Json;
 
 use super::super::rows::{FileRecord, NoticeRecord, file_columns, millis};
 use super::super::{LOSSES_AT_ONCE, NoticeWork, StoreError};
+use super::pool::Pool;
 use super::read::recording_row;
 use crate::domain::ids::{NoticeId, RecordingId};
 use crate::domain::notice::{NoticeKind, Subscriptions};
@@ -48,7 +48,7 @@ pub(super) use tell;
 
 /// Tells of files that will soon not be had any more.
 pub(super) async fn tell_losses(
-    pool: &PgPool,
+    pool: &Pool,
     subscriptions: &Subscriptions,
     lead: Duration,
 ) -> Result<u64, StoreError> {
@@ -81,17 +81,17 @@ news AS (
     .bind(millis(lead))
     .bind(LOSSES_AT_ONCE)
     .bind(Json(targets))
-    .fetch_one(pool)
+    .fetch_one(&mut *pool.acquire().await?)
     .await?;
     Ok(u64::try_from(told).unwrap_or(0))
 }
 
 /// Everything that a notice tells.
-pub(super) async fn notice_work(pool: &PgPool, id: NoticeId) -> Result<Option<NoticeWork>, StoreError> {
+pub(super) async fn notice_work(pool: &Pool, id: NoticeId) -> Result<Option<NoticeWork>, StoreError> {
     let notice: Option<NoticeRecord> =
         sqlx::query_as("SELECT account, notice FROM jobs WHERE kind = 'notify' AND subject = $1")
             .bind(id.0)
-            .fetch_optional(pool)
+            .fetch_optional(&mut *pool.acquire().await?)
             .await?;
     let Some((target, notice)) = notice.map(|notice| notice.read(id)).transpose()? else { return Ok(None) };
     let file = if notice.kind.is_about_recording() {
@@ -100,11 +100,11 @@ pub(super) async fn notice_work(pool: &PgPool, id: NoticeId) -> Result<Option<No
         let file: Option<FileRecord> =
             sqlx::query_as(concat!("SELECT ", file_columns!(), " FROM files WHERE id = $1"))
                 .bind(notice.subject)
-                .fetch_optional(pool)
+                .fetch_optional(&mut *pool.acquire().await?)
                 .await?;
         file.map(FileRecord::read).transpose()?
     };
     let recording = file.as_ref().map_or(RecordingId(notice.subject), |file| file.recording_id);
-    let recording = recording_row(pool, recording).await?;
+    let recording = recording_row(&mut *pool.acquire().await?, recording).await?;
     Ok(recording.map(|recording| NoticeWork { notice, target, recording, file }))
 }

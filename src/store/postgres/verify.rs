@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use sqlx::PgPool;
 use sqlx::types::Json;
 
 use super::super::announcement::clean;
@@ -13,6 +12,7 @@ use super::super::rows::{
     whole,
 };
 use super::super::{Selection, StoreError, ToVerify, Unverified, Verification};
+use super::pool::Pool;
 use super::tell::tell;
 use crate::domain::file::FileRow;
 use crate::domain::ids::FileId;
@@ -34,7 +34,7 @@ macro_rules! selected {
 
 /// Files with some findings, page by page.
 pub(super) async fn found(
-    pool: &PgPool,
+    pool: &Pool,
     findings: &[FileFinding],
     after: Option<FileId>,
     limit: u32,
@@ -47,14 +47,14 @@ pub(super) async fn found(
     .bind(findings.iter().map(|finding| finding.as_str()).collect::<Vec<_>>())
     .bind(after.map(|file| file.0))
     .bind(i64::from(limit))
-    .fetch_all(pool)
+    .fetch_all(&mut *pool.acquire().await?)
     .await?;
     files.into_iter().map(FileRecord::read).collect()
 }
 
 /// How much there is to verify.
 pub(super) async fn to_verify(
-    pool: &PgPool,
+    pool: &Pool,
     selection: &Selection,
     period: Duration,
 ) -> Result<ToVerify, StoreError> {
@@ -70,14 +70,14 @@ pub(super) async fn to_verify(
     .bind(selection.archived_since.map(Moment))
     .bind(selection.file.map(|file| file.0))
     .bind(millis(period))
-    .fetch_one(pool)
+    .fetch_one(&mut *pool.acquire().await?)
     .await?;
     to_verify.read()
 }
 
 /// What was last looked at before some moment, page by page.
 pub(super) async fn unverified(
-    pool: &PgPool,
+    pool: &Pool,
     selection: &Selection,
     until: DateTime<Utc>,
     after: Option<(DateTime<Utc>, FileId)>,
@@ -107,7 +107,7 @@ pub(super) async fn unverified(
     .bind(at.map(Moment))
     .bind(file.map(|file| file.0))
     .bind(i64::from(limit))
-    .fetch_all(pool)
+    .fetch_all(&mut *pool.acquire().await?)
     .await?;
     files.into_iter().map(UnverifiedRecord::read).collect()
 }
@@ -142,7 +142,7 @@ news AS (
 
 /// Writes what a verification found, and tells of it when that was not found before.
 pub(super) async fn verified(
-    pool: &PgPool,
+    pool: &Pool,
     file: &FileRow,
     found: Option<&Found>,
     subscriptions: &Subscriptions,
@@ -159,7 +159,7 @@ pub(super) async fn verified(
             .bind(sha256)
             .bind(found.as_ref().map(|found| found.finding.as_str()))
             .bind(found.as_ref().map(|found| &found.detail))
-            .execute(pool)
+            .execute(&mut *pool.acquire().await?)
             .await?;
         return Ok(result.rows_affected() == 1);
     };
@@ -172,14 +172,14 @@ pub(super) async fn verified(
         .bind(news.kind.as_str())
         .bind(Json(news.detail))
         .bind(Json(targets))
-        .fetch_one(pool)
+        .fetch_one(&mut *pool.acquire().await?)
         .await?;
     Ok(verified == 1)
 }
 
 /// Tells foreign objects from ours.
 pub(super) async fn sift(
-    pool: &PgPool,
+    pool: &Pool,
     after: Option<&str>,
     until: Option<&str>,
     listed: &[ListedObject],
@@ -192,7 +192,7 @@ pub(super) async fn sift(
         .bind(listed.iter().map(|object| i64::try_from(object.bytes).unwrap_or(i64::MAX)).collect::<Vec<_>>())
         .bind(listed.iter().map(|object| folder_of_manifest(&object.key)).collect::<Vec<_>>())
         .bind(i64::from(room))
-        .fetch_all(pool)
+        .fetch_all(&mut *pool.acquire().await?)
         .await?;
     strange.into_iter().map(|(key, bytes)| Ok(ListedObject { key, bytes: whole(bytes)? })).collect()
 }
@@ -218,7 +218,7 @@ SELECT key, bytes FROM strange ORDER BY key"#;
 
 /// The foreign objects that are kept, page by page.
 pub(super) async fn foreign(
-    pool: &PgPool,
+    pool: &Pool,
     after: Option<&str>,
     limit: u32,
 ) -> Result<Vec<ForeignObject>, StoreError> {
@@ -228,25 +228,25 @@ pub(super) async fn foreign(
     )
     .bind(after)
     .bind(i64::from(limit))
-    .fetch_all(pool)
+    .fetch_all(&mut *pool.acquire().await?)
     .await?;
     objects.into_iter().map(ForeignRecord::read).collect()
 }
 
 /// How all archived files stand.
-pub(super) async fn verification(pool: &PgPool) -> Result<Verification, StoreError> {
+pub(super) async fn verification(pool: &Pool) -> Result<Verification, StoreError> {
     let (oldest_ms, foreign): (Option<i64>, i64) = sqlx::query_as(
         "SELECT
             (SELECT (EXTRACT(EPOCH FROM now() - COALESCE(verified_at, archived_at)) * 1000)::bigint
              FROM files WHERE state = 'archived' ORDER BY COALESCE(verified_at, archived_at), id LIMIT 1),
             (SELECT count(*) FROM foreign_objects)",
     )
-    .fetch_one(pool)
+    .fetch_one(&mut *pool.acquire().await?)
     .await?;
     let findings: Vec<(String, i64)> = sqlx::query_as(
         "SELECT finding, count(*) FROM files WHERE finding IS NOT NULL GROUP BY finding ORDER BY finding",
     )
-    .fetch_all(pool)
+    .fetch_all(&mut *pool.acquire().await?)
     .await?;
     read(oldest_ms, findings, foreign)
 }

@@ -127,6 +127,8 @@ struct Shared {
     listening: watch::Sender<bool>,
     /// Cancelled and replaced by `drop_all`; a child of the proxy's own.
     open: Mutex<CancellationToken>,
+    /// Cancelled and replaced by `forget_all`.
+    flows: Mutex<CancellationToken>,
     stop: CancellationToken,
 }
 
@@ -147,6 +149,7 @@ impl FaultProxy {
             strikes: watch::Sender::new(0),
             listening: watch::Sender::new(true),
             open: Mutex::new(stop.child_token()),
+            flows: Mutex::default(),
             stop: stop.clone(),
         });
         tokio::spawn(accept(listener, reservation, Arc::clone(&shared)));
@@ -172,6 +175,12 @@ impl FaultProxy {
         let mut open = self.shared.open.lock().unwrap();
         open.cancel();
         *open = self.shared.stop.child_token();
+    }
+
+    /// Drops the flow of every open connection without a word, as a firewall does that has forgotten them: both ends stay
+    /// open, and nothing moves between them any more. New connections pass.
+    pub(crate) fn forget_all(&self) {
+        std::mem::take(&mut *self.shared.flows.lock().unwrap()).cancel();
     }
 
     /// Returns once resets, answers, lost replies and holds number `count` or more since the start.
@@ -238,6 +247,7 @@ enum End {
 }
 
 async fn carry(client: &mut TcpStream, shared: &Shared) -> End {
+    let flow = shared.flows.lock().unwrap().clone();
     let mut setting = shared.setting.subscribe();
     match setting.wait_for(|now| !matches!(now.fault, Fault::BlackHole)).await {
         Ok(now) if !matches!(now.fault, Fault::Refuse) => {}
@@ -256,7 +266,16 @@ async fn carry(client: &mut TcpStream, shared: &Shared) -> End {
         let (from_server, to_server) = server.split();
         let up = Pump::new(Way::ToServer, shared, &losing).run(from_client, to_server);
         let down = Pump::new(Way::ToClient, shared, &losing).run(from_server, to_client);
-        tokio::try_join!(up, down)
+        tokio::select! {
+            biased;
+            () = flow.cancelled() => None,
+            ended = async { tokio::try_join!(up, down) } => Some(ended),
+        }
+    };
+    let Some(ended) = ended else {
+        // Both ends are held open.
+        shared.stop.cancelled().await;
+        return End::Reset;
     };
     match ended {
         Ok(_) => End::Closed,

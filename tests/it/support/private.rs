@@ -113,12 +113,26 @@ fn run(command: &mut Command) {
 pub(crate) struct PrivatePostgres {
     server: Program,
     url: String,
+    port: u16,
     data: TempDir,
 }
 
 impl PrivatePostgres {
     /// Starts one.
     pub(crate) async fn start() -> Self {
+        let options = ["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C"];
+        Self::start_on("initdb", &options).await
+    }
+
+    /// Starts one that follows this one, and that can be read from.
+    pub(crate) async fn standby(&self) -> Self {
+        let port = self.port().to_string();
+        let options = ["-U", "postgres", "-h", "127.0.0.1", "-p", &port, "-R", "-c", "fast"];
+        Self::start_on("pg_basebackup", &options).await
+    }
+
+    /// Starts one on the data that a program makes.
+    async fn start_on(maker: &str, options: &[&str]) -> Self {
         let programs = found("TEST_PG_BIN");
         let data = tempfile::tempdir().expect("a directory");
         let cluster = data.path().join("cluster").display().to_string();
@@ -129,8 +143,8 @@ impl PrivatePostgres {
             words.extend(["-D", &cluster].iter().chain(options).map(|word| (*word).to_owned()));
             words
         };
-        let initdb = words("initdb", &["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C"]);
-        run(Command::new(&initdb[0]).args(&initdb[1..]));
+        let made = words(maker, options);
+        run(Command::new(&made[0]).args(&made[1..]));
         let port = free_port();
         let settings = ["-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories="];
         let mut arguments = words("postgres", &settings);
@@ -145,9 +159,14 @@ impl PrivatePostgres {
             last_signal: Signal::SIGQUIT,
         };
         let url = format!("postgres://postgres@127.0.0.1:{port}/postgres");
-        let mut this = Self { server, url, data };
+        let mut this = Self { server, url, port, data };
         this.resume().await;
         this
+    }
+
+    /// Its port on the loopback.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
     }
 
     /// Its URL.

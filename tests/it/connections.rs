@@ -1,0 +1,198 @@
+//! Connections to PostgreSQL that die without a word, and servers that can no longer be written to: the running program finds
+//! both by itself.
+
+use std::time::{Duration, Instant};
+
+use secrecy::ExposeSecret;
+use url::Url;
+use zoom_archiver::domain::file::FileState;
+use zoom_archiver::domain::recording::RecordingKind;
+use zoom_archiver::simulator::events::{EventKind, Quirks};
+use zoom_archiver::simulator::{FakeFile, FakeRecording, Options};
+
+use crate::support::fault_proxy::FaultProxy;
+use crate::support::place::{Bucket, contents};
+use crate::support::postgres::PostgresDatabase;
+use crate::support::private::PrivatePostgres;
+use crate::support::program::fake_zoom;
+use crate::support::scene::{Ground, Scene, open_store, sender_to};
+use crate::support::service::{Service, Setup, eventually};
+
+/// Longest time until events are answered again after all flows were dropped, on a machine that is busy with other tests. An
+/// attempt to record has five seconds; the kernel would repeat its packets for a quarter of an hour.
+const HEALED_WITHIN: Duration = Duration::from_secs(30);
+
+/// A service whose way to the database leads through a proxy.
+async fn behind_a_proxy(roles: Option<&'static str>) -> (Scene, FaultProxy) {
+    let database = PostgresDatabase::create().await;
+    let mut url = Url::parse(database.url().expose_secret()).unwrap();
+    let server = format!("{}:{}", url.host_str().unwrap(), url.port().unwrap_or(5432));
+    let proxy = FaultProxy::start(server).await.unwrap();
+    url.set_host(Some("127.0.0.1")).unwrap();
+    url.set_port(Some(proxy.addr().port())).unwrap();
+    let ground = Ground::Servers { database: Some(database), bucket: Bucket::new().await };
+    let options = Options { bytes_per_sec: Some(200_000), ..Options::default() };
+    let scene = Scene::staged_on(ground, options, |setup, _| {
+        let setup = setup.env("DATABASE_URL", url.as_str());
+        match roles {
+            Some(roles) => setup.roles(roles),
+            None => setup,
+        }
+    })
+    .await;
+    (scene, proxy)
+}
+
+fn recording(number: u64, bytes: u64) -> FakeRecording {
+    let files = (0..2).map(|file| FakeFile::generated(number * 10 + file, bytes));
+    FakeRecording::new(RecordingKind::VideoSdk, number).with(files)
+}
+
+/// Sends one event, once; whether it was accepted.
+async fn is_accepted(scene: &Scene, recording: &FakeRecording) -> bool {
+    let body = scene.zoom.announce(recording, EventKind::Recording, Quirks::default());
+    scene.sender.deliver(&body).await.answer.is_accepted()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs PostgreSQL: scripts/test"]
+async fn dropped_flows_cost_seconds_and_no_file() {
+    let (scene, proxy) = behind_a_proxy(None).await;
+    // Two seconds each at this rate: the flows are dropped under running transfers.
+    let mut recordings = vec![recording(1, 400_000), recording(2, 400_000)];
+    for recording in &recordings {
+        assert!(is_accepted(&scene, recording).await);
+    }
+    eventually("transfers run", || async {
+        (scene.service.metric("zoom_archiver_running_jobs", "transfer").await > 0.0).then_some(())
+    })
+    .await;
+
+    proxy.forget_all();
+    let begun = Instant::now();
+    let mut accepted_in_a_row = 0;
+    for number in 3.. {
+        let recording = recording(number, 1_000);
+        // Zoom repeats what was not accepted.
+        while !is_accepted(&scene, &recording).await {
+            accepted_in_a_row = 0;
+            assert!(begun.elapsed() < HEALED_WITHIN, "no event is accepted any more");
+        }
+        recordings.push(recording);
+        accepted_in_a_row += 1;
+        if accepted_in_a_row == 10 {
+            break;
+        }
+    }
+    assert!(begun.elapsed() < HEALED_WITHIN, "{:?}", begun.elapsed());
+
+    let contents = contents(&recordings);
+    let files = eventually("every file is archived", || async {
+        let files = scene.files().await;
+        let is_done = files.len() == contents.len() && files.iter().all(|it| it.state == FileState::Archived);
+        is_done.then_some(files)
+    })
+    .await;
+    scene.settled().await;
+    for file in files {
+        scene.assert_archived(&file, contents[&file.identity.name]).await;
+    }
+    scene.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs PostgreSQL: scripts/test"]
+async fn idle_connections_that_died_are_replaced_before_an_event_needs_them() {
+    let (scene, proxy) = behind_a_proxy(Some("receiver")).await;
+    // Several at once, so that each pool has several connections.
+    let events: Vec<_> = (1..20).map(|number| recording(number, 1_000)).collect();
+    let accepted = futures_util::future::join_all(events.iter().map(|it| is_accepted(&scene, it))).await;
+    assert!(accepted.iter().all(|accepted| *accepted));
+    let kept = || scene.service.metric("zoom_archiver_database_connections{", "record");
+    assert!(kept().await > 0.0);
+
+    proxy.forget_all();
+    eventually("no dead connection is kept", || async { (kept().await == 0.0).then_some(()) }).await;
+    assert!(is_accepted(&scene, &recording(30, 1_000)).await);
+    scene.close().await;
+}
+
+/// The status of the readiness probe.
+async fn readiness(service: &Service) -> u16 {
+    let url = format!("http://{}/readyz", service.public_addr());
+    reqwest::get(url).await.expect("it answers").status().as_u16()
+}
+
+async fn until_readiness_is(service: &Service, status: u16) {
+    eventually("the readiness changes", || async { (readiness(service).await == status).then_some(()) })
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs PostgreSQL: scripts/test"]
+async fn a_promoted_standby_is_found_while_the_old_primary_keeps_its_sockets_open() {
+    let primary = PrivatePostgres::start().await;
+    let standby = primary.standby().await;
+    let (zoom, data) = (fake_zoom(Options::default()).await, tempfile::tempdir().unwrap());
+    let hosts = [&primary, &standby].map(|server| format!("127.0.0.1:{}", server.port())).join(",");
+    let url = format!("postgres://postgres@{hosts}/postgres?target_session_attrs=read-write");
+    let setup = Setup::new(data.path())
+        .env("ZOOM_ARCHIVER_ZOOM__DOWNLOAD_HOSTS", zoom.origin())
+        .env("DATABASE_URL", url);
+    let service = setup.start().await;
+    let sender = sender_to(&service);
+    let announced = async |number| {
+        let event = zoom.announce(&recording(number, 1_000), EventKind::Recording, Quirks::default());
+        sender.deliver(&event).await.answer.is_accepted()
+    };
+    assert!(announced(1).await);
+    let before = open_store(primary.url()).await;
+    let archived = async |store: &zoom_archiver::store::SharedStore, count: usize| {
+        let files = store.files(&[FileState::Archived], None, 100).await.ok()?;
+        (files.len() == count).then_some(())
+    };
+    eventually("the first files are archived", || archived(&before, 2)).await;
+    before.close().await;
+
+    primary.execute("ALTER SYSTEM SET default_transaction_read_only = on").await;
+    primary.execute("SELECT pg_reload_conf()").await;
+    standby.execute("SELECT pg_promote()").await;
+    eventually("an event is accepted", || async { announced(2).await.then_some(()) }).await;
+    let after = open_store(standby.url()).await;
+    eventually("what was announced since is archived", || archived(&after, 4)).await;
+    until_readiness_is(&service, 200).await;
+    // All that is shown comes from the new primary.
+    let url = format!("http://{}/api/v1/files?state=archived", service.admin_addr());
+    eventually("the API shows the new primary", || async {
+        let page: serde_json::Value = reqwest::get(&url).await.ok()?.json().await.ok()?;
+        (page["items"].as_array()?.len() == 4).then_some(())
+    })
+    .await;
+    after.close().await;
+    assert_eq!(service.stop().await.0, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs PostgreSQL: scripts/test"]
+async fn a_server_that_becomes_read_only_is_not_ready_and_is_used_again_when_it_can_be_written_to() {
+    let server = PrivatePostgres::start().await;
+    let (zoom, data) = (fake_zoom(Options::default()).await, tempfile::tempdir().unwrap());
+    let service = Setup::new(data.path()).env("DATABASE_URL", server.url()).start().await;
+    let sender = sender_to(&service);
+    let event = |number| zoom.announce(&recording(number, 1_000), EventKind::Recording, Quirks::default());
+    assert_eq!(readiness(&service).await, 200);
+
+    server.execute("ALTER SYSTEM SET default_transaction_read_only = on").await;
+    server.execute("SELECT pg_reload_conf()").await;
+    until_readiness_is(&service, 503).await;
+    assert!(!sender.deliver(&event(1)).await.answer.is_accepted());
+
+    server.execute("ALTER SYSTEM RESET default_transaction_read_only").await;
+    server.execute("SELECT pg_reload_conf()").await;
+    until_readiness_is(&service, 200).await;
+    eventually("events are accepted", || async {
+        sender.deliver(&event(2)).await.answer.is_accepted().then_some(())
+    })
+    .await;
+    assert_eq!(service.stop().await.0, Some(0));
+}
