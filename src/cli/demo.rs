@@ -283,7 +283,7 @@ fn label(file: &FileRow) -> String {
     let participant = file.metadata.get("file_name").and_then(|name| name.as_str());
     match participant {
         Some(name) => format!("{} {name}", file.file_type),
-        None => format!("{} {}", file.file_type, file.identity.recording_type),
+        None => format!("{} {}", file.file_type, file.recording_type),
     }
 }
 

@@ -106,6 +106,7 @@ fn verdicts<'a>(
             topic: recording.topic.as_deref(),
             recording_began: began,
             file: &file.identity,
+            recording_type: &file.recording_type,
             file_type: &file.file_type,
             extension: &file.extension,
             file_began: file.recording_start.unwrap_or(began),
@@ -139,7 +140,7 @@ fn print(out: &mut impl Write, announcement: &Announcement, verdicts: &[Verdict<
         table.add_row([
             if verdict.skip.is_some() { "skip" } else { "take" },
             &verdict.file.file_type,
-            &verdict.file.identity.recording_type,
+            &verdict.file.recording_type,
             &bytes.unwrap_or_default(),
             verdict.skip.as_deref().unwrap_or(&verdict.key),
         ]);
@@ -153,7 +154,7 @@ fn in_json(verdict: &Verdict<'_>) -> Value {
         "topic": verdict.announcement.recording.topic,
         "collection": verdict.file.identity.collection,
         "name": verdict.file.identity.name,
-        "recording_type": verdict.file.identity.recording_type,
+        "recording_type": verdict.file.recording_type,
         "file_type": verdict.file.file_type,
         "announced_bytes": verdict.file.announced_bytes,
         "taken": verdict.skip.is_none(),

@@ -10,7 +10,8 @@ use super::file::{FileRow, RecordingRow};
 ///
 /// - `account`, `kind`, `instance`: whose recording, of which product, and Zoom's id of the session or meeting
 /// - `topic`, `start`: of the session or meeting
-/// - `collection`, `file`, `type`: what makes the file this one at Zoom (`file` is its id there)
+/// - `collection`, `file`: what makes the file this one at Zoom (`file` is its id there)
+/// - `type`: its `recording_type`
 /// - `file_type`, `file_start`: such as `MP4`, and when this piece of the recording began
 pub const NAMES: &[&str] = &[
     "account",
@@ -43,7 +44,7 @@ pub fn facts(recording: &RecordingRow, file: &FileRow) -> Vec<(String, String)> 
         time(recording.start_time),
         of_file.collection.clone(),
         of_file.name.clone(),
-        of_file.recording_type.clone(),
+        file.recording_type.clone(),
         file.file_type.clone(),
         time(file.recording_start),
     ];
@@ -83,11 +84,8 @@ mod tests {
         let file = FileRow {
             id: FileId::new(),
             recording_id: recording.id,
-            identity: FileIdentity {
-                collection: "recording_files".to_owned(),
-                name: "0A1B".to_owned(),
-                recording_type: String::new(),
-            },
+            identity: FileIdentity { collection: "recording_files".to_owned(), name: "0A1B".to_owned() },
+            recording_type: String::new(),
             file_type: "MP4".to_owned(),
             extension: "mp4".to_owned(),
             recording_start: None,

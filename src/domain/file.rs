@@ -171,6 +171,8 @@ pub struct FileRow {
     /// Its identity within that recording.
     pub identity: FileIdentity,
     /// As announced: see [`AnnouncedFile`](super::recording::AnnouncedFile).
+    pub recording_type: String,
+    /// As announced.
     pub file_type: String,
     /// As announced.
     pub extension: String,

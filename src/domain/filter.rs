@@ -102,7 +102,7 @@ impl<'a> Candidate<'a> {
             topic: recording.topic.as_deref(),
             recording_metadata: &recording.metadata,
             file_type: &file.file_type,
-            recording_type: &file.identity.recording_type,
+            recording_type: &file.recording_type,
             recording_start: file.recording_start,
             bytes: file.announced_bytes,
             file_metadata: &file.metadata,
@@ -117,7 +117,7 @@ impl<'a> Candidate<'a> {
             topic: recording.topic.as_deref(),
             recording_metadata: &recording.metadata,
             file_type: &file.file_type,
-            recording_type: &file.identity.recording_type,
+            recording_type: &file.recording_type,
             recording_start: file.recording_start,
             bytes: file.announced_bytes,
             file_metadata: &file.metadata,
@@ -273,11 +273,8 @@ mod tests {
 
     fn file() -> AnnouncedFile {
         AnnouncedFile {
-            identity: FileIdentity {
-                collection: "recording_files".to_owned(),
-                name: "f".to_owned(),
-                recording_type: "gallery_view".to_owned(),
-            },
+            identity: FileIdentity { collection: "recording_files".to_owned(), name: "f".to_owned() },
+            recording_type: "gallery_view".to_owned(),
             file_type: "MP4".to_owned(),
             extension: "mp4".to_owned(),
             recording_start: None,

@@ -94,6 +94,8 @@ pub struct KeyInput<'a> {
     pub recording_began: DateTime<Utc>,
     /// The file.
     pub file: &'a FileIdentity,
+    /// Its `recording_type`, empty when unknown.
+    pub recording_type: &'a str,
     /// Its type, such as `MP4`.
     pub file_type: &'a str,
     /// Its extension, empty when unknown.
@@ -194,10 +196,10 @@ fn field(name: &str, input: &KeyInput<'_>, accounts: &AccountNames) -> String {
             &input.recording.instance_id,
         ]),
         "time" => input.file_began.format("%H%M%SZ").to_string(),
-        "type" => slug(&input.file.recording_type, 50),
+        "type" => slug(input.recording_type, 50),
         "file_type" => slug(&input.file_type.to_lowercase(), 20),
         "collection" => slug(&input.file.collection, 40),
-        "file" => short_hash(&[&input.file.collection, &input.file.name, &input.file.recording_type]),
+        "file" => short_hash(&[&input.file.collection, &input.file.name]),
         "ext" => match slug(input.extension, 10) {
             empty if empty == EMPTY_SLUG => "bin".to_owned(),
             extension => extension.to_lowercase(),
@@ -261,6 +263,7 @@ mod tests {
     struct Sample {
         recording: RecordingIdentity,
         file: FileIdentity,
+        recording_type: &'static str,
         topic: Option<&'static str>,
         extension: &'static str,
     }
@@ -273,11 +276,8 @@ mod tests {
                     kind: RecordingKind::VideoSdk,
                     instance_id: "/Q0z/9+aa==".into(),
                 },
-                file: FileIdentity {
-                    collection: "recording_files".into(),
-                    name: "f1".into(),
-                    recording_type: "shared_screen_with_speaker_view".into(),
-                },
+                file: FileIdentity { collection: "recording_files".into(), name: "f1".into() },
+                recording_type: "shared_screen_with_speaker_view",
                 topic: Some("Weekly sync"),
                 extension: "mp4",
             }
@@ -292,6 +292,7 @@ mod tests {
                 topic: self.topic,
                 recording_began: "2026-01-02T03:04:05Z".parse().unwrap(),
                 file: &self.file,
+                recording_type: self.recording_type,
                 file_type: "MP4",
                 extension: self.extension,
                 file_began: "2026-01-02T03:09:00Z".parse().unwrap(),
@@ -307,7 +308,7 @@ mod tests {
             format!(
                 "aCc_1/video_sdk/2026/01/2026-01-02-Weekly-sync-{}/030900Z-shared_screen_with_speaker_view-{}.mp4",
                 short_hash(&["aCc_1", "video_sdk", "/Q0z/9+aa=="]),
-                short_hash(&["recording_files", "f1", "shared_screen_with_speaker_view"]),
+                short_hash(&["recording_files", "f1"]),
             )
         );
     }
@@ -322,6 +323,7 @@ mod tests {
             topic: sample.topic,
             recording_began: "2026-01-02T03:04:05Z".parse().unwrap(),
             file: &sample.file,
+            recording_type: sample.recording_type,
             file_type: "MP4",
             extension: sample.extension,
             file_began: "2026-01-02T03:09:00Z".parse().unwrap(),
@@ -368,7 +370,7 @@ mod tests {
     fn an_overlong_segment_keeps_its_unique_end() {
         let sample = Sample { topic: Some("long ".repeat(40).leak()), ..Sample::default() };
         let key = sample.key("{topic}{topic}{topic}-{recording}/{type}{type}{type}{type}-{file}.{ext}");
-        let hash = short_hash(&["recording_files", "f1", "shared_screen_with_speaker_view"]);
+        let hash = short_hash(&["recording_files", "f1"]);
         assert!(key.ends_with(&format!("-{hash}.mp4")), "{key}");
         assert!(key.split('/').all(|segment| segment.len() <= MAX_SEGMENT_BYTES), "{key}");
         let folder = key.split('/').next().unwrap();

@@ -61,6 +61,9 @@ pub struct ManifestFile {
     /// What makes it the same file.
     #[serde(flatten)]
     pub identity: FileIdentity,
+    /// `recording_type`, empty when Zoom gave none.
+    #[serde(default)]
+    pub recording_type: String,
     /// Such as `MP4`.
     pub file_type: String,
     /// Extension that was announced, without a dot; empty when none was.
@@ -203,6 +206,7 @@ impl ManifestFile {
             state: file.state,
             reason: file.reason.clone(),
             identity: file.identity.clone(),
+            recording_type: file.recording_type.clone(),
             file_type: file.file_type.clone(),
             extension: file.extension.clone(),
             recording_start: file.recording_start,

@@ -5,6 +5,7 @@
 //! - [`recording`]: what Zoom announces: a recording and its files, and what makes each the same one
 //! - [`event`]: one verified delivery and what was read in it
 //! - [`file`]: the states of a file, and the proof that it is archived
+//! - [`file_identity`]: which descriptions of a file are about the same one
 //! - [`job`]: the queue's words: job, lease, checkpoint, outcome, settlement
 //! - [`fact`]: plain facts about a file, for an object's metadata
 //! - [`key`]: where in the archive a file lies
@@ -26,6 +27,7 @@ pub mod checksum;
 pub mod event;
 pub mod fact;
 pub mod file;
+pub mod file_identity;
 pub mod filter;
 pub mod finding;
 pub mod hash;

@@ -12,6 +12,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
+pub use super::file_identity::FileIdentity;
+
 /// The product that a recording comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -230,23 +232,13 @@ pub struct AnnouncedRecording {
     pub metadata: Map<String, Value>,
 }
 
-/// What makes a file the same file within its recording.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct FileIdentity {
-    /// The array it stood in, such as `recording_files` or `participant_audio_files`: the same id may
-    /// stand in two of them.
-    pub collection: String,
-    /// Zoom's `id`; where there is none (TIMELINE, CC), file type and `recording_start` stand in.
-    pub name: String,
-    /// `recording_type`, empty when Zoom gave none.
-    pub recording_type: String,
-}
-
 /// A file as an event or an API answer describes it.
 #[derive(Debug, Clone)]
 pub struct AnnouncedFile {
     /// Which file of the recording this is.
     pub identity: FileIdentity,
+    /// `recording_type`, empty when unknown: Zoom names it in one place and not in another.
+    pub recording_type: String,
     /// `file_type` in upper case (`MP4`, `M4A`, `TIMELINE`, …), empty when unknown.
     pub file_type: String,
     /// File name extension in lower case without a dot; empty when unknown.

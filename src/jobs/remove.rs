@@ -19,10 +19,11 @@ use crate::archive::read_back;
 use crate::config::after_archive::AtZoom;
 use crate::domain::event::Event;
 use crate::domain::file::{ArchivedFile, FileRow, FileState, RecordingRow};
+use crate::domain::file_identity::rows_of;
 use crate::domain::ids::{FileId, RecordingId};
 use crate::domain::job::{Outcome, WaitsFor};
 use crate::domain::recording::{AnnouncedFile, Change, RecordingKind, RecordingState};
-use crate::reconcile::compare::{announced, compare, is_more_expected, row_of};
+use crate::reconcile::compare::{announced, compare, is_more_expected};
 use crate::worker::JobContext;
 use crate::zoom::api::ApiError;
 use crate::zoom::api::change::Removal;
@@ -185,8 +186,8 @@ async fn whole_at_zoom(
         let reason = "more files of it are to be expected".to_owned();
         return Err(Obstacle::NotNow(Outcome::Later { reason, after: PROCESSING_REST }));
     }
-    for file in &answer.files {
-        let proven = row_of(file, files).and_then(|row| row.archived.as_ref()).map(|archived| archived.bytes);
+    for (file, row) in answer.files.iter().zip(rows_of(&answer.files, files)) {
+        let proven = row.and_then(|row| row.archived.as_ref()).map(|archived| archived.bytes);
         if proven.is_some() && file.announced_bytes.is_some() && proven != file.announced_bytes {
             return stays("Zoom names another size than was archived");
         }
@@ -242,13 +243,15 @@ impl Plan {
             row.is_some_and(|row| row.archived.is_some() && jobs.after_archive.removes(&row.file_type))
         };
         let answer = announced(at_zoom).map(|answer| answer.files.as_slice()).unwrap_or_default();
-        let (going, staying): (Vec<_>, Vec<_>) = answer.iter().partition(|file| goes(row_of(file, files)));
+        let listed = answer.iter().zip(rows_of(answer, files));
+        let (going, staying): (Vec<_>, Vec<_>) = listed.partition(|(_, row)| goes(*row));
         if staying.is_empty() && files.iter().all(|row| goes(Some(row))) {
             return Self::Whole;
         }
         // The same id may stand in two lists, of which one stays.
-        let kept: BTreeSet<_> = staying.into_iter().filter_map(id_at_zoom).collect();
-        Self::Files(going.into_iter().filter_map(id_at_zoom).filter(|id| !kept.contains(id)).collect())
+        let id = |(file, _): (&AnnouncedFile, _)| id_at_zoom(file);
+        let kept: BTreeSet<_> = staying.into_iter().filter_map(id).collect();
+        Self::Files(going.into_iter().filter_map(id).filter(|id| !kept.contains(id)).collect())
     }
 }
 

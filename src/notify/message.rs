@@ -61,7 +61,7 @@ impl Story<'_> {
                 "id": file.id,
                 "name": file.identity.name,
                 "collection": file.identity.collection,
-                "recording_type": file.identity.recording_type,
+                "recording_type": file.recording_type,
                 "file_type": file.file_type,
                 "recording_start": file.recording_start.map(rfc3339),
                 "announced_bytes": file.announced_bytes,
@@ -88,7 +88,7 @@ impl Story<'_> {
         let began = self.recording.start_time.map(|at| format!(" of {}", at.format("%Y-%m-%d %H:%M UTC")));
         let recording = format!("“{topic}”{} ({})", began.unwrap_or_default(), self.account);
         let file = match self.file {
-            Some(file) => format!("{} {} of {recording}", file.file_type, file.identity.recording_type),
+            Some(file) => format!("{} {} of {recording}", file.file_type, file.recording_type),
             None => recording.clone(),
         };
         let reason = self.notice.detail.get("reason").and_then(Value::as_str).unwrap_or_default();

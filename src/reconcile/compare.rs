@@ -7,7 +7,8 @@ use serde_json::{Map, Value};
 use crate::config::reconcile::ReconcileConfig;
 use crate::domain::event::{Event, EventContent};
 use crate::domain::file::{FileRow, FileState, RecordingRow};
-use crate::domain::recording::{AnnouncedFile, Announcement, RecordingKind, TextState};
+use crate::domain::file_identity::rows_of;
+use crate::domain::recording::{Announcement, RecordingKind, TextState};
 use crate::store::{SharedStore, StoreError};
 
 /// What was found about one recording.
@@ -96,11 +97,13 @@ fn says_more(announcement: &Announcement, (recording, rows): &(RecordingRow, Vec
             || told.topic.is_some() && recording.topic.is_none()
             || is_new(&told.metadata, &recording.metadata)
     };
+    let listed = rows_of(&announcement.files, rows);
     let of_file = |row: &FileRow| {
-        let file = announcement.files.iter().find(|file| file.identity == row.identity);
-        file.is_some_and(|file| {
-            is_new(&file.metadata, &row.metadata)
-                || file.announced_bytes.is_some() && row.announced_bytes.is_none()
+        let mut told = announcement.files.iter().zip(&listed);
+        told.any(|(file, listed)| {
+            listed.is_some_and(|listed| listed.id == row.id)
+                && (is_new(&file.metadata, &row.metadata)
+                    || file.announced_bytes.is_some() && row.announced_bytes.is_none())
         })
     };
     rows.iter().any(|row| row.state == FileState::Skipped && (of_recording() || of_file(row)))
@@ -117,11 +120,11 @@ pub fn announced(event: &Event) -> Option<&Announcement> {
 
 fn tally(announcement: &Announcement, rows: &[FileRow]) -> Tally {
     let mut tally = Tally { recordings: 1, ..Tally::default() };
-    for file in &announcement.files {
+    for (file, row) in announcement.files.iter().zip(rows_of(&announcement.files, rows)) {
         let bytes = file.announced_bytes.unwrap_or_default();
         tally.files += 1;
         tally.bytes = tally.bytes.saturating_add(bytes);
-        match row_of(file, rows) {
+        match row {
             None => {
                 tally.missing_files += 1;
                 tally.missing_bytes = tally.missing_bytes.saturating_add(bytes);
@@ -134,12 +137,6 @@ fn tally(announcement: &Announcement, rows: &[FileRow]) -> Tally {
         }
     }
     tally
-}
-
-/// The row of a file that Zoom has.
-#[must_use]
-pub fn row_of<'a>(file: &AnnouncedFile, rows: &'a [FileRow]) -> Option<&'a FileRow> {
-    rows.iter().find(|row| row.identity == file.identity)
 }
 
 /// Whether more of a recording is to be expected: it began within the last `late_hours`, and a file of a type that comes
@@ -175,7 +172,7 @@ mod tests {
     use super::*;
     use crate::config::load::{Environment, load};
     use crate::domain::ids::{EventId, FileId, RecordingId};
-    use crate::domain::recording::RecordingIdentity;
+    use crate::domain::recording::{AnnouncedFile, RecordingIdentity};
     use crate::zoom::payload;
 
     fn identity() -> RecordingIdentity {
@@ -200,6 +197,7 @@ mod tests {
             id: FileId::new(),
             recording_id: RecordingId::new(),
             identity: file.identity.clone(),
+            recording_type: file.recording_type.clone(),
             file_type: file.file_type.clone(),
             extension: String::new(),
             recording_start: None,

@@ -8,10 +8,11 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::Serialize;
 
 use super::ReconcileError;
-use super::compare::{announced, row_of};
+use super::compare::announced;
 use super::source::Source;
 use crate::archive::SharedArchive;
 use crate::domain::file::{FileRow, FileState};
+use crate::domain::file_identity::rows_of;
 use crate::domain::ids::{FileId, RecordingId};
 use crate::domain::recording::{
     AnnouncedFile, AnnouncedRecording, Announcement, FileIdentity, RecordingIdentity,
@@ -94,6 +95,16 @@ impl Standing {
     }
 }
 
+/// Which file of a recording a finding is about.
+#[derive(Debug, Clone, Serialize)]
+pub struct FoundFile {
+    /// What makes it the same file.
+    #[serde(flatten)]
+    pub identity: FileIdentity,
+    /// `recording_type`, empty when Zoom gave none.
+    pub recording_type: String,
+}
+
 /// One file, and how it stands.
 #[derive(Debug, Clone, Serialize)]
 pub struct Finding {
@@ -106,7 +117,7 @@ pub struct Finding {
     /// Of the recording.
     pub start_time: Option<DateTime<Utc>>,
     /// Which file of it.
-    pub file: FileIdentity,
+    pub file: FoundFile,
     /// Such as `MP4`.
     pub file_type: String,
     /// Its row, where there is one.
@@ -133,14 +144,14 @@ pub struct Finding {
 }
 
 impl Finding {
-    fn of_zoom(announcement: &Announcement, file: &AnnouncedFile, rows: &[FileRow]) -> Self {
+    fn of_zoom(announcement: &Announcement, file: &AnnouncedFile, row: Option<&FileRow>) -> Self {
         let AnnouncedRecording { identity, topic, start_time, .. } = &announcement.recording;
         let mut finding = Self {
             standing: Standing::NotInDatabase,
             recording: identity.clone(),
             topic: topic.clone(),
             start_time: *start_time,
-            file: file.identity.clone(),
+            file: FoundFile { identity: file.identity.clone(), recording_type: file.recording_type.clone() },
             file_type: file.file_type.clone(),
             file_id: None,
             state: None,
@@ -152,7 +163,7 @@ impl Finding {
             at_zoom: true,
             noted_bytes: None,
         };
-        if let Some(row) = row_of(file, rows) {
+        if let Some(row) = row {
             finding.take(row);
         }
         finding
@@ -169,7 +180,7 @@ impl Finding {
             recording: recording.clone(),
             topic: topic.map(str::to_owned),
             start_time,
-            file: row.identity.clone(),
+            file: FoundFile { identity: row.identity.clone(), recording_type: row.recording_type.clone() },
             file_type: row.file_type.clone(),
             file_id: None,
             state: None,
@@ -291,12 +302,13 @@ impl<'a> Report<'a> {
                 let Some(announcement) = announced(event) else { continue };
                 let known = self.store.find(&announcement.recording.identity).await?;
                 let rows = known.as_ref().map(|(_, rows)| rows.as_slice()).unwrap_or_default();
-                findings
-                    .extend(announcement.files.iter().map(|file| Finding::of_zoom(announcement, file, rows)));
+                let of_files = rows_of(&announcement.files, rows);
+                let listed = announcement.files.iter().zip(&of_files);
+                findings.extend(listed.map(|(file, row)| Finding::of_zoom(announcement, file, *row)));
                 if let Some((recording, rows)) = &known {
                     self.seen.insert(recording.id);
                     let is_listed =
-                        |row: &FileRow| announcement.files.iter().any(|file| file.identity == row.identity);
+                        |row: &FileRow| of_files.iter().flatten().any(|listed| listed.id == row.id);
                     findings.extend(rows.iter().filter(|row| !is_listed(row)).map(|row| {
                         let (topic, start) = (recording.topic.as_deref(), recording.start_time);
                         Finding::of_row(&recording.identity, topic, start, row)
@@ -367,6 +379,10 @@ mod tests {
     use crate::domain::ids::EventId;
     use crate::domain::recording::RecordingKind;
 
+    fn identity() -> FileIdentity {
+        FileIdentity { collection: "recording_files".to_owned(), name: "f".to_owned() }
+    }
+
     fn finding(
         state: Option<FileState>,
         zoom: Option<u64>,
@@ -382,11 +398,7 @@ mod tests {
             },
             topic: None,
             start_time: None,
-            file: FileIdentity {
-                collection: "recording_files".to_owned(),
-                name: "f".to_owned(),
-                recording_type: String::new(),
-            },
+            file: FoundFile { identity: identity(), recording_type: String::new() },
             file_type: "MP4".to_owned(),
             file_id: None,
             state,
@@ -432,11 +444,7 @@ mod tests {
 
     #[test]
     fn a_file_that_is_suspect_for_other_reasons_differs_all_the_same() {
-        let mut row = row(&FileIdentity {
-            collection: "recording_files".to_owned(),
-            name: "f".to_owned(),
-            recording_type: String::new(),
-        });
+        let mut row = row(&identity());
         let mut suspect = finding(None, Some(2), None, None);
         suspect.take(&row);
         suspect.object_bytes = Some(1);
@@ -462,6 +470,7 @@ mod tests {
             id: FileId::new(),
             recording_id: RecordingId::new(),
             identity: identity.clone(),
+            recording_type: String::new(),
             file_type: "MP4".to_owned(),
             extension: String::new(),
             recording_start: None,

@@ -6,9 +6,11 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
 
 use super::intake::{Decision, Intake};
+use super::known::KnownFile;
 use super::moment::Moment;
 use crate::domain::event::Event;
 use crate::domain::file::RecordingRow;
+use crate::domain::file_identity::{Description, Resolution, resolve};
 use crate::domain::ids::{FileId, JobId, RecordingId};
 use crate::domain::loss;
 use crate::domain::recording::{
@@ -53,6 +55,8 @@ pub(super) struct Rows {
     pub(super) recording: NewRecording,
     /// Each identity once, in order of identity, so that two writers lock rows in the same order.
     pub(super) files: Vec<NewFile>,
+    /// Known files that have an id now and had none before.
+    pub(super) renamed: Vec<(FileId, FileIdentity)>,
     /// What could not be read, in words.
     pub(super) odd: Vec<String>,
 }
@@ -72,6 +76,8 @@ pub(super) struct NewRecording {
     pub(super) auto_delete: Option<Option<Moment>>,
     /// Whether another token can be asked for when one has ended.
     pub(super) renewable: bool,
+    /// Whether a file has another name now, which the manifest should tell.
+    pub(super) renames: bool,
     /// The manifest's job, should it be wanted.
     pub(super) manifest: JobId,
 }
@@ -82,6 +88,7 @@ pub(super) struct NewFile {
     pub(super) id: FileId,
     pub(super) job: JobId,
     pub(super) identity: FileIdentity,
+    pub(super) recording_type: String,
     pub(super) file_type: String,
     pub(super) extension: String,
     pub(super) recording_start: Option<Moment>,
@@ -100,18 +107,23 @@ pub(super) struct NewFile {
 
 impl Rows {
     /// What happened after the event that tells of it came has happened then: a clock that is ahead must not keep
-    /// later events from counting. `known` is what was said of the recording before: the rules judge all of it.
+    /// later events from counting. `known` is what was said of the recording before: the rules judge all of it. `rows` are
+    /// its files.
     pub(super) fn new(
         event: &Event,
         announcement: &Announcement,
         intake: &Intake,
         known: Option<&RecordingRow>,
+        rows: &[KnownFile],
     ) -> Self {
         let recording = &announcement.recording;
         let judged = known.map_or_else(|| recording.clone(), |known| laid_over(recording, known));
+        let announced: Vec<_> = announcement.files.iter().map(Description::from).collect();
+        let known: Vec<_> = rows.iter().map(KnownFile::describe).collect();
+        let Resolution { identities, renamed } = resolve(&announced, &known);
         let mut files = BTreeMap::new();
-        for file in &announcement.files {
-            let file = NewFile::new(file, intake.decide(&judged, file));
+        for (file, identity) in announcement.files.iter().zip(identities) {
+            let file = NewFile::new(file, &identity, intake.decide(&judged, file));
             match files.get_mut(&file.identity) {
                 None => drop(files.insert(file.identity.clone(), file)),
                 Some(known) => NewFile::refresh(known, file),
@@ -134,9 +146,14 @@ impl Rows {
                 change: announcement.change,
                 auto_delete: loss::auto_delete(&recording.metadata).map(|at| at.map(Moment)),
                 renewable: intake.renews(&recording.identity),
+                renames: !renamed.is_empty(),
                 manifest: JobId::new(),
             },
             files: files.into_values().collect(),
+            renamed: renamed
+                .into_iter()
+                .map(|(place, identity)| (rows[place].id(), cleaned(&identity)))
+                .collect(),
             odd: announcement.odd.iter().map(|words| clean(words)).collect(),
         }
     }
@@ -145,20 +162,22 @@ impl Rows {
 impl NewRecording {
     /// Whether consequences follow for certain: for the queue, or for the manifest.
     pub(super) fn has_consequences(&self) -> bool {
-        self.change.is_for_the_manifest() || self.auto_delete.is_some()
+        self.is_for_the_manifest() || self.auto_delete.is_some()
+    }
+
+    /// Whether a manifest that was written before should tell of it.
+    pub(super) fn is_for_the_manifest(&self) -> bool {
+        self.renames || self.change.is_for_the_manifest()
     }
 }
 
 impl NewFile {
-    fn new(file: &AnnouncedFile, decision: Decision) -> Self {
+    fn new(file: &AnnouncedFile, identity: &FileIdentity, decision: Decision) -> Self {
         Self {
             id: FileId::new(),
             job: JobId::new(),
-            identity: FileIdentity {
-                collection: clean(&file.identity.collection),
-                name: clean(&file.identity.name),
-                recording_type: clean(&file.identity.recording_type),
-            },
+            identity: cleaned(identity),
+            recording_type: clean(&file.recording_type),
             file_type: clean(&file.file_type),
             extension: clean(&file.extension),
             recording_start: file.recording_start.map(Moment),
@@ -192,6 +211,7 @@ impl NewFile {
         *self = Self {
             id: self.id,
             job: self.job,
+            recording_type: given(later.recording_type, &self.recording_type),
             file_type: given(later.file_type, &self.file_type),
             extension: given(later.extension, &self.extension),
             recording_start: later.recording_start.or(self.recording_start),
@@ -223,6 +243,10 @@ fn laid_over(told: &AnnouncedRecording, known: &RecordingRow) -> AnnouncedRecord
         start_time: told.start_time.or(known.start_time),
         metadata: merged(known.metadata.clone(), told.metadata.clone()),
     }
+}
+
+fn cleaned(identity: &FileIdentity) -> FileIdentity {
+    FileIdentity { collection: clean(&identity.collection), name: clean(&identity.name) }
 }
 
 fn given(later: String, earlier: &str) -> String {

@@ -18,7 +18,7 @@ pub struct Migrated {
 pub(super) const VERSION: i64 = NAMES.len() as i64;
 
 /// The steps; the first is number 1.
-const NAMES: [&str; 11] = [
+const NAMES: [&str; 12] = [
     "record",
     "queue",
     "account",
@@ -30,6 +30,7 @@ const NAMES: [&str; 11] = [
     "lists",
     "verification",
     "retention",
+    "file_identity",
 ];
 
 pub(super) const POSTGRES: [&str; NAMES.len()] = [
@@ -44,6 +45,7 @@ pub(super) const POSTGRES: [&str; NAMES.len()] = [
     include_str!("../../migrations/postgres/0009_lists.sql"),
     include_str!("../../migrations/postgres/0010_verification.sql"),
     include_str!("../../migrations/postgres/0011_retention.sql"),
+    include_str!("../../migrations/postgres/0012_file_identity.sql"),
 ];
 
 pub(super) const SQLITE: [&str; NAMES.len()] = [
@@ -58,6 +60,7 @@ pub(super) const SQLITE: [&str; NAMES.len()] = [
     include_str!("../../migrations/sqlite/0009_lists.sql"),
     include_str!("../../migrations/sqlite/0010_verification.sql"),
     include_str!("../../migrations/sqlite/0011_retention.sql"),
+    include_str!("../../migrations/sqlite/0012_file_identity.sql"),
 ];
 
 /// Takes the steps that are missing. Holds sqlx's advisory lock meanwhile where the database has such locks

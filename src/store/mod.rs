@@ -9,6 +9,7 @@ mod connections;
 mod error;
 mod gather;
 mod intake;
+mod known;
 mod list;
 mod migrations;
 mod moment;

@@ -9,11 +9,12 @@ use uuid::Uuid;
 use super::announcement::{clean, clean_json, clean_map};
 use super::moment::Moment;
 use crate::domain::file::FileState;
+use crate::domain::file_identity::{Description, lacks_id, resolve, stand_in};
 use crate::domain::ids::{FileId, JobId, RecordingId};
 use crate::domain::job::JobState;
 use crate::domain::loss;
 use crate::domain::manifest::{Manifest, ManifestFile, manifest_key};
-use crate::domain::recording::RecordingIdentity;
+use crate::domain::recording::{FileIdentity, RecordingIdentity, RecordingKind};
 
 /// Name of the events that stand for what announced the files of a manifest.
 pub(super) const REBUILT: &str = "archiver.rebuilt";
@@ -95,8 +96,8 @@ impl RestoredRecording {
         let recording = &manifest.recording;
         let mut events = BTreeMap::new();
         let mut files = Vec::new();
-        for file in &manifest.files {
-            let file = RestoredFile::new(file);
+        for (file, identity) in distinct(recording.identity.kind, &manifest.files) {
+            let file = RestoredFile::new(file, &identity);
             let came = events.entry(file.first_event_id).or_insert(file.times.announced_at);
             *came = file.times.announced_at.min(*came);
             files.push(file);
@@ -131,7 +132,7 @@ impl RestoredRecording {
 }
 
 impl RestoredFile {
-    fn new(file: &ManifestFile) -> Self {
+    fn new(file: &ManifestFile, identity: &FileIdentity) -> Self {
         let object = file.object.as_ref();
         // What the manifest calls archived without a proof is not.
         let state = match (file.state, object) {
@@ -156,9 +157,9 @@ impl RestoredFile {
             id: FileId::new().0,
             job: JobId::new().0,
             job_state: job_state.as_str(),
-            collection: clean(&file.identity.collection),
-            name: clean(&file.identity.name),
-            recording_type: clean(&file.identity.recording_type),
+            collection: clean(&identity.collection),
+            name: clean(&identity.name),
+            recording_type: clean(&file.recording_type),
             file_type: clean(&file.file_type),
             extension: clean(&extension(file)),
             recording_start: file.recording_start.map(|at| at.to_rfc3339()),
@@ -189,6 +190,41 @@ impl RestoredFile {
     pub(super) fn digest(&self) -> Option<Vec<u8>> {
         data_encoding::HEXLOWER.decode(self.sha256.as_deref()?.as_bytes()).ok()
     }
+}
+
+/// The files of a manifest by the identities that they have now. A manifest of an earlier release may tell of one file twice:
+/// then the entry counts that was archived first, and a second object keeps an entry of its own.
+fn distinct(kind: RecordingKind, files: &[ManifestFile]) -> Vec<(&ManifestFile, FileIdentity)> {
+    let described: Vec<_> = files.iter().map(|file| describe(kind, file)).collect();
+    let identities = resolve(&described, &[]).identities;
+    let mut same: BTreeMap<FileIdentity, Vec<usize>> = BTreeMap::new();
+    for (place, identity) in identities.into_iter().enumerate() {
+        same.entry(identity).or_default().push(place);
+    }
+    let mut distinct = BTreeMap::new();
+    for (identity, mut places) in same {
+        // `None` would come first, and what was not archived comes last.
+        places.sort_by_key(|place| files[*place].object.as_ref().map_or((1, None), |it| (0, it.archived_at)));
+        let counts = |(number, place): &(usize, usize)| *number == 0 || files[*place].object.is_some();
+        let kept = places.into_iter().enumerate().filter(counts);
+        distinct.extend(kept.map(|(number, place)| (place, (&files[place], identity.duplicate(number)))));
+    }
+    distinct.into_values().collect()
+}
+
+/// Transcripts of calls stood in one list with the recordings whose ids they have.
+fn describe(kind: RecordingKind, file: &ManifestFile) -> Description {
+    let FileIdentity { collection, name } = &file.identity;
+    let is_transcript = file.recording_type == "call_transcript" && collection == "recordings";
+    let collection =
+        if kind == RecordingKind::Phone && is_transcript { "call_transcripts" } else { collection };
+    let has_no_id = collection.ends_with("_files") && lacks_id(name, &file.file_type);
+    let name = match file.recording_start.filter(|_| has_no_id) {
+        Some(start) => stand_in(&file.file_type, start),
+        None => name.clone(),
+    };
+    let identity = FileIdentity { collection: collection.to_owned(), name };
+    Description::new(&identity, &file.file_type, file.recording_start)
 }
 
 /// The extension that was announced; of manifests that do not say, that of the object's key.

@@ -149,11 +149,8 @@ impl FileRecord {
         Ok(FileRow {
             id: FileId(self.id),
             recording_id: RecordingId(self.recording_id),
-            identity: FileIdentity {
-                collection: self.collection,
-                name: self.name,
-                recording_type: self.recording_type,
-            },
+            identity: FileIdentity { collection: self.collection, name: self.name },
+            recording_type: self.recording_type,
             file_type: self.file_type,
             extension: self.extension,
             recording_start: time(self.recording_start),

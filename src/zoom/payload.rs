@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 
 use super::events::{self, EventKind, Shape};
 use super::{phone, summary, token};
+use crate::domain::file_identity::stand_in;
 use crate::domain::media::extension_of;
 use crate::domain::recording::{
     AnnouncedFile, AnnouncedRecording, Announcement, Change, FileIdentity, RecordingIdentity, RecordingKind,
@@ -318,11 +319,13 @@ pub fn meeting_kind(object: &Map<String, Value>) -> RecordingKind {
 fn announced_file(collection: &str, entry: &Value, token: &Token) -> Result<AnnouncedFile, String> {
     let entry = entry.as_object().ok_or("no object")?;
     let file_type = text(entry.get("file_type")).unwrap_or_default().to_uppercase();
+    let recording_start = time(entry.get("recording_start"));
     let start_text = text(entry.get("recording_start"));
-    let name = match (text(entry.get("id")), &start_text) {
-        (Some(id), _) => id,
-        (None, Some(start)) if !file_type.is_empty() => format!("{file_type}@{start}"),
-        (None, _) => return Err("neither an id nor a file type with its recording_start".to_owned()),
+    let name = match (text(entry.get("id")), recording_start, start_text) {
+        (Some(id), ..) => id,
+        (None, Some(start), _) if !file_type.is_empty() => stand_in(&file_type, start),
+        (None, None, Some(start)) if !file_type.is_empty() => format!("{file_type}@{start}"),
+        (None, ..) => return Err("neither an id nor a file type with its recording_start".to_owned()),
     };
     let recording_type = text(entry.get("recording_type")).unwrap_or_default();
     check_length("collection", collection)?;
@@ -333,10 +336,11 @@ fn announced_file(collection: &str, entry: &Value, token: &Token) -> Result<Anno
     let download_url = text(entry.get("download_url"));
     Ok(AnnouncedFile {
         skip: elsewhere(entry, download_url.is_some()),
-        identity: FileIdentity { collection: collection.to_owned(), name, recording_type },
+        identity: FileIdentity { collection: collection.to_owned(), name },
+        recording_type,
         file_type,
         extension,
-        recording_start: time(entry.get("recording_start")),
+        recording_start,
         announced_bytes: size(entry.get("file_size")),
         download_url: secret(download_url),
         download_token: token.secret.clone(),

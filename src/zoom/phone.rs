@@ -17,6 +17,8 @@ use crate::domain::recording::{
 
 /// Where the files stand.
 const COLLECTION: &str = "recordings";
+/// Where transcripts stand, as if the event had a list of that name: a transcript has the id of its recording.
+const TRANSCRIPTS: &str = "call_transcripts";
 
 /// Reads every call; what is odd is told with the first that is not.
 ///
@@ -69,17 +71,16 @@ fn topic(call: &Map<String, Value>) -> Option<String> {
 }
 
 fn file(told: &Told, shape: Shape, call: &Map<String, Value>, id: String) -> AnnouncedFile {
-    let (url, recording_type, file_type, extension) = match shape {
-        Shape::CallTranscripts => ("transcript_download_url", "call_transcript", "TRANSCRIPT", "json"),
-        _ => ("download_url", "call_recording", "MP3", "mp3"),
+    let (collection, url, recording_type, file_type, extension) = match shape {
+        Shape::CallTranscripts => {
+            (TRANSCRIPTS, "transcript_download_url", "call_transcript", "TRANSCRIPT", "json")
+        }
+        _ => (COLLECTION, "download_url", "call_recording", "MP3", "mp3"),
     };
     let token = secret(text(call.get("download_token")).or_else(|| told.token.clone()));
     AnnouncedFile {
-        identity: FileIdentity {
-            collection: COLLECTION.to_owned(),
-            name: id,
-            recording_type: recording_type.to_owned(),
-        },
+        identity: FileIdentity { collection: collection.to_owned(), name: id },
+        recording_type: recording_type.to_owned(),
         file_type: file_type.to_owned(),
         extension: extension.to_owned(),
         recording_start: time(call.get("date_time")),

@@ -79,11 +79,8 @@ fn file(object: &Map<String, Value>) -> Result<AnnouncedFile, String> {
     content.push(b'\n');
     let about = object.iter().filter(|(key, _)| key.starts_with("summary_") && !is_text(key));
     Ok(AnnouncedFile {
-        identity: FileIdentity {
-            collection: COLLECTION.to_owned(),
-            name,
-            recording_type: COLLECTION.to_owned(),
-        },
+        identity: FileIdentity { collection: COLLECTION.to_owned(), name },
+        recording_type: COLLECTION.to_owned(),
         file_type: "SUMMARY".to_owned(),
         extension: "json".to_owned(),
         recording_start: time(object.get("summary_start_time")),

@@ -33,11 +33,8 @@ fn at(second: i64) -> DateTime<Utc> {
 
 fn file(name: &str, file_type: &str) -> AnnouncedFile {
     AnnouncedFile {
-        identity: FileIdentity {
-            collection: "recording_files".into(),
-            name: name.into(),
-            recording_type: String::new(),
-        },
+        identity: FileIdentity { collection: "recording_files".into(), name: name.into() },
+        recording_type: String::new(),
         file_type: file_type.into(),
         extension: "mp4".into(),
         recording_start: Some(at(60)),

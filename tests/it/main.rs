@@ -20,6 +20,7 @@ mod events;
 mod fault_matrix;
 mod fault_proxy;
 mod fetching;
+mod file_identity;
 mod interrupted;
 mod janitor;
 mod list_contract;

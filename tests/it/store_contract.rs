@@ -58,11 +58,8 @@ fn session_of(account: &str, id: &str) -> AnnouncedRecording {
 
 fn file(name: &str) -> AnnouncedFile {
     AnnouncedFile {
-        identity: FileIdentity {
-            collection: "recording_files".into(),
-            name: name.into(),
-            recording_type: "shared_screen".into(),
-        },
+        identity: FileIdentity { collection: "recording_files".into(), name: name.into() },
+        recording_type: "shared_screen".into(),
         file_type: "MP4".into(),
         extension: "mp4".into(),
         recording_start: Some(at(60)),
@@ -996,7 +993,7 @@ async fn files_without_an_id_are_told_apart_by_what_stands_in_for_it(database: D
     let store = database.store().await;
     let nameless = |name: &str, file_type: &str| {
         let mut file = file(name);
-        file.identity.recording_type = String::new();
+        file.recording_type = String::new();
         file.file_type = file_type.into();
         file
     };

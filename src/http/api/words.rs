@@ -193,7 +193,7 @@ impl From<FileRow> for File {
             recording_id: row.recording_id,
             collection: row.identity.collection,
             name: row.identity.name,
-            recording_type: row.identity.recording_type,
+            recording_type: row.recording_type,
             file_type: row.file_type,
             state: row.state,
             reason: row.reason,

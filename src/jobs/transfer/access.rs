@@ -11,6 +11,7 @@ use super::super::Jobs;
 use super::alive_while;
 use crate::domain::event::{Event, EventContent};
 use crate::domain::file::FileRow;
+use crate::domain::file_identity::rows_of;
 use crate::domain::job::{Outcome, Task, WaitsFor};
 use crate::domain::loss::IN_TRASH;
 use crate::domain::recording::{RecordingKind, RecordingState};
@@ -142,7 +143,8 @@ enum Listing {
 
 fn listed(event: &Event, file: &FileRow) -> Listing {
     let EventContent::Announcement(announcement) = &event.content else { return Listing::Missing };
-    let Some(found) = announcement.files.iter().find(|other| other.identity == file.identity) else {
+    let rows = rows_of(&announcement.files, std::slice::from_ref(file));
+    let Some((found, _)) = announcement.files.iter().zip(rows).find(|(_, row)| row.is_some()) else {
         return if announcement.odd.is_empty() { Listing::Missing } else { Listing::Unknown };
     };
     match found.metadata.get("status").and_then(|status| status.as_str()) {

@@ -197,6 +197,7 @@ async fn place(jobs: &Jobs, work: &TransferWork) -> Result<String, Outcome> {
         topic: work.recording.topic.as_deref(),
         recording_began,
         file: &work.file.identity,
+        recording_type: &work.file.recording_type,
         file_type: &work.file.file_type,
         extension: &work.file.extension,
         file_began: work.file.recording_start.unwrap_or(recording_began),

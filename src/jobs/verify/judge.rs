@@ -149,11 +149,8 @@ mod tests {
         FileRow {
             id: FileId::new(),
             recording_id: RecordingId::new(),
-            identity: FileIdentity {
-                collection: "recording_files".to_owned(),
-                name: "f".to_owned(),
-                recording_type: String::new(),
-            },
+            identity: FileIdentity { collection: "recording_files".to_owned(), name: "f".to_owned() },
+            recording_type: String::new(),
             file_type: "MP4".to_owned(),
             extension: String::new(),
             recording_start: None,

@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::super::announcement::{NO_URL, NewFile, NewRecording, Rows, clean, keeps_until, outlives};
 use super::super::intake::{TWIN, known_elsewhere, warn_of_twins};
+use super::super::known::KnownFile;
 use super::super::moment::Moment;
 use super::super::{Intake, Recorded, StoreError, error};
 use super::pool::Pool;
@@ -17,7 +18,7 @@ use super::queue::{or_want_again, skip, unskip};
 use super::{compare, read, timed_out};
 use crate::domain::event::{Event, EventContent};
 use crate::domain::ids::{FileId, RecordingId};
-use crate::domain::recording::{RecordingState, TextState};
+use crate::domain::recording::{RecordingIdentity, RecordingState, TextState};
 
 /// Times that a statement which lost a race is sent in all.
 const TRIES: u32 = 5;
@@ -61,8 +62,9 @@ async fn record_on(
 ) -> Result<Vec<Recorded>, StoreError> {
     let mut recorded = vec![Recorded::default(); events.len()];
     for group in groups(events) {
+        let known_files = known_files(connection, events, &group).await?;
         let mut told = Vec::with_capacity(group.len());
-        for &place in &group {
+        for (&place, number) in group.iter().zip(1..) {
             let event = &events[place];
             match &event.content {
                 EventContent::Unreadable { reason } => keep_raw(connection, event, reason).await?,
@@ -72,7 +74,10 @@ async fn record_on(
                         false => None,
                     };
                     let known = known.as_ref().map(|(recording, _)| recording);
-                    told.push((place, Told { event, rows: Rows::new(event, announcement, intake, known) }));
+                    let of_event = |file: &&KnownFile| file.number == number;
+                    let files: Vec<_> = known_files.iter().filter(of_event).cloned().collect();
+                    let rows = Rows::new(event, announcement, intake, known, &files);
+                    told.push((place, Told { event, rows }));
                 }
             }
         }
@@ -87,6 +92,47 @@ async fn record_on(
     }
     Ok(recorded)
 }
+
+/// The files that are known of the recordings of which files are announced.
+async fn known_files(
+    connection: &mut PgConnection,
+    events: &[Event],
+    group: &[usize],
+) -> Result<Vec<KnownFile>, StoreError> {
+    let announced = group.iter().zip(1_i64..).filter_map(|(&place, number)| match &events[place].content {
+        EventContent::Announcement(announcement) if !announcement.files.is_empty() => {
+            Some((number, &announcement.recording.identity))
+        }
+        _ => None,
+    });
+    let (numbers, recordings): (Vec<_>, Vec<_>) = announced.unzip();
+    if recordings.is_empty() {
+        return Ok(Vec::new());
+    }
+    let each = |column: fn(&RecordingIdentity) -> &str| {
+        recordings.iter().map(|it| clean(column(it))).collect::<Vec<_>>()
+    };
+    let files = sqlx::query_as(KNOWN_FILES)
+        .bind(numbers)
+        .bind(each(|it| &it.instance_id))
+        .bind(each(|it| &it.account_id))
+        .bind(each(|it| it.kind.as_str()))
+        .fetch_all(connection)
+        .await?;
+    Ok(files)
+}
+
+const KNOWN_FILES: &str = "
+SELECT told.number, files.id, files.collection, files.name, files.file_type, files.recording_start
+FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[]) AS told (number, instance_id, account_id, kind)
+    CROSS JOIN LATERAL (
+        SELECT id FROM recordings
+        WHERE instance_id = told.instance_id AND account_id = told.account_id
+            AND replace(kind, 'webinar', 'meeting') = replace(told.kind, 'webinar', 'meeting')
+        OFFSET 0
+    ) recording
+    JOIN files ON files.recording_id = recording.id
+ORDER BY files.id";
 
 /// Which events can be written by one statement: none of the same session or meeting, of whichever account, as a row can
 /// be written once only, and what is taken under one account is left out under another.
@@ -190,6 +236,7 @@ async fn announce_and_wake(
     told: &[Told<'_>],
     new: &mut NewFiles,
 ) -> Result<Vec<(Recorded, RecordingId)>, sqlx::Error> {
+    rename(connection, told).await?;
     let written = announce(connection, told).await?;
     new.note(&written);
     let woken = wake(connection, &refreshed(told, &written)).await?;
@@ -244,6 +291,24 @@ fn refreshed<'t>(told: &'t [Told<'_>], written: &[Written]) -> Vec<(Uuid, &'t Ne
         .filter_map(|row| Some((row.id?, *announced.get(&row.announced_as?)?)))
         .filter(|(_, announced)| announced.brings_access())
         .collect()
+}
+
+/// Gives files their ids that were known without one. A row that has got such a name meanwhile keeps it.
+async fn rename(connection: &mut PgConnection, told: &[Told<'_>]) -> Result<(), sqlx::Error> {
+    for (file, identity) in told.iter().flat_map(|told| &told.rows.renamed) {
+        sqlx::query(
+            "UPDATE files SET name = $2, updated_at = now()
+             WHERE id = $1 AND NOT EXISTS (
+                SELECT 1 FROM files other
+                WHERE other.recording_id = files.recording_id AND other.collection = files.collection AND other.name = $2
+             )",
+        )
+        .bind(file.0)
+        .bind(&identity.name)
+        .execute(&mut *connection)
+        .await?;
+    }
+    Ok(())
 }
 
 async fn keep_raw(connection: &mut PgConnection, event: &Event, reason: &str) -> Result<(), StoreError> {
@@ -316,7 +381,7 @@ async fn announce(connection: &mut PgConnection, told: &[Told<'_>]) -> Result<Ve
         .bind(each_file().map(|file| file.job.0).collect::<Vec<_>>())
         .bind(each_file().map(|file| file.identity.collection.as_str()).collect::<Vec<_>>())
         .bind(each_file().map(|file| file.identity.name.as_str()).collect::<Vec<_>>())
-        .bind(each_file().map(|file| file.identity.recording_type.as_str()).collect::<Vec<_>>())
+        .bind(each_file().map(|file| file.recording_type.as_str()).collect::<Vec<_>>())
         .bind(each_file().map(|file| file.file_type.as_str()).collect::<Vec<_>>())
         .bind(each_file().map(|file| file.extension.as_str()).collect::<Vec<_>>())
         .bind(each_file().map(|file| file.recording_start).collect::<Vec<_>>())
@@ -403,8 +468,7 @@ event AS (
     WHERE events.unreadable IS NOT NULL
 ),
 twin AS (
-    SELECT DISTINCT ON (told.number, twin.collection, twin.name, twin.recording_type)
-        told.number, twin.collection, twin.name, twin.recording_type, ",
+    SELECT DISTINCT ON (told.number, twin.collection, twin.name) told.number, twin.collection, twin.name, ",
     known_elsewhere!("other.account_id"),
     " AS reason
     FROM told
@@ -415,7 +479,7 @@ twin AS (
             OFFSET 0
         ) other
         CROSS JOIN LATERAL (
-            SELECT collection, name, recording_type FROM files
+            SELECT collection, name FROM files
             WHERE recording_id = other.id AND state IN ('pending', 'archived')
             OFFSET 0
         ) twin
@@ -440,7 +504,7 @@ announced AS MATERIALIZED (
         recording_start, announced_bytes, metadata, download_url, download_token, token_expires_at,
         content, skip, decider
     )
-    LEFT JOIN twin USING (number, collection, name, recording_type)
+    LEFT JOIN twin USING (number, collection, name)
 ),
 file AS (
     INSERT INTO files AS known
@@ -452,8 +516,9 @@ file AS (
         a.token_expires_at, told.renewable, a.content, a.state, a.reason, a.decided_by, told.event_id,
         told.received_at, LEAST(recording.keeps_until, CASE WHEN NOT told.renewable THEN a.token_expires_at END)
     FROM announced a JOIN told USING (number) JOIN recording USING (instance_id)
-    ORDER BY instance_id, a.collection, a.name, a.recording_type
-    ON CONFLICT (recording_id, collection, name, recording_type) DO UPDATE SET
+    ORDER BY instance_id, a.collection, a.name
+    ON CONFLICT (recording_id, collection, name) DO UPDATE SET
+        recording_type = COALESCE(NULLIF(EXCLUDED.recording_type, ''), known.recording_type),
         file_type = COALESCE(NULLIF(EXCLUDED.file_type, ''), known.file_type),
         extension = COALESCE(NULLIF(EXCLUDED.extension, ''), known.extension),
         recording_start = COALESCE(EXCLUDED.recording_start, known.recording_start),
@@ -485,7 +550,7 @@ file AS (
         content = COALESCE(EXCLUDED.content, known.content),
         updated_at = now()
     WHERE known.state <> 'archived'
-    RETURNING id, recording_id, collection, name, recording_type, state = 'skipped' AS is_skipped,
+    RETURNING id, recording_id, collection, name, state = 'skipped' AS is_skipped,
         decided_by = $38 AS is_twin, loses_at
 ),
 job AS (
@@ -503,7 +568,7 @@ job AS (
 SELECT told.number, recording.id AS recording, written.id, announced.id AS announced_as,
     written.id = announced.id AS is_new, is_skipped, is_twin, written.loses_at IS NOT NULL AS is_dated
 FROM told JOIN recording USING (instance_id)
-    LEFT JOIN (file written JOIN announced USING (collection, name, recording_type))
+    LEFT JOIN (file written JOIN announced USING (collection, name))
         ON written.recording_id = recording.id AND announced.number = told.number
 ");
 
@@ -519,7 +584,7 @@ async fn follow(
         .bind(recording)
         .bind(told.change.state.is_some_and(RecordingState::is_leaving))
         .bind(told.happened_at)
-        .bind(told.change.is_for_the_manifest())
+        .bind(told.is_for_the_manifest())
         .bind(told.manifest.0)
         .fetch_one(connection)
         .await?;

@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::super::announcement::{NO_URL, NewFile, NewRecording, Rows, clean, keeps_until, merged, outlives};
 use super::super::intake::{TWIN, known_elsewhere, warn_of_twins};
+use super::super::known::KnownFile;
 use super::super::moment::Moment;
 use super::super::{Intake, Recorded, StoreError};
 use super::queue::{enqueue, skip, unskip};
@@ -16,7 +17,7 @@ use crate::domain::event::{Event, EventContent};
 use crate::domain::file::FileState;
 use crate::domain::ids::{FileId, RecordingId};
 use crate::domain::job::Task;
-use crate::domain::recording::{FileIdentity, RecordingState, TextState};
+use crate::domain::recording::{Announcement, FileIdentity, RecordingState, TextState};
 
 /// Files that one statement adds: far from what SQLite binds at most (32,766 values).
 const FILES_AT_ONCE: usize = 100;
@@ -49,9 +50,51 @@ pub(super) async fn record(
                 false => None,
             };
             let known = known.as_ref().map(|(recording, _)| recording);
-            record_rows(db, event, Rows::new(event, announcement, intake, known), intake).await
+            let files = known_files(db, announcement).await?;
+            record_rows(db, event, Rows::new(event, announcement, intake, known, &files), intake).await
         }
     }
+}
+
+/// The files that are known of a recording of which files are announced.
+async fn known_files(
+    db: &mut SqliteConnection,
+    announcement: &Announcement,
+) -> Result<Vec<KnownFile>, StoreError> {
+    if announcement.files.is_empty() {
+        return Ok(Vec::new());
+    }
+    let identity = &announcement.recording.identity;
+    let files = sqlx::query_as(KNOWN_FILES)
+        .bind(clean(&identity.instance_id))
+        .bind(clean(&identity.account_id))
+        .bind(identity.kind.as_str())
+        .fetch_all(db)
+        .await?;
+    Ok(files)
+}
+
+const KNOWN_FILES: &str = "
+SELECT 1 AS number, files.id, files.collection, files.name, files.file_type, files.recording_start
+FROM recordings CROSS JOIN files ON files.recording_id = recordings.id
+WHERE instance_id = $1 AND account_id = $2 AND replace(kind, 'webinar', 'meeting') = replace($3, 'webinar', 'meeting')
+ORDER BY files.id";
+
+/// Gives files their ids that were known without one.
+async fn rename(
+    db: &mut SqliteConnection,
+    renamed: &[(FileId, FileIdentity)],
+    now: i64,
+) -> Result<(), StoreError> {
+    for (file, identity) in renamed {
+        sqlx::query("UPDATE files SET name = $2, updated_at = $3 WHERE id = $1")
+            .bind(file.0)
+            .bind(&identity.name)
+            .bind(now)
+            .execute(&mut *db)
+            .await?;
+    }
+    Ok(())
 }
 
 async fn record_rows(
@@ -62,6 +105,7 @@ async fn record_rows(
 ) -> Result<Recorded, StoreError> {
     let now = now(db).await?;
     let told = rows.recording;
+    rename(db, &rows.renamed, now).await?;
     let recording = keep_recording(db, event, &told).await?;
     keep_event(db, event, Some(recording.id), None, &rows.odd).await?;
     let (mut recorded, mut new) = (Recorded::default(), Vec::with_capacity(rows.files.len()));
@@ -123,7 +167,7 @@ async fn leave_out_twins(
     recording: &NewRecording,
     files: &mut [NewFile],
 ) -> Result<u64, StoreError> {
-    let taken: Vec<(String, String, String, String)> = sqlx::query_as(TWINS)
+    let taken: Vec<(String, String, String)> = sqlx::query_as(TWINS)
         .bind(&recording.identity.instance_id)
         .bind(&recording.identity.account_id)
         .bind(recording.identity.kind.as_str())
@@ -131,8 +175,8 @@ async fn leave_out_twins(
         .await?;
     let mut twins = 0;
     for file in files.iter_mut().filter(|file| file.skip.is_none()) {
-        let FileIdentity { collection, name, recording_type } = &file.identity;
-        let twin = taken.iter().find(|(c, n, t, _)| (c, n, t) == (collection, name, recording_type));
+        let FileIdentity { collection, name } = &file.identity;
+        let twin = taken.iter().find(|(c, n, _)| (c, n) == (collection, name));
         if let Some((.., reason)) = twin {
             (file.skip, file.decided_by) = (Some(reason.clone()), TWIN.to_owned());
             twins += 1;
@@ -144,7 +188,7 @@ async fn leave_out_twins(
 /// SQLite takes the two tables of a CROSS JOIN in the order in which they stand: the other way round it would walk through
 /// all files that are pending, or archived.
 const TWINS: &str = concat!(
-    "SELECT twin.collection, twin.name, twin.recording_type, ",
+    "SELECT twin.collection, twin.name, ",
     known_elsewhere!("other.account_id"),
     " FROM recordings other CROSS JOIN files twin ON twin.recording_id = other.id
      WHERE other.instance_id = $1 AND other.account_id <> $2
@@ -169,7 +213,7 @@ async fn follow(
     .bind(told.happened_at)
     .fetch_one(&mut *db)
     .await?;
-    if folder.is_some() && told.change.is_for_the_manifest() {
+    if folder.is_some() && told.is_for_the_manifest() {
         enqueue(db, Task::Manifest(RecordingId(recording)), 0, None, now).await?;
     }
     expect_losses(db, recording).await?;
@@ -409,7 +453,7 @@ async fn keep_recording(
 
 /// A file that was announced before.
 #[derive(sqlx::FromRow)]
-struct KnownFile {
+struct Refreshed {
     id: Uuid,
     metadata: Json<Map<String, Value>>,
     archived: bool,
@@ -420,16 +464,15 @@ async fn known_file(
     db: &mut SqliteConnection,
     recording: Uuid,
     file: &NewFile,
-) -> Result<Option<KnownFile>, StoreError> {
+) -> Result<Option<Refreshed>, StoreError> {
     let known = sqlx::query_as(
         "SELECT id, metadata, state = 'archived' AS archived, state = 'gone' AS gone
          FROM files
-         WHERE recording_id = $1 AND collection = $2 AND name = $3 AND recording_type = $4",
+         WHERE recording_id = $1 AND collection = $2 AND name = $3",
     )
     .bind(recording)
     .bind(&file.identity.collection)
     .bind(&file.identity.name)
-    .bind(&file.identity.recording_type)
     .fetch_optional(db)
     .await?;
     Ok(known)
@@ -454,7 +497,7 @@ async fn add_files(
             .push_bind(recording.id)
             .push_bind(&file.identity.collection)
             .push_bind(&file.identity.name)
-            .push_bind(&file.identity.recording_type)
+            .push_bind(&file.recording_type)
             .push_bind(&file.file_type)
             .push_bind(&file.extension)
             .push_bind(file.recording_start)
@@ -541,7 +584,7 @@ fn why_it_rests(file: &NewFile) -> Option<&str> {
 /// Refreshes a known file that is not archived, and wakes its transfer; returns how many it woke.
 async fn refresh(
     db: &mut SqliteConnection,
-    known: KnownFile,
+    known: Refreshed,
     file: NewFile,
     renewable: bool,
     now: i64,
@@ -553,6 +596,7 @@ async fn refresh(
     let takes_access = !known.gone || file.download_url.is_some();
     let has_url: bool = sqlx::query_scalar(concat!(
         "UPDATE files AS known SET
+            recording_type = COALESCE(NULLIF($13, ''), recording_type),
             file_type = COALESCE(NULLIF($2, ''), file_type),
             extension = COALESCE(NULLIF($3, ''), extension),
             recording_start = COALESCE($4, recording_start),
@@ -587,6 +631,7 @@ async fn refresh(
     .bind(&file.content)
     .bind(file.token_expires_at)
     .bind(renewable)
+    .bind(&file.recording_type)
     .fetch_one(&mut *db)
     .await?;
     if has_url && file.brings_access() { wake(db, known.id, known.gone, now).await } else { Ok(0) }
@@ -668,6 +713,10 @@ mod tests {
     #[tokio::test]
     async fn an_event_reads_nothing_of_other_recordings_files() {
         for (statement, first) in [
+            (
+                KNOWN_FILES,
+                "SEARCH recordings USING INDEX recordings_instance (instance_id=? AND account_id=?",
+            ),
             (TWINS, "SEARCH other USING INDEX recordings_instance (instance_id=?)"),
             (COME_BACK, "SEARCH jobs USING INDEX sqlite_autoindex_jobs_2 (kind=? AND subject=?)"),
         ] {
