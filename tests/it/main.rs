@@ -12,6 +12,7 @@ mod chaos;
 mod cli;
 mod compare_contract;
 mod connections;
+mod credentials;
 mod demo;
 mod deploy;
 mod docs;

@@ -6,11 +6,13 @@ use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::{
-    Credentials, RequestChecksumCalculation, ResponseChecksumValidation, StalledStreamProtectionConfig,
+    Credentials, IdentityCache, RequestChecksumCalculation, ResponseChecksumValidation,
+    StalledStreamProtectionConfig,
 };
 use aws_types::service_config::ServiceConfigKey;
 use secrecy::{ExposeSecret, SecretString};
 
+use super::credentials::{ReloadOnRefusal, Reloading};
 use super::time_limits;
 use crate::config::archive::{S3Config, Switch};
 
@@ -65,6 +67,17 @@ pub(super) async fn connect(config: &S3Config, access: Option<&Access>) -> (Clie
         .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
         // It takes a body that its source delivers slowly for a store that is stuck.
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
+    let settings = match access {
+        Some(_) => settings,
+        // The SDK's chain reads its files once, and its cache cannot be emptied when the store refuses a key.
+        None => {
+            let credentials = Reloading::new(found.region().cloned());
+            settings
+                .interceptor(ReloadOnRefusal::new(credentials.clone()))
+                .credentials_provider(credentials)
+                .identity_cache(IdentityCache::no_cache())
+        }
+    };
     let is_encrypted = endpoint.is_none_or(|endpoint| endpoint.starts_with("https:"));
     (Client::from_conf(settings.build()), is_encrypted)
 }

@@ -6,6 +6,7 @@
 //! configuration says `auto`, we do without, say so once, and remember.
 //!
 //! - `client`: the SDK's client, and where it finds the store
+//! - `credentials`: the keys, read again by period and when the store refuses them
 //! - `failure`: the decision in an error of the store
 //! - `algorithm`: checksums as S3 names and writes them
 //! - `ability`: what this store has turned out to be able to do
@@ -19,6 +20,7 @@
 mod ability;
 mod algorithm;
 mod client;
+mod credentials;
 mod examine;
 mod failure;
 mod listing;

@@ -16,7 +16,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::TryStreamExt;
 use hyper::service::{Service, service_fn};
 use md5::{Digest, Md5};
-use s3s::auth::SimpleAuth;
+use s3s::auth::{S3Auth, SecretKey};
 use s3s::dto::*;
 use s3s::service::S3ServiceBuilder;
 use s3s::{Body, HttpError, S3, S3Error, S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
@@ -81,7 +81,7 @@ impl S3Server {
         let region = quirks.region.unwrap_or("us-east-1").to_owned();
         let memory = Memory { kept: Arc::default(), quirks: quirks.clone() };
         let mut service = S3ServiceBuilder::new(memory.clone());
-        service.set_auth(SimpleAuth::from_single(IN_PROCESS_KEY, IN_PROCESS_SECRET));
+        service.set_auth(Keys(memory.clone()));
         let service = service.build();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
@@ -281,6 +281,16 @@ impl S3Server {
             .load(Ordering::SeqCst)
     }
 
+    /// Has the in-process server accept these keys, beside its own; `None` for keys that it accepts no more.
+    pub(crate) fn set_keys(&self, id: &str, secret: Option<&str>) {
+        let memory = self.memory.as_ref().expect("only the server in this process has keys to change");
+        let mut keys = memory.quirks.keys.lock().unwrap();
+        match secret {
+            Some(secret) => keys.insert(id.to_owned(), secret.to_owned()),
+            None => keys.remove(id),
+        };
+    }
+
     /// Has the in-process server keep the object under a full key to itself, or give it again.
     pub(crate) fn freeze(&self, key: &str, frozen: bool) {
         let memory = self.memory.as_ref().expect("only the server in this process freezes");
@@ -360,8 +370,27 @@ pub(crate) struct Quirks {
     pub(crate) lists_no_uploads: bool,
     /// Full keys of objects that it has and does not give, as if they lay in a storage class that must be restored first.
     pub(crate) frozen: Mutex<BTreeSet<String>>,
+    /// Keys that it accepts beside its own, by id.
+    pub(crate) keys: Mutex<BTreeMap<String, String>>,
     /// What was asked.
     pub(crate) counts: Counts,
+}
+
+/// The keys that the in-process server accepts.
+struct Keys(Memory);
+
+#[async_trait::async_trait]
+impl S3Auth for Keys {
+    async fn get_secret_key(&self, id: &str) -> S3Result<SecretKey> {
+        if id == IN_PROCESS_KEY {
+            return Ok(SecretKey::from(IN_PROCESS_SECRET));
+        }
+        let keys = self.0.quirks.keys.lock().unwrap();
+        let secret = keys.get(id).ok_or_else(|| {
+            s3_error!(InvalidAccessKeyId, "The AWS Access Key Id you provided does not exist in our records.")
+        })?;
+        Ok(SecretKey::from(secret.as_str()))
+    }
 }
 
 impl Quirks {

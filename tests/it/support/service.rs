@@ -69,6 +69,12 @@ impl Setup {
         self
     }
 
+    /// Leaves a variable unset.
+    pub(crate) fn without(mut self, name: &str) -> Self {
+        self.environment.remove(name);
+        self
+    }
+
     /// Splits the roles.
     pub(crate) fn roles(mut self, roles: &'static str) -> Self {
         self.roles = Some(roles);
