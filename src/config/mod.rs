@@ -3,6 +3,7 @@
 //!
 //! - [`load`]: default file < user's file < environment, with unknown keys refused by name
 //! - [`secrets`]: what comes from the environment alone
+//! - [`proxy`]: which proxy of the environment is on the way
 //! - [`accounts`]: several Zoom accounts, each with its secrets
 //! - one module per section of `config/default.toml`
 
@@ -15,6 +16,7 @@ pub mod http;
 pub mod load;
 pub mod log;
 pub mod notify;
+pub mod proxy;
 pub mod reconcile;
 pub mod retention;
 pub mod secrets;

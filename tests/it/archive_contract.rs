@@ -19,12 +19,12 @@ use zoom_archiver::archive::{
     self, Archive, ArchiveError, MOST_UNFINISHED, NewObject, ObjectStream, Part, SharedArchive, StoredObject,
     Upload,
 };
-use zoom_archiver::config::archive::{ArchiveConfig, ChecksumMode, LockMode, S3Config, Switch};
+use zoom_archiver::config::archive::{ArchiveConfig, ChecksumMode, Encryption, LockMode, S3Config, Switch};
 use zoom_archiver::domain::checksum::{crc64nvme, to_base64};
 use zoom_archiver::domain::file::{Proof, Sha256Digest};
 use zoom_archiver::domain::part::{MIN_PART_BYTES, PartPlan};
 
-use crate::support::s3::{Quirks, S3Server, default_config};
+use crate::support::s3::{Quirks, S3Server, UnknownHeader, default_config};
 
 pub(crate) const KEY: &str =
     "account/video_sdk/2025/11/2025-11-23-Lesson-0a1b2c3d4e5f/101500Z-shared_screen-f00d.mp4";
@@ -1048,6 +1048,86 @@ mod only_s3 {
             let completed = complete(&bench, &three_parts()).await;
             assert!(matches!(completed, Err(ArchiveError::Exists(_))), "{completed:?}");
             assert_eq!(bench.raw(KEY).await.unwrap(), "first");
+        }
+    }
+
+    /// Every header that is sent without a setting that demands it, and may be refused.
+    const OPTIONAL_HEADERS: [&str; 6] = [
+        "x-amz-checksum-mode",
+        "x-amz-checksum-crc64nvme",
+        "x-amz-checksum-algorithm",
+        "x-amz-checksum-type",
+        "x-amz-sdk-checksum-algorithm",
+        "if-none-match",
+    ];
+
+    /// Ways in which a store refuses a header.
+    const REFUSALS: [(u16, bool); 3] = [(400, true), (400, false), (501, true)];
+
+    #[tokio::test]
+    async fn whichever_optional_header_a_store_refuses_on_whichever_verb_it_takes_every_object() {
+        let none = || config(ChecksumMode::None, Switch::Off);
+        for name in OPTIONAL_HEADERS {
+            for (status, is_named) in REFUSALS {
+                for settings in [default_config(), none()] {
+                    let unknown_header = Some(UnknownHeader { name, status, is_named });
+                    let bench = Bench::quirky(Quirks { unknown_header, ..Quirks::default() }, settings).await;
+                    let what = format!("{name} {status} {is_named}");
+                    let small = content(1000, 2);
+                    let stored = put(&bench.archive, "small", &small).await;
+                    let stored = stored.unwrap_or_else(|error| panic!("{what}: {error}"));
+                    assert_eq!(
+                        bench.archive.inspect("small").await.unwrap().map(|it| it.bytes),
+                        Some(1000),
+                        "{what}"
+                    );
+                    assert_eq!(stored.bytes, 1000, "{what}");
+                    assert_eq!(read(&bench.archive, "small").await, small, "{what}");
+                    let again = put(&bench.archive, "small", &content(1000, 3)).await;
+                    assert!(matches!(again, Err(ArchiveError::Exists(_))), "{what}: {again:?}");
+                    assert_eq!(bench.archive.inspect("absent").await.unwrap(), None, "{what}");
+                    bench.archive.replace(&object("manifest"), small.clone()).await.unwrap();
+                    let file = three_parts();
+                    complete(&bench, &file).await.unwrap_or_else(|error| panic!("{what}: {error}"));
+                    assert!(read(&bench.archive, KEY).await == file, "{what}");
+                }
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_header_that_a_setting_demands_and_a_store_refuses_is_told_by_the_key_of_the_setting() {
+        let class = || S3Config { storage_class: "STANDARD_IA".to_owned(), ..default_config() };
+        let encryption = || S3Config { server_side_encryption: Encryption::Aes256, ..default_config() };
+        let tags = || S3Config { tags: vec!["a=b".to_owned()], ..default_config() };
+        let lock =
+            || S3Config { object_lock_mode: LockMode::Governance, object_lock_days: 1, ..default_config() };
+        let hold = || S3Config { legal_hold: true, ..default_config() };
+        let cases = [
+            (
+                "x-amz-checksum-crc64nvme",
+                config(ChecksumMode::Crc64nvme, Switch::Auto),
+                "archive.s3.checksum",
+            ),
+            ("if-none-match", config(ChecksumMode::Auto, Switch::On), "archive.s3.conditional_create"),
+            ("x-amz-storage-class", class(), "archive.s3.storage_class"),
+            ("x-amz-server-side-encryption", encryption(), "archive.s3.server_side_encryption"),
+            ("x-amz-tagging", tags(), "archive.s3.tags"),
+            ("x-amz-object-lock-mode", lock(), "archive.s3.object_lock_mode"),
+            ("x-amz-object-lock-retain-until-date", lock(), "archive.s3.object_lock_mode"),
+            ("x-amz-object-lock-legal-hold", hold(), "archive.s3.legal_hold"),
+        ];
+        for (name, settings, key) in cases {
+            for (status, is_named) in REFUSALS {
+                let unknown_header = Some(UnknownHeader { name, status, is_named });
+                let bench =
+                    Bench::quirky(Quirks { unknown_header, ..Quirks::default() }, settings.clone()).await;
+                let told = put(&bench.archive, "small", &content(1000, 2)).await;
+                let Err(ArchiveError::Refused(told)) = told else {
+                    panic!("{name} {status} {is_named}: {told:?}")
+                };
+                assert!(told.contains(key), "{name} {status} {is_named}: {told}");
+            }
         }
     }
 

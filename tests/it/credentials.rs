@@ -1,4 +1,4 @@
-//! The keys to a bucket change while the program runs.
+//! What stands between the program and its bucket changes while it runs: keys, and what a proxy lets through.
 
 use std::path::Path;
 
@@ -6,9 +6,10 @@ use zoom_archiver::domain::file::FileState;
 use zoom_archiver::domain::recording::RecordingKind;
 use zoom_archiver::simulator::events::EventKind;
 use zoom_archiver::simulator::{FakeFile, FakeRecording, Options};
+use zoom_archiver::store::{JobFilter, Order, Page};
 
 use crate::support::place::{Bucket, contents};
-use crate::support::s3::{Quirks, S3Server};
+use crate::support::s3::{Gateway, Quirks, S3Server};
 use crate::support::scene::{Ground, Scene};
 use crate::support::service::eventually;
 
@@ -62,5 +63,30 @@ async fn a_credentials_file_that_is_replaced_counts_without_a_restart() {
     for file in files {
         scene.assert_archived(&file, contents[&file.identity.name]).await;
     }
+    scene.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_a_proxy_refuses_for_its_length_waits_and_says_which_setting_helps() {
+    let gateway = Some(Gateway { status: 413, max_body_bytes: 1_000_000 });
+    let bucket = Bucket::at(S3Server::in_process(Quirks { gateway, ..Quirks::default() }).await).await;
+    let ground = Ground::Servers { database: None, bucket };
+    let scene = Scene::staged_on(ground, Options::default(), |setup, _| {
+        // The first attempt that is spent is the last one.
+        setup.env("ZOOM_ARCHIVER_WORKER__MAX_ATTEMPTS", "1")
+    })
+    .await;
+    let long = FakeRecording::new(RecordingKind::VideoSdk, 1).with([FakeFile::generated(1, 2_000_000)]);
+    scene.announce(&long, EventKind::Recording).await;
+    let page = Page { after: None, limit: 10, order: Order::Newest };
+    let reason = eventually("the job says why it waits", || async {
+        let jobs = scene.store.list_jobs(&JobFilter::default(), page).await.ok()?;
+        jobs.into_iter().find_map(|job| job.reason)
+    })
+    .await;
+    for told in ["HTTP 413", "nginx/1.24.0", "transfer.part_bytes"] {
+        assert!(reason.contains(told), "{reason}");
+    }
+    scene.one_file_in(FileState::Pending).await;
     scene.close().await;
 }

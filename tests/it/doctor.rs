@@ -17,7 +17,7 @@ use crate::support::fault_proxy::{Fault, FaultProxy};
 use crate::support::place::{Bucket, Place};
 use crate::support::private::{PrivateMinio, PrivatePostgres};
 use crate::support::program::fake_zoom;
-use crate::support::s3::{Lack, Quirks, S3Server};
+use crate::support::s3::{Gateway, Lack, Quirks, S3Server, UnknownHeader};
 use crate::support::scene::with_api;
 use crate::support::service::{Log, Setup};
 
@@ -189,6 +189,78 @@ async fn a_store_whose_clock_is_wrong_is_told_by_how_much_and_which_way() {
         let wrong = wrong(&setup).await;
         assert!(wrong.starts_with("archive: ") && wrong.contains(words), "{wrong}");
         assert!(wrong.contains("set this machine's clock"), "{wrong}");
+    }
+}
+
+#[tokio::test]
+async fn a_clock_that_is_so_wrong_that_the_store_refuses_is_told_as_the_cause() {
+    for (clock_ahead_secs, far) in [(20 * 60, "s behind"), (-20 * 60, "s ahead"), (3 * 3600, "s behind")] {
+        let bucket = in_process(Quirks { clock_ahead_secs, ..Quirks::default() }).await;
+        let (_data, setup) = migrated(|setup| bucket.point(setup, None)).await;
+        let wrong = wrong(&setup).await;
+        assert!(wrong.contains("RequestTimeTooSkewed") && wrong.contains(far), "{wrong}");
+        assert!(!wrong.contains("s3:ListBucket"), "{wrong}");
+        // A process that starts takes a while to ask.
+        let told = |secs: i64| wrong.contains(&format!(" {secs} s "));
+        assert!((-30..=30).any(|more| told(clock_ahead_secs.abs() + more)), "{wrong}");
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_does_not_exist_or_is_disabled_is_told_by_the_stores_own_code() {
+    let bucket = in_process(Quirks::default()).await;
+    let (_data, setup) = migrated(|setup| bucket.point(setup, None)).await;
+    let wrong = wrong(&setup.env("AWS_ACCESS_KEY_ID", "disabled-key")).await;
+    assert!(wrong.contains("InvalidAccessKeyId") && wrong.contains("AWS_ACCESS_KEY_ID"), "{wrong}");
+    assert!(!wrong.contains("s3:ListBucket"), "{wrong}");
+}
+
+#[tokio::test]
+async fn a_proxy_that_refuses_long_bodies_is_told_from_the_store_with_the_setting_that_helps() {
+    let gateway = Some(Gateway { status: 413, max_body_bytes: 1_000_000 });
+    let bucket = in_process(Quirks { gateway, ..Quirks::default() }).await;
+    let (_data, setup) = migrated(|setup| bucket.point(setup, None)).await;
+    let wrong = wrong(&setup).await;
+    assert!(wrong.contains("HTTP 413") && wrong.contains("nginx/1.24.0"), "{wrong}");
+    assert!(wrong.contains("transfer.part_bytes"), "{wrong}");
+}
+
+/// A proxy that lets nothing through.
+async fn closed_proxy() -> String {
+    let refuse =
+        async || (http::StatusCode::FORBIDDEN, axum::response::Html("<html><title>Blocked</title></html>"));
+    let app = axum::Router::new().fallback(refuse);
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    url
+}
+
+#[tokio::test]
+async fn a_proxy_of_the_environment_that_lets_nothing_through_is_told_by_its_variable() {
+    let proxies = [closed_proxy().await, format!("http://127.0.0.1:{}", free_port())];
+    let bucket = in_process(Quirks::default()).await;
+    let (_data, setup) = migrated(|setup| bucket.point(setup, None)).await;
+    for (variable, proxy) in ["HTTP_PROXY", "http_proxy", "ALL_PROXY"].into_iter().zip(proxies.iter().cycle())
+    {
+        let proxied = setup.clone().env(variable, proxy).env("ZOOM_ARCHIVER_ARCHIVE__S3__MAX_ATTEMPTS", "1");
+        let told = wrong(&proxied).await;
+        assert!(told.contains(variable) && told.contains("NO_PROXY"), "{told}");
+        assert!(!told.contains("s3:ListBucket"), "{told}");
+        let output = proxied.env("NO_PROXY", "127.0.0.1").run(&["doctor", "--json"]).await;
+        assert_eq!(output.status.code(), Some(0), "{:?}", findings(&output));
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_refuses_to_be_asked_for_checksums_is_well() {
+    let unknown_header = Some(UnknownHeader { name: "x-amz-checksum-mode", status: 400, is_named: false });
+    let bucket = in_process(Quirks { unknown_header, ..Quirks::default() }).await;
+    for checksum in ["auto", "none"] {
+        let (_data, setup) = migrated(|setup| bucket.point(setup, None)).await;
+        let setup = setup.env("ZOOM_ARCHIVER_ARCHIVE__S3__CHECKSUM", checksum);
+        let output = setup.run(&["doctor", "--json"]).await;
+        assert_eq!(output.status.code(), Some(0), "{checksum}: {:?}", findings(&output));
     }
 }
 

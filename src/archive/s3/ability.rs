@@ -7,7 +7,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::algorithm::Algorithm;
-use super::failure::Failure;
+use super::failure::{Failure, Rejects};
 use crate::config::archive::{ChecksumMode, S3Config, Switch};
 
 /// What one request asks of the store.
@@ -27,6 +27,8 @@ pub(super) struct Abilities {
     condition_optional: bool,
     lacks_checksum: AtomicBool,
     lacks_condition: AtomicBool,
+    /// Refuses to be asked for checksums when an object is looked at.
+    lacks_checksum_mode: AtomicBool,
 }
 
 impl Abilities {
@@ -40,6 +42,7 @@ impl Abilities {
             condition_optional: config.conditional_create == Switch::Auto,
             lacks_checksum: AtomicBool::new(false),
             lacks_condition: AtomicBool::new(false),
+            lacks_checksum_mode: AtomicBool::new(false),
         }
     }
 
@@ -49,6 +52,34 @@ impl Abilities {
             checksum: self.wanted.checksum.filter(|_| !self.lacks_checksum.load(Ordering::Relaxed)),
             condition: self.wanted.condition && !self.lacks_condition.load(Ordering::Relaxed),
         }
+    }
+
+    /// Whether to ask for checksums when an object is looked at (`x-amz-checksum-mode`).
+    pub(super) fn asks_for_checksums(&self) -> bool {
+        self.wanted.checksum.is_some() && !self.lacks_checksum_mode.load(Ordering::Relaxed)
+    }
+
+    /// From now on without that.
+    pub(super) fn forgo_checksum_mode(&self) {
+        if !self.lacks_checksum_mode.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                "the store rejects x-amz-checksum-mode: from now on it is not asked for checksums when an object is looked at"
+            );
+        }
+    }
+
+    /// The settings that demand something which the store rejects; all that demand something where it does not say what.
+    pub(super) fn demanded(&self, rejects: Rejects) -> Vec<&'static str> {
+        let is_unclear = !rejects.checksum && !rejects.condition;
+        let checksum = self.wanted.checksum.is_some() && !self.checksum_optional;
+        let condition = self.wanted.condition && !self.condition_optional;
+        [
+            (checksum && (rejects.checksum || is_unclear)).then_some("archive.s3.checksum"),
+            (condition && (rejects.condition || is_unclear)).then_some("archive.s3.conditional_create"),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
     }
 
     /// Whether an object without the wanted checksum is not archived.

@@ -15,6 +15,7 @@ use secrecy::{ExposeSecret, SecretString};
 use super::credentials::{ReloadOnRefusal, Reloading};
 use super::time_limits;
 use crate::config::archive::{S3Config, Switch};
+use crate::config::proxy::proxy_variable;
 
 /// Region where nothing names one: what AWS takes for its own default, and stores without regions ignore.
 const DEFAULT_REGION: &str = "us-east-1";
@@ -38,8 +39,16 @@ impl fmt::Debug for Access {
     }
 }
 
-/// A client for the store that `access` names, or else the SDK's own chain; and whether the way there is encrypted.
-pub(super) async fn connect(config: &S3Config, access: Option<&Access>) -> (Client, bool) {
+/// A client, and the way that its requests go.
+pub(super) struct Connected {
+    pub(super) client: Client,
+    pub(super) is_encrypted: bool,
+    /// The variable that names the proxy on the way.
+    pub(super) proxy: Option<&'static str>,
+}
+
+/// A client for the store that `access` names, or else the SDK's own chain.
+pub(super) async fn connect(config: &S3Config, access: Option<&Access>) -> Connected {
     let mut loader = aws_config::defaults(BehaviorVersion::latest());
     if let Some(access) = access {
         let secret = access.secret_access_key.expose_secret();
@@ -55,6 +64,10 @@ pub(super) async fn connect(config: &S3Config, access: Option<&Access>) -> (Clie
         Switch::On => true,
         Switch::Off => false,
         Switch::Auto => endpoint.is_some(),
+    };
+    let proxy = match &endpoint {
+        Some(endpoint) => proxy_variable(endpoint),
+        None => proxy_variable(&format!("https://s3.{region}.amazonaws.com")),
     };
     let settings = aws_sdk_s3::config::Builder::from(&found)
         .region(region)
@@ -79,7 +92,7 @@ pub(super) async fn connect(config: &S3Config, access: Option<&Access>) -> (Clie
         }
     };
     let is_encrypted = endpoint.is_none_or(|endpoint| endpoint.starts_with("https:"));
-    (Client::from_conf(settings.build()), is_encrypted)
+    Connected { client: Client::from_conf(settings.build()), is_encrypted, proxy }
 }
 
 /// The endpoint that environment, profile or caller name: then it is not AWS, and its buckets seldom have host names

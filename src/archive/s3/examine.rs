@@ -53,17 +53,21 @@ impl S3Archive {
             legal_hold: false,
             ..self.config.clone()
         };
-        Self::with(self.client.clone(), self.signs_bodies, self.bucket.clone(), self.prefix.clone(), &config)
+        let twin = Self::with(
+            self.client.clone(),
+            self.signs_bodies,
+            self.bucket.clone(),
+            self.prefix.clone(),
+            &config,
+        );
+        Self { proxy: self.proxy, ..twin }
     }
 
     /// The bucket is there, and the clocks agree.
     async fn reach(&self) -> Result<Finding, ArchiveError> {
         let date = DateOfAnswer::default();
         let request = self.client.head_bucket().bucket(&self.bucket).customize().interceptor(date.clone());
-        if let Err(error) = request.send().await {
-            let failure = Failure::from(error).missing_bucket();
-            return Err(self.decide("look into", "", &failure));
-        }
+        self.look_into(request.send().await.map(drop).map_err(Failure::from)).await?;
         let found = format!("{} can be looked into", self.description);
         Ok(match date.0.seconds_ahead() {
             Some(ahead) if ahead.abs() >= WORRYING_SKEW_SECS => Finding::wrong_so(

@@ -3,10 +3,14 @@
 //! Codes are those of "Error responses" in the Amazon S3 API Reference, and what other stores were seen to
 //! send. Texts name bucket, code and remedy; they never hold a header or a URL, hence no credentials.
 
+use std::borrow::Cow;
+
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use chrono::DateTime;
 
 use super::super::ArchiveError;
+use crate::clock::Clock;
 
 /// Longest piece of a store's own message that is repeated, in characters.
 const MAX_MESSAGE_CHARS: usize = 300;
@@ -14,6 +18,23 @@ const MAX_MESSAGE_CHARS: usize = 300;
 const BUCKET_REGION: &str = "x-amz-bucket-region";
 /// How much of an error's body is searched for names of headers, in bytes.
 const MAX_SEARCHED_BYTES: usize = 8 * 1024;
+
+/// Difference of the clocks from which it is taken for the cause of a refusal, in seconds. S3 refuses requests that are fifteen
+/// minutes off ("RequestTimeTooSkewed").
+const BLAMED_SKEW_SECS: i64 = 5 * 60;
+
+/// Who gave an answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Answered {
+    /// Nobody.
+    No,
+    /// The store, in an error document of S3's.
+    ByStore,
+    /// The answer has no body, as every answer to HEAD: it does not say.
+    Silently,
+    /// A proxy or a gateway: the body is no error document of S3's. With the name in its `Server` header.
+    ByOther(Option<String>),
+}
 
 /// What went wrong with one request.
 #[derive(Debug)]
@@ -26,6 +47,9 @@ pub(super) struct Failure {
     message: String,
     /// The answer's body in lower case, to be searched.
     searched: String,
+    answered: Answered,
+    /// By how many seconds the clock of whoever answered is ahead of this machine's.
+    seconds_ahead: Option<i64>,
 }
 
 /// Which options a rejection names. Neither means that it does not say.
@@ -43,20 +67,36 @@ where
         let SdkError::ServiceError(answer) = &error else {
             return Self::without_answer(&error);
         };
-        let status = answer.raw().status().as_u16();
-        let body = answer.raw().body().bytes().unwrap_or_default();
-        let body = String::from_utf8_lossy(&body[..body.len().min(MAX_SEARCHED_BYTES)]).to_lowercase();
-        let meta = answer.err().meta();
-        let code = meta.code().map_or_else(|| code_of(status).to_owned(), str::to_owned);
-        let message = match (meta.message(), answer.raw().headers().get(BUCKET_REGION)) {
-            (Some(message), _) => message.to_owned(),
-            // All that an answer to HEAD says of it.
-            (None, Some(region)) if matches!(status, 301 | 307 | 400) => {
-                format!("the bucket's region is {region}")
-            }
-            (None, _) => String::new(),
+        let (raw, meta) = (answer.raw(), answer.err().meta());
+        let status = raw.status().as_u16();
+        let body = raw.body().bytes().unwrap_or_default();
+        let body = String::from_utf8_lossy(&body[..body.len().min(MAX_SEARCHED_BYTES)]).into_owned();
+        let header = |name| raw.headers().get(name).map(str::to_owned);
+        let answered = match (meta.code(), body.trim().is_empty()) {
+            (_, true) => Answered::Silently,
+            (Some(_), false) => Answered::ByStore,
+            (None, false) => Answered::ByOther(header("server").map(|name| clipped(&name))),
         };
-        Self { status: Some(status), code, message: clipped(&message), searched: body }
+        let code = match (&answered, meta.code()) {
+            (Answered::ByOther(_), _) => format!("HTTP {status}"),
+            (_, Some(code)) => code.to_owned(),
+            (_, None) => code_of(status).to_owned(),
+        };
+        let words = match &answered {
+            Answered::ByOther(_) => without_tags(&body),
+            _ => meta.message().unwrap_or_default().to_owned(),
+        };
+        let region = header(BUCKET_REGION).filter(|_| matches!(status, 301 | 307 | 400));
+        let region = region.map(|region| format!("the bucket's region is {region}"));
+        let message = [Some(words).filter(|words| !words.is_empty()), region];
+        Self {
+            status: Some(status),
+            code,
+            message: clipped(&message.into_iter().flatten().collect::<Vec<_>>().join(": ")),
+            searched: body.to_lowercase(),
+            answered,
+            seconds_ahead: header("date").and_then(|date| seconds_ahead(&date)),
+        }
     }
 }
 
@@ -71,23 +111,43 @@ impl Failure {
             SdkError::ConstructionFailure(_) => "request not sent",
             _ => "no connection",
         };
-        Self { status: None, code: code.to_owned(), message: clipped(&message), searched: String::new() }
+        Self::unanswered(code, &message)
+    }
+
+    fn unanswered(code: &str, message: &str) -> Self {
+        Self {
+            status: None,
+            code: code.to_owned(),
+            message: clipped(message),
+            searched: String::new(),
+            answered: Answered::No,
+            seconds_ahead: None,
+        }
     }
 
     /// Of reading a body whose request had succeeded.
     pub(super) fn of_body(error: impl std::error::Error) -> Self {
-        let message = clipped(&causes(&error));
-        Self { status: None, code: "broken answer".to_owned(), message, searched: String::new() }
+        Self::unanswered("broken answer", &causes(&error))
     }
 
     /// Of reading a body that does not go on.
     pub(super) fn stalled() -> Self {
-        Self {
-            status: None,
-            code: "no answer in time".to_owned(),
-            message: "the body does not go on".to_owned(),
-            searched: String::new(),
-        }
+        Self::unanswered("no answer in time", "the body does not go on")
+    }
+
+    /// Whether the answer refuses the request without a word why, so that another verb may be told more.
+    pub(super) fn is_silent_refusal(&self) -> bool {
+        self.answered == Answered::Silently && matches!(self.status, Some(400..=403 | 405 | 407 | 411 | 501))
+    }
+
+    /// Whether a request without some header may be taken.
+    pub(super) fn may_reject_a_header(&self) -> bool {
+        matches!(self.status, Some(400 | 501))
+    }
+
+    /// Whether the store itself was perhaps not reached.
+    pub(super) fn is_from_elsewhere(&self) -> bool {
+        matches!(self.answered, Answered::No | Answered::ByOther(_))
     }
 
     /// For requests to a bucket whose 404 says no more than that.
@@ -133,7 +193,8 @@ impl Failure {
             checksum: names(&["checksum", "algorithm", "crc64"]),
             condition: names(&["if-none-match", "ifnonematch", "conditional", "precondition"]),
         };
-        let unclear = self.status == Some(501) || names(&["header"]);
+        let says_little = matches!(self.code.as_str(), "InvalidArgument" | "InvalidRequest");
+        let unclear = self.status == Some(501) || says_little || names(&["header"]);
         (rejects.checksum || rejects.condition || unclear).then_some(rejects)
     }
 
@@ -149,7 +210,8 @@ impl Failure {
 
     /// Whether the credentials lack a right.
     pub(super) fn is_denied(&self) -> bool {
-        matches!(self.code.as_str(), "AccessDenied" | "AllAccessDisabled" | "Forbidden")
+        self.blamed_skew().is_none()
+            && matches!(self.code.as_str(), "AccessDenied" | "AllAccessDisabled" | "Forbidden")
     }
 
     fn is_mismatch(&self) -> bool {
@@ -161,13 +223,18 @@ impl Failure {
 
     /// What follows from it for the caller.
     pub(super) fn decide(&self, bucket: &str, what: &str, key: &str) -> ArchiveError {
+        self.decide_with(bucket, what, key, "")
+    }
+
+    /// The same, in words that end with `advice`.
+    pub(super) fn decide_with(&self, bucket: &str, what: &str, key: &str, advice: &str) -> ArchiveError {
         if self.is_exists() || self.is_conflict() {
             return ArchiveError::Exists(key.to_owned());
         }
         if self.is_no_such_upload() {
             return ArchiveError::NoSuchUpload(key.to_owned());
         }
-        let text = self.text(bucket, what, key, "");
+        let text = self.text(bucket, what, key, advice);
         if self.is_mismatch() {
             ArchiveError::Mismatch(text)
         } else if self.is_refusal() {
@@ -182,8 +249,10 @@ impl Failure {
     fn is_refusal(&self) -> bool {
         let mendable = self.remedy().is_some() || self.code.to_lowercase().contains("quota");
         match self.status {
+            // A proxy that refuses says nothing of the store.
+            _ if self.is_from_elsewhere() => false,
             Some(501) => true,
-            Some(401 | 403 | 407 | 408 | 409 | 425 | 429 | CLIENT_GONE) => false,
+            Some(401 | 403 | 407 | 408 | 409 | 413 | 425 | 429 | CLIENT_GONE) => false,
             Some(400..=499) => !mendable,
             _ => false,
         }
@@ -196,7 +265,8 @@ impl Failure {
         let right = right_for(what).filter(|_| self.is_denied()).map(|right| format!("it takes {right}"));
         let right = right.unwrap_or_default();
         let remedy = self.remedy().filter(|_| advice.is_empty() || self.is_denied()).unwrap_or_default();
-        for more in [self.message.as_str(), right.as_str(), remedy, advice] {
+        let source = self.source().unwrap_or_default();
+        for more in [source.as_str(), &self.message, &right, &remedy, advice] {
             if !more.is_empty() {
                 text.push_str(": ");
                 text.push_str(more);
@@ -205,8 +275,42 @@ impl Failure {
         text
     }
 
+    /// Who answered, where it was not the store.
+    fn source(&self) -> Option<String> {
+        let Answered::ByOther(server) = &self.answered else { return None };
+        let server = server.as_ref().map(|name| format!(" ({name})")).unwrap_or_default();
+        Some(format!("the answer is not the store's, but of something before it{server}"))
+    }
+
+    /// By how many seconds the store's clock is ahead, where that is why it refuses.
+    fn blamed_skew(&self) -> Option<i64> {
+        let is_refused = matches!(self.status, Some(400 | 401 | 403));
+        self.seconds_ahead.filter(|ahead| is_refused && ahead.abs() >= BLAMED_SKEW_SECS)
+    }
+
     /// What an operator can do about it.
-    fn remedy(&self) -> Option<&'static str> {
+    pub(super) fn remedy(&self) -> Option<Cow<'static, str>> {
+        if let Some(ahead) = self.blamed_skew() {
+            let way = if ahead > 0 { "behind" } else { "ahead of" };
+            return Some(Cow::Owned(format!(
+                "this machine's clock is {} s {way} the store's: set this machine's clock",
+                ahead.abs()
+            )));
+        }
+        match (&self.answered, self.status) {
+            (_, Some(413)) => Some(
+                "it refuses bodies of this size: raise its limit (nginx: client_max_body_size), or lower transfer.part_bytes",
+            ),
+            (_, Some(407)) => Some("the proxy wants credentials: give them in its URL"),
+            (Answered::ByOther(_), _) => {
+                Some("check AWS_ENDPOINT_URL_S3, and what the proxy or gateway before the store lets through")
+            }
+            _ => self.remedy_by_code(),
+        }
+        .map(Cow::Borrowed)
+    }
+
+    fn remedy_by_code(&self) -> Option<&'static str> {
         Some(match self.code.as_str() {
             "NoSuchBucket" => "create the bucket, or mend ARCHIVE_URL",
             "AccessDenied" | "AllAccessDisabled" | "Forbidden" => {
@@ -214,11 +318,10 @@ impl Failure {
                  s3:PutObject, s3:DeleteObject, s3:AbortMultipartUpload and s3:ListMultipartUploadParts on its \
                  objects, and s3:GetObjectVersion and s3:DeleteObjectVersion where it keeps versions"
             }
-            "no credentials"
-            | "InvalidAccessKeyId"
-            | "SignatureDoesNotMatch"
-            | "InvalidToken"
-            | "InvalidSecurity" => {
+            "InvalidAccessKeyId" | "UserSuspended" | "AccountProblem" | "NotSignedUp" | "Unauthorized" => {
+                "the key does not exist or is disabled: check AWS_ACCESS_KEY_ID, or the profile"
+            }
+            "no credentials" | "SignatureDoesNotMatch" | "InvalidToken" | "InvalidSecurity" => {
                 "check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN, or the profile"
             }
             "ExpiredToken" | "TokenRefreshRequired" => "renew the session credentials",
@@ -241,6 +344,17 @@ impl Failure {
             _ => return None,
         })
     }
+}
+
+/// A refusal of HEAD has no body: asks by another verb, which takes the same right, why.
+pub(super) async fn explained(failure: Failure, again: impl Future<Output = Option<Failure>>) -> Failure {
+    if !failure.is_silent_refusal() {
+        return failure;
+    }
+    again
+        .await
+        .filter(|told| told.status == failure.status || told.answered == Answered::ByStore)
+        .unwrap_or(failure)
 }
 
 /// The right that a request takes, by what it was to do in the words of its errors ("Actions, resources, and condition keys
@@ -296,6 +410,18 @@ fn causes(error: &dyn std::error::Error) -> String {
         source = cause.source();
     }
     words
+}
+
+/// By how many seconds a clock is ahead of this machine's, that gave this `Date`.
+fn seconds_ahead(date: &str) -> Option<i64> {
+    let date = DateTime::parse_from_rfc2822(date).ok()?;
+    Some((date.to_utc() - Clock::System.now()).num_seconds())
+}
+
+/// The words of an HTML page, or of any other text.
+fn without_tags(body: &str) -> String {
+    let outside = body.split('<').map(|piece| piece.split_once('>').map_or(piece, |(_, words)| words));
+    outside.flat_map(str::split_whitespace).collect::<Vec<_>>().join(" ")
 }
 
 /// A message on one line, bounded, and cut before anything that looks like a signed URL.

@@ -42,7 +42,7 @@ use secrecy::SecretString;
 use self::ability::Abilities;
 use self::algorithm::Algorithm;
 pub use self::client::Access;
-use self::failure::Failure;
+use self::failure::{Failure, explained};
 use self::options::Options;
 use super::location::S3Location;
 use super::review::review_part;
@@ -71,6 +71,8 @@ pub struct S3Archive {
     signs_bodies: bool,
     abilities: Abilities,
     options: Options,
+    /// The variable that names the proxy on the way to the store.
+    proxy: Option<&'static str>,
     config: S3Config,
 }
 
@@ -83,13 +85,13 @@ impl S3Archive {
     /// Opens a bucket without asking the store anything. With `access` the store is that one, without it the
     /// SDK's own chain says which store, region and credentials to use.
     pub async fn open(place: &S3Location, config: &S3Config, access: Option<&Access>) -> Self {
-        let (client, is_encrypted) = client::connect(config, access).await;
+        let client::Connected { client, is_encrypted, proxy } = client::connect(config, access).await;
         let signs_bodies = match config.sign_body {
             Switch::On => true,
             Switch::Off => false,
             Switch::Auto => !is_encrypted,
         };
-        Self::with(client, signs_bodies, place.bucket.clone(), place.prefix.clone(), config)
+        Self { proxy, ..Self::with(client, signs_bodies, place.bucket.clone(), place.prefix.clone(), config) }
     }
 
     fn with(client: Client, signs_bodies: bool, bucket: String, prefix: String, config: &S3Config) -> Self {
@@ -102,6 +104,7 @@ impl S3Archive {
             attempt_timeout: config.attempt_timeout(),
             abilities: Abilities::new(config),
             options: Options::new(config),
+            proxy: None,
             config: config.clone(),
         }
     }
@@ -119,8 +122,16 @@ impl S3Archive {
 
     /// The decision in a failure, in words that name the bucket and the key.
     fn decide(&self, what: &str, key: &str, failure: &Failure) -> ArchiveError {
-        if let Some(advice) = self.options.rejected(failure) {
+        if let Some(advice) = self.options.rejected(failure).or_else(|| self.demanded(what, failure)) {
             return ArchiveError::Refused(failure.text(&self.bucket, what, key, &advice));
+        }
+        if let Some(variable) = self.proxy.filter(|_| failure.is_from_elsewhere()) {
+            let remedy = failure.remedy().map(|remedy| format!("{remedy}; ")).unwrap_or_default();
+            let advice = format!(
+                "{remedy}requests to the store go through the proxy that {variable} names: mend it, or name the store's \
+                 host in NO_PROXY"
+            );
+            return failure.decide_with(&self.bucket, what, key, &advice);
         }
         match self.options.rights() {
             Some(rights) if failure.is_denied() => {
@@ -128,6 +139,27 @@ impl S3Archive {
             }
             _ => failure.decide(&self.bucket, what, key),
         }
+    }
+
+    /// What to do about a rejected write where settings demand what the store may not have, and it does not name it.
+    fn demanded(&self, what: &str, failure: &Failure) -> Option<String> {
+        let is_write = matches!(what, "write" | "replace" | "begin" | "write a part of" | "complete");
+        let rejects = failure.rejects_option().filter(|_| is_write && !failure.is_from_elsewhere())?;
+        let mut settings = self.abilities.demanded(rejects);
+        if !rejects.checksum && !rejects.condition {
+            settings.extend(self.options.keys());
+        }
+        let settings = Some(settings.join(", ")).filter(|settings| !settings.is_empty())?;
+        Some(format!("the store may not have what the settings ask for: change or unset {settings}"))
+    }
+
+    /// Says why a bucket cannot be looked into, when HEAD was refused.
+    async fn look_into(&self, sent: Result<(), Failure>) -> Result<(), ArchiveError> {
+        let Err(failure) = sent else { return Ok(()) };
+        let request = self.client.list_objects_v2().bucket(&self.bucket).prefix(&self.prefix).max_keys(1);
+        let again = async { request.send().await.err().map(Failure::from) };
+        let failure = explained(failure, again).await.missing_bucket();
+        Err(self.decide("look into", "", &failure))
     }
 
     /// The digest of a body that has no other checksum, where S3 wants one.
@@ -237,9 +269,7 @@ impl Archive for S3Archive {
     }
 
     async fn ping(&self) -> Result<(), ArchiveError> {
-        match self.client.head_bucket().bucket(&self.bucket).send().await {
-            Ok(_) => Ok(()),
-            Err(error) => Err(Failure::from(error).missing_bucket().decide(&self.bucket, "look into", "")),
-        }
+        let sent = self.client.head_bucket().bucket(&self.bucket).send().await;
+        self.look_into(sent.map(drop).map_err(Failure::from)).await
     }
 }

@@ -15,7 +15,7 @@ use super::super::review::review_body;
 use super::super::{ArchiveError, NewObject, ObjectStream, StoredObject};
 use super::ability::Asked;
 use super::algorithm::{Algorithm, Said, said, with_checksum};
-use super::failure::Failure;
+use super::failure::{Failure, explained};
 use super::options::{Kept, Wanted, with_options};
 use super::{S3Archive, SLOWEST_BYTES_PER_SECOND};
 use crate::domain::checksum;
@@ -159,33 +159,57 @@ impl S3Archive {
 
     /// What stands under a key, or what one version of it is.
     pub(super) async fn head(&self, key: &str, version: Option<&str>) -> Result<Option<Found>, ArchiveError> {
+        let asks = self.abilities.asks_for_checksums();
+        let mut answer = self.send_head(key, version, asks).await;
+        if asks && answer.as_ref().is_err_and(Failure::may_reject_a_header) {
+            answer = self.send_head(key, version, false).await;
+            if answer.as_ref().err().is_none_or(Failure::is_not_found) {
+                self.abilities.forgo_checksum_mode();
+            }
+        }
+        match answer {
+            Ok(found) => Ok(Some(found)),
+            Err(failure) if failure.is_not_found() => Ok(None),
+            Err(failure) => {
+                let request = self.client.get_object().bucket(&self.bucket).key(self.full_key(key));
+                let request = request.set_version_id(version.map(str::to_owned)).range("bytes=0-0");
+                let failure =
+                    explained(failure, async { request.send().await.err().map(Failure::from) }).await;
+                Err(self.decide("look at", key, &failure))
+            }
+        }
+    }
+
+    async fn send_head(
+        &self,
+        key: &str,
+        version: Option<&str>,
+        asks_for_checksums: bool,
+    ) -> Result<Found, Failure> {
         let request = self
             .client
             .head_object()
             .bucket(&self.bucket)
             .key(self.full_key(key))
             .set_version_id(version.map(str::to_owned))
-            .checksum_mode(ChecksumMode::Enabled);
-        match request.send().await.map_err(Failure::from) {
-            Ok(found) => Ok(Some(Found {
-                bytes: found.content_length().and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or_default(),
-                said: said!(found),
-                etag: found.e_tag().map(str::to_owned),
-                version_id: found.version_id().map(str::to_owned),
-                kept: Kept {
-                    storage_class: found.storage_class().cloned(),
-                    encryption: found.server_side_encryption().cloned(),
-                    kms_key_id: found.ssekms_key_id().map(str::to_owned),
-                    tags: None,
-                    metadata: found.metadata().cloned().unwrap_or_default(),
-                    lock_mode: found.object_lock_mode().cloned(),
-                    retain_until: found.object_lock_retain_until_date().copied(),
-                    legal_hold: found.object_lock_legal_hold_status().cloned(),
-                },
-            })),
-            Err(failure) if failure.is_not_found() => Ok(None),
-            Err(failure) => Err(self.decide("look at", key, &failure)),
-        }
+            .set_checksum_mode(asks_for_checksums.then_some(ChecksumMode::Enabled));
+        let found = request.send().await.map_err(Failure::from)?;
+        Ok(Found {
+            bytes: found.content_length().and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or_default(),
+            said: said!(found),
+            etag: found.e_tag().map(str::to_owned),
+            version_id: found.version_id().map(str::to_owned),
+            kept: Kept {
+                storage_class: found.storage_class().cloned(),
+                encryption: found.server_side_encryption().cloned(),
+                kms_key_id: found.ssekms_key_id().map(str::to_owned),
+                tags: None,
+                metadata: found.metadata().cloned().unwrap_or_default(),
+                lock_mode: found.object_lock_mode().cloned(),
+                retain_until: found.object_lock_retain_until_date().copied(),
+                legal_hold: found.object_lock_legal_hold_status().cloned(),
+            },
+        })
     }
 
     /// Compares what the store holds with what we sent, and removes it again when they differ. Where the store knows

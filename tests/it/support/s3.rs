@@ -93,7 +93,7 @@ impl S3Server {
                     quirks.counts.requests.fetch_add(1, Ordering::SeqCst);
                     let (service, quirks) = (service.clone(), quirks.clone());
                     async move {
-                        let mut response = match quirks.elsewhere(&request) {
+                        let mut response = match quirks.refused(&request) {
                             Some(refusal) => refusal,
                             None => Service::call(&service, request).await?,
                         };
@@ -370,10 +370,78 @@ pub(crate) struct Quirks {
     pub(crate) lists_no_uploads: bool,
     /// Full keys of objects that it has and does not give, as if they lay in a storage class that must be restored first.
     pub(crate) frozen: Mutex<BTreeSet<String>>,
+    /// A header that it has never heard of.
+    pub(crate) unknown_header: Option<UnknownHeader>,
+    /// What something before it answers in its place.
+    pub(crate) gateway: Option<Gateway>,
     /// Keys that it accepts beside its own, by id.
     pub(crate) keys: Mutex<BTreeMap<String, String>>,
     /// What was asked.
     pub(crate) counts: Counts,
+}
+
+/// A header that a store refuses, and how.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct UnknownHeader {
+    /// Its name.
+    pub(crate) name: &'static str,
+    /// 400 as Backblaze B2, 501 as Google and Amazon.
+    pub(crate) status: u16,
+    /// Whether the error names it.
+    pub(crate) is_named: bool,
+}
+
+impl UnknownHeader {
+    fn refuses<T>(self, request: &http::Request<T>) -> Option<http::Response<Body>> {
+        request.headers().get(self.name)?;
+        let (code, words) = match (self.status, self.is_named) {
+            (501, _) => (
+                "NotImplemented",
+                "A header you provided implies functionality that is not implemented".into(),
+            ),
+            (_, true) => {
+                ("InvalidArgument", format!("Unsupported header '{}' received for this API call.", self.name))
+            }
+            (_, false) => ("InvalidArgument", "Invalid Argument".to_owned()),
+        };
+        let body = format!("<Error><Code>{code}</Code><Message>{words}</Message></Error>");
+        Some(answer(self.status, "application/xml", body))
+    }
+}
+
+/// A proxy before a store, that answers in its place.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Gateway {
+    /// What it answers, in HTML.
+    pub(crate) status: u16,
+    /// Bodies that are longer than this are refused, in bytes.
+    pub(crate) max_body_bytes: u64,
+}
+
+impl Gateway {
+    fn refuses<T>(self, request: &http::Request<T>) -> Option<http::Response<Body>> {
+        let length =
+            request.headers().get(http::header::CONTENT_LENGTH).and_then(|it| it.to_str().ok()?.parse().ok());
+        if length.unwrap_or(0) < self.max_body_bytes {
+            return None;
+        }
+        let body =
+            "<html><head><title>Not here</title></head><body><h1>Not here</h1></body></html>".to_owned();
+        let mut answer = answer(self.status, "text/html", body);
+        answer.headers_mut().insert(http::header::SERVER, http::HeaderValue::from_static("nginx/1.24.0"));
+        Some(answer)
+    }
+}
+
+/// The tests make their buckets whatever the server is like.
+fn is_bucket_creation<T>(request: &http::Request<T>) -> bool {
+    let path = request.uri().path().trim_matches('/');
+    request.method() == http::Method::PUT && !path.contains('/')
+}
+
+fn answer(status: u16, content_type: &str, body: String) -> http::Response<Body> {
+    let answer = http::Response::builder().status(status).header("content-type", content_type);
+    answer.body(Body::from(Bytes::from(body))).unwrap()
 }
 
 /// The keys that the in-process server accepts.
@@ -410,6 +478,23 @@ impl Quirks {
             .header("content-type", "application/xml")
             .header("x-amz-bucket-region", region);
         Some(refusal.body(Body::from(Bytes::from(body))).unwrap())
+    }
+
+    /// What is answered before anybody looks at the request itself.
+    fn refused<T>(&self, request: &http::Request<T>) -> Option<http::Response<Body>> {
+        if is_bucket_creation(request) {
+            return None;
+        }
+        let of_gateway = self.gateway.and_then(|gateway| gateway.refuses(request));
+        let of_header = || self.unknown_header.and_then(|header| header.refuses(request));
+        of_gateway.or_else(of_header).or_else(|| self.too_skewed()).or_else(|| self.elsewhere(request))
+    }
+
+    /// What S3 answers to a request whose time is not the store's.
+    fn too_skewed(&self) -> Option<http::Response<Body>> {
+        let body = "<Error><Code>RequestTimeTooSkewed</Code><Message>The difference between the request time and the server's \
+                    time is too large.</Message></Error>";
+        (self.clock_ahead_secs.abs() > 15 * 60).then(|| answer(403, "application/xml", body.to_owned()))
     }
 
     fn date(&self) -> http::HeaderValue {
