@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use serde_json::{Map, json};
 
 use super::ids::{EventId, RecordingId};
-use super::recording::{AnnouncedRecording, Announcement, Change, RecordingIdentity, RecordingState};
+use super::recording::{AnnouncedRecording, Announcement, Change, RecordingIdentity, RecordingState, Scope};
 
 /// One delivery of Zoom's that is to be made durable.
 #[derive(Debug, Clone)]
@@ -43,6 +43,7 @@ impl Event {
                 recording,
                 happened_at: None,
                 change,
+                scope: Scope::Recording,
                 files: Vec::new(),
                 odd: Vec::new(),
             }),

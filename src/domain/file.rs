@@ -186,6 +186,10 @@ pub struct FileRow {
     pub token_expires_at: Option<DateTime<Utc>>,
     /// After that it cannot be had any more, as far as is known; forgotten when it is archived or gone.
     pub loses_at: Option<DateTime<Utc>>,
+    /// How it stands at Zoom by itself, where an event named this file alone.
+    pub zoom_state: Option<RecordingState>,
+    /// Since when.
+    pub zoom_state_at: Option<DateTime<Utc>>,
     /// Where it stands.
     pub state: FileState,
     /// Why it stands there, when that is not self-evident: the last error, the reason for a skip.
@@ -207,6 +211,17 @@ pub struct FileRow {
     pub first_event_id: EventId,
     /// When it was first announced.
     pub announced_at: DateTime<Utc>,
+}
+
+impl FileRow {
+    /// How the file stands at Zoom: as its recording does, unless it was trashed or recovered by itself since, or deleted.
+    #[must_use]
+    pub fn state_at_zoom(&self, recording: &RecordingRow) -> Option<RecordingState> {
+        let is_overtaken = self.zoom_state != Some(RecordingState::Deleted)
+            && recording.state.is_some_and(|it| it.is_leaving() || it == RecordingState::Recovered)
+            && recording.state_at > self.zoom_state_at;
+        self.zoom_state.filter(|_| !is_overtaken).or(recording.state)
+    }
 }
 
 /// A recording as the store knows it, with all its files.

@@ -47,12 +47,12 @@ pub fn lacks_id(name: &str, file_type: &str) -> bool {
 }
 
 /// A file as an event, an API answer or a row describes it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Description {
     /// The identity that it has by itself.
     pub identity: FileIdentity,
     /// Whether that is an id of Zoom's.
-    has_id: bool,
+    pub has_id: bool,
     /// The name that it would have without an id; `None` when type or start is unknown.
     stand_in: Option<String>,
 }

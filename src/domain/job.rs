@@ -305,6 +305,8 @@ pub enum Outcome {
     },
     /// Stopped by its worker before it could end; put back at once, costs no attempt.
     Stopped,
+    /// Cancelled while it ran, in consequence of what it did itself: there is nothing to settle.
+    Withdrawn,
 }
 
 impl Outcome {

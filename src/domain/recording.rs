@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
+use super::file_identity::Description;
 pub use super::file_identity::FileIdentity;
 
 /// The product that a recording comes from.
@@ -261,6 +262,21 @@ pub struct AnnouncedFile {
     pub metadata: Map<String, Value>,
 }
 
+/// The list that an archiving account's files stand in. Zoom's calls about recordings know nothing of them.
+pub const ARCHIVE_FILES: &str = "archive_files";
+
+/// What of a recording a [`Change`] of its state at Zoom is about.
+#[derive(Debug, Clone, Default)]
+pub enum Scope {
+    /// All of it.
+    #[default]
+    Recording,
+    /// The files with these ids, in whichever list, and nothing else.
+    Ids(Vec<String>),
+    /// These files; all of it where its lists hold no others.
+    Listed(Vec<Description>),
+}
+
 /// Everything one event says of one recording.
 #[derive(Debug, Clone)]
 pub struct Announcement {
@@ -270,6 +286,8 @@ pub struct Announcement {
     pub happened_at: Option<DateTime<Utc>>,
     /// What it changes.
     pub change: Change,
+    /// Of what.
+    pub scope: Scope,
     /// Those of its files that this event names.
     pub files: Vec<AnnouncedFile>,
     /// Entries of the file arrays that could not be read, in words; their siblings are unharmed.

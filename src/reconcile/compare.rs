@@ -205,6 +205,8 @@ mod tests {
             metadata: Map::new(),
             token_expires_at: None,
             loses_at: None,
+            zoom_state: None,
+            zoom_state_at: None,
             state,
             reason: None,
             object_key: None,

@@ -478,6 +478,8 @@ mod tests {
             metadata: serde_json::Map::new(),
             token_expires_at: None,
             loses_at: None,
+            zoom_state: None,
+            zoom_state_at: None,
             state: FileState::Archived,
             reason: None,
             object_key: Some("k".to_owned()),

@@ -6,7 +6,10 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
 
 use super::intake::{Decision, Intake};
-use super::known::KnownFile;
+use super::known::{
+    KnownFile, PLACEHOLDER, Placeholders, REPLACED, SingleFiles, is_in_the_making, is_replaced_already,
+    single_files,
+};
 use super::moment::Moment;
 use crate::domain::event::Event;
 use crate::domain::file::RecordingRow;
@@ -14,7 +17,8 @@ use crate::domain::file_identity::{Description, Resolution, resolve};
 use crate::domain::ids::{FileId, JobId, RecordingId};
 use crate::domain::loss;
 use crate::domain::recording::{
-    AnnouncedFile, AnnouncedRecording, Announcement, Change, FileIdentity, RecordingIdentity,
+    ARCHIVE_FILES, AnnouncedFile, AnnouncedRecording, Announcement, Change, FileIdentity, RecordingIdentity,
+    RecordingState,
 };
 
 /// Why a file without a URL is parked.
@@ -36,6 +40,24 @@ macro_rules! keeps_until {
 
 pub(super) use keeps_until;
 
+/// The same of a single file, from rows `recordings` and `file`. `$trashed_file` is the end of one that was moved to the trash
+/// by itself.
+macro_rules! file_keeps_until {
+    ($trashed:expr, $trashed_file:expr) => {
+        concat!(
+            "CASE ",
+            own_zoom_state!("file"),
+            " WHEN 'deleted' THEN file.zoom_state_at WHEN 'trashed' THEN ",
+            $trashed_file,
+            " WHEN 'recovered' THEN recordings.auto_delete_at ELSE ",
+            keeps_until!($trashed),
+            " END"
+        )
+    };
+}
+
+pub(super) use file_keeps_until;
+
 /// Whether the token in a row `known` of `files` is good for longer than the one that comes, in SQL: an event that comes
 /// late must not take it away. Not where the file is parked: then the token that is known has not opened it.
 macro_rules! outlives {
@@ -55,6 +77,8 @@ pub(super) struct Rows {
     pub(super) recording: NewRecording,
     /// Each identity once, in order of identity, so that two writers lock rows in the same order.
     pub(super) files: Vec<NewFile>,
+    /// Known files without a type that turn out to be nothing, or something.
+    pub(super) placeholders: Placeholders,
     /// Known files that have an id now and had none before.
     pub(super) renamed: Vec<(FileId, FileIdentity)>,
     /// What could not be read, in words.
@@ -74,6 +98,8 @@ pub(super) struct NewRecording {
     pub(super) change: Change,
     /// When Zoom deletes it by itself, if it says anything about that.
     pub(super) auto_delete: Option<Option<Moment>>,
+    /// Files that it moves at Zoom by themselves; then `change` says nothing of a state.
+    pub(super) single: Option<SingleFiles>,
     /// Whether another token can be asked for when one has ended.
     pub(super) renewable: bool,
     /// Whether a file has another name now, which the manifest should tell.
@@ -98,6 +124,8 @@ pub(super) struct NewFile {
     /// Of the token; none without one.
     pub(super) token_expires_at: Option<Moment>,
     pub(super) content: Option<Vec<u8>>,
+    /// Whether its transfer asks Zoom's API for what is missing, instead of waiting for an event.
+    pub(super) is_asked_about: bool,
     /// Why it is not taken, if so.
     pub(super) skip: Option<String>,
     /// Who says whether it is taken.
@@ -121,9 +149,15 @@ impl Rows {
         let announced: Vec<_> = announcement.files.iter().map(Description::from).collect();
         let known: Vec<_> = rows.iter().map(KnownFile::describe).collect();
         let Resolution { identities, renamed } = resolve(&announced, &known);
+        let single = single_files(announcement.change, &announcement.scope, rows);
+        let renewable = intake.renews(&recording.identity);
         let mut files = BTreeMap::new();
-        for (file, identity) in announcement.files.iter().zip(identities) {
-            let file = NewFile::new(file, &identity, intake.decide(&judged, file));
+        for (file, identity) in announcement.files.iter().zip(&identities) {
+            let decision = match is_replaced_already(file, identity, announcement, rows) {
+                true => Decision { leaves_out: Some(REPLACED.to_owned()), by: PLACEHOLDER.to_owned() },
+                false => intake.decide(&judged, file),
+            };
+            let file = NewFile::new(file, identity, decision, renewable);
             match files.get_mut(&file.identity) {
                 None => drop(files.insert(file.identity.clone(), file)),
                 Some(known) => NewFile::refresh(known, file),
@@ -143,9 +177,13 @@ impl Rows {
                 happened_at: Moment(
                     announcement.happened_at.map_or(event.received_at, |at| at.min(event.received_at)),
                 ),
-                change: announcement.change,
+                change: match single {
+                    Some(_) => Change { state: None, ..announcement.change },
+                    None => announcement.change,
+                },
+                single: single.map(cleaned_all),
                 auto_delete: loss::auto_delete(&recording.metadata).map(|at| at.map(Moment)),
-                renewable: intake.renews(&recording.identity),
+                renewable,
                 renames: !renamed.is_empty(),
                 manifest: JobId::new(),
             },
@@ -154,6 +192,7 @@ impl Rows {
                 .into_iter()
                 .map(|(place, identity)| (rows[place].id(), cleaned(&identity)))
                 .collect(),
+            placeholders: Placeholders::new(announcement, &identities, rows),
             odd: announcement.odd.iter().map(|words| clean(words)).collect(),
         }
     }
@@ -162,7 +201,21 @@ impl Rows {
 impl NewRecording {
     /// Whether consequences follow for certain: for the queue, or for the manifest.
     pub(super) fn has_consequences(&self) -> bool {
-        self.is_for_the_manifest() || self.auto_delete.is_some()
+        self.is_for_the_manifest() || self.auto_delete.is_some() || self.single.is_some()
+    }
+
+    /// Whether Zoom is about to have the recording no more, or files of it.
+    pub(super) fn leaves(&self) -> bool {
+        self.moves_to(RecordingState::is_leaving)
+    }
+
+    /// Whether the recording was taken out of Zoom's trash, or files of it.
+    pub(super) fn comes_back(&self) -> bool {
+        self.moves_to(|state| state == RecordingState::Recovered)
+    }
+
+    fn moves_to(&self, is_meant: impl Fn(RecordingState) -> bool) -> bool {
+        self.change.state.or_else(|| Some(self.single.as_ref()?.state)).is_some_and(is_meant)
     }
 
     /// Whether a manifest that was written before should tell of it.
@@ -172,7 +225,7 @@ impl NewRecording {
 }
 
 impl NewFile {
-    fn new(file: &AnnouncedFile, identity: &FileIdentity, decision: Decision) -> Self {
+    fn new(file: &AnnouncedFile, identity: &FileIdentity, decision: Decision, renewable: bool) -> Self {
         Self {
             id: FileId::new(),
             job: JobId::new(),
@@ -187,6 +240,7 @@ impl NewFile {
             download_token: file.download_token.as_ref().map(clean_secret),
             token_expires_at: file.download_token.as_ref().and(file.token_expires_at).map(Moment),
             content: file.content.clone(),
+            is_asked_about: renewable && file.identity.collection != ARCHIVE_FILES && is_in_the_making(file),
             skip: decision.leaves_out.as_deref().map(clean),
             decided_by: decision.by,
             metadata: clean_map(&file.metadata),
@@ -198,9 +252,9 @@ impl NewFile {
         self.download_url.is_some() || self.download_token.is_some()
     }
 
-    /// Whether there is nothing to fetch it from yet.
-    pub(super) fn has_no_source(&self) -> bool {
-        self.download_url.is_none() && self.content.is_none()
+    /// Whether it waits for an event to say what to fetch it from.
+    pub(super) fn waits_for_source(&self) -> bool {
+        self.download_url.is_none() && self.content.is_none() && !self.is_asked_about
     }
 
     /// The same file, announced a second time within one event: what is said later counts.
@@ -220,6 +274,7 @@ impl NewFile {
             download_token: later.download_token.or(self.download_token.take()),
             token_expires_at,
             content: later.content.or(self.content.take()),
+            is_asked_about: self.is_asked_about && later.is_asked_about,
             decided_by: if later.skip.is_some() {
                 later.decided_by
             } else {
@@ -243,6 +298,10 @@ fn laid_over(told: &AnnouncedRecording, known: &RecordingRow) -> AnnouncedRecord
         start_time: told.start_time.or(known.start_time),
         metadata: merged(known.metadata.clone(), told.metadata.clone()),
     }
+}
+
+fn cleaned_all(single: SingleFiles) -> SingleFiles {
+    SingleFiles { identities: single.identities.iter().map(cleaned).collect(), ..single }
 }
 
 fn cleaned(identity: &FileIdentity) -> FileIdentity {

@@ -35,7 +35,7 @@ macro_rules! recording_columns {
 macro_rules! file_columns {
     () => {
         "id, recording_id, collection, name, recording_type, file_type, extension, recording_start, \
-         announced_bytes, metadata, token_expires_at, loses_at, state, reason, object_key, bytes, sha256, content_type, store_checksum, \
+         announced_bytes, metadata, token_expires_at, loses_at, zoom_state, zoom_state_at, state, reason, object_key, bytes, sha256, content_type, store_checksum, \
          etag, version_id, mark, archived_at, verified_at, finding, finding_detail, proven_bytes, proven_sha256, \
          first_event_id, announced_at"
     };
@@ -117,6 +117,8 @@ pub(super) struct FileRecord {
     metadata: Json<Map<String, Value>>,
     token_expires_at: Option<Moment>,
     loses_at: Option<Moment>,
+    zoom_state: Option<String>,
+    zoom_state_at: Option<Moment>,
     state: String,
     reason: Option<String>,
     object_key: Option<String>,
@@ -158,6 +160,8 @@ impl FileRecord {
             metadata: self.metadata.0,
             token_expires_at: time(self.token_expires_at),
             loses_at: time(self.loses_at),
+            zoom_state: word(self.zoom_state)?,
+            zoom_state_at: time(self.zoom_state_at),
             state: self.state.parse()?,
             reason: self.reason,
             archived: self.proof.read(self.object_key.as_deref())?,

@@ -232,6 +232,10 @@ async fn run_in_span(pool: Arc<Pool>, mut job: Job, claimed: Instant, witness: W
         }
         _ => {}
     }
+    if matches!(outcome, Outcome::Withdrawn) {
+        info!("the job is not wanted any more");
+        return;
+    }
     let label = outcome_label(&outcome);
     metrics::histogram!("zoom_archiver_run_seconds", "kind" => job.task.kind(), "outcome" => label)
         .record(claimed.elapsed());
@@ -309,6 +313,7 @@ fn outcome_label(outcome: &Outcome) -> &'static str {
         Outcome::Park { .. } => "park",
         Outcome::Dead { .. } => "dead",
         Outcome::Stopped => "stopped",
+        Outcome::Withdrawn => "withdrawn",
     }
 }
 
@@ -354,7 +359,9 @@ pub(super) fn settlement(label: &'static str, outcome: Outcome, job: &Job, pool:
             warn!(reason, "job dead");
             Settlement::Dead { reason }
         }
-        Outcome::Stopped => Settlement::Wait { after: Duration::ZERO, reason: None, cost: Cost::Nothing },
+        Outcome::Stopped | Outcome::Withdrawn => {
+            Settlement::Wait { after: Duration::ZERO, reason: None, cost: Cost::Nothing }
+        }
     }
 }
 

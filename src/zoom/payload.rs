@@ -11,10 +11,11 @@ use serde_json::{Map, Value};
 
 use super::events::{self, EventKind, Shape};
 use super::{phone, summary, token};
-use crate::domain::file_identity::stand_in;
+use crate::domain::file_identity::{Description, stand_in};
 use crate::domain::media::extension_of;
 use crate::domain::recording::{
     AnnouncedFile, AnnouncedRecording, Announcement, Change, FileIdentity, RecordingIdentity, RecordingKind,
+    Scope,
 };
 
 /// Longest event name that is kept, in bytes; names label metrics.
@@ -169,6 +170,7 @@ fn of_recording(kind: &EventKind, told: &Told, object: &Map<String, Value>) -> R
     let mut announcement = described(identity, object, told.token.as_deref());
     announcement.happened_at = told.happened_at;
     announcement.change = told.change;
+    announcement.scope = listed(&announcement);
     if kind.shape == Shape::Bare {
         announcement.files.clear();
         announcement.odd.clear();
@@ -176,7 +178,15 @@ fn of_recording(kind: &EventKind, told: &Told, object: &Map<String, Value>) -> R
     Ok(announcement)
 }
 
-/// Recordings of which an event gives nothing but their ids.
+/// What a change of state is about in an event that lists files. A list that cannot be read whole names too few of them.
+fn listed(announcement: &Announcement) -> Scope {
+    if announcement.files.is_empty() || !announcement.odd.is_empty() {
+        return Scope::Recording;
+    }
+    Scope::Listed(announcement.files.iter().map(Description::from).collect())
+}
+
+/// Recordings of which an event gives nothing but their ids, and those of single files.
 fn batch(told: &Told, mut event: Value) -> Result<Vec<Part>, String> {
     let meetings = take_list(&mut event, "meetings");
     let uuids = take_list(&mut event, "meeting_uuids");
@@ -184,7 +194,7 @@ fn batch(told: &Told, mut event: Value) -> Result<Vec<Part>, String> {
     let uuids = uuids.iter().map(|entry| ("meeting_uuids", entry, Some(entry)));
     let (mut parts, mut odd) = (Vec::new(), Vec::new());
     for (key, entry, uuid) in meetings.chain(uuids) {
-        match bare(told, uuid) {
+        match bare(told, uuid, entry.get("recording_file_ids")) {
             Ok(announcement) => parts.push(Part::of(&event, announcement, key, entry)),
             Err(reason) => odd.push(format!("an entry of {key}: {reason}")),
         }
@@ -198,18 +208,37 @@ pub(super) fn with_odd(mut parts: Vec<Part>, odd: Vec<String>) -> Option<Vec<Par
     Some(parts)
 }
 
-/// A meeting or webinar of which nothing but the id is known.
-fn bare(told: &Told, uuid: Option<&Value>) -> Result<Announcement, String> {
+/// Which files `recording_file_ids` names: absent or null means all (Zoom's event reference, `recording.batch_deleted`). An
+/// empty list is taken for the same, since something of the recording has moved; that is unconfirmed. Ids that cannot be read
+/// are no reason to take files for deleted that were not named.
+fn file_ids(ids: Option<&Value>) -> (Scope, Vec<String>) {
+    let single = |id: &Value| text(Some(id)).filter(|id| check_length("id", id).is_ok());
+    let ids = match ids {
+        None | Some(Value::Null) => return (Scope::Recording, Vec::new()),
+        Some(Value::Array(ids)) if ids.is_empty() => return (Scope::Recording, Vec::new()),
+        Some(Value::Array(ids)) => ids.as_slice(),
+        Some(id) => std::slice::from_ref(id),
+    };
+    let named: Vec<_> = ids.iter().filter_map(single).collect();
+    let unread = ids.len() - named.len();
+    let odd = (unread > 0).then(|| format!("{unread} of recording_file_ids are no ids"));
+    (Scope::Ids(named), odd.into_iter().collect())
+}
+
+/// A meeting or webinar of which nothing but the id is known, and those of files.
+fn bare(told: &Told, uuid: Option<&Value>, files: Option<&Value>) -> Result<Announcement, String> {
     let instance_id = text(uuid).ok_or("no uuid")?;
     check_length("uuid", &instance_id)?;
     let account_id = told.account_id.clone();
     let identity = RecordingIdentity { account_id, kind: RecordingKind::Meeting, instance_id };
+    let (scope, odd) = file_ids(files);
     Ok(Announcement {
         recording: AnnouncedRecording { identity, topic: None, start_time: None, metadata: Map::new() },
         happened_at: told.happened_at,
         change: told.change,
+        scope,
         files: Vec::new(),
-        odd: Vec::new(),
+        odd,
     })
 }
 
@@ -296,6 +325,7 @@ fn described(identity: RecordingIdentity, object: &Map<String, Value>, token: Op
         },
         happened_at: None,
         change: Change::default(),
+        scope: Scope::Recording,
         files,
         odd,
     }

@@ -12,7 +12,7 @@ use super::events::Shape;
 use super::payload::{Part, Told, check_length, secret, size, strip_map, take_list, text, time, with_odd};
 use super::token;
 use crate::domain::recording::{
-    AnnouncedFile, AnnouncedRecording, Announcement, FileIdentity, RecordingIdentity, RecordingKind,
+    AnnouncedFile, AnnouncedRecording, Announcement, FileIdentity, RecordingIdentity, RecordingKind, Scope,
 };
 
 /// Where the files stand.
@@ -54,6 +54,7 @@ fn announcement(told: &Told, shape: Shape, call: &Value) -> Result<Announcement,
         },
         happened_at: told.happened_at,
         change: told.change,
+        scope: Scope::Recording,
         files: vec![file(told, shape, call, id)],
         odd: Vec::new(),
     })

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use super::payload::{Told, check_length, strip_map, text, time};
 use crate::domain::recording::{
-    AnnouncedFile, AnnouncedRecording, Announcement, FileIdentity, RecordingIdentity, RecordingKind,
+    AnnouncedFile, AnnouncedRecording, Announcement, FileIdentity, RecordingIdentity, RecordingKind, Scope,
 };
 
 /// Where the file stands, as if the event had a list of that name.
@@ -46,6 +46,7 @@ pub(super) fn read(told: &Told, object: &Map<String, Value>) -> Result<Announcem
         },
         happened_at: told.happened_at,
         change: told.change,
+        scope: Scope::Recording,
         files: file.into_iter().collect(),
         odd,
     })

@@ -3,48 +3,21 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use zoom_archiver::clock::Clock;
-use zoom_archiver::domain::event::{Event, EventContent};
+use zoom_archiver::domain::event::EventContent;
 use zoom_archiver::domain::file::{ArchivedFile, FileRow, FileState, Sha256Digest};
 use zoom_archiver::domain::filter::{Filter, Pattern, Rules};
-use zoom_archiver::domain::ids::EventId;
 use zoom_archiver::domain::job::{Completion, Settlement, Task};
 use zoom_archiver::domain::recording::{RecordingIdentity, RecordingKind};
 use zoom_archiver::store::{Intake, SharedStore};
 use zoom_archiver::zoom::payload::{self, Message};
 
 use crate::support::database::{Database, on_each_database};
+use crate::support::said::{ACCOUNT, answer, event, webhook};
 
 const LEASE: Duration = Duration::from_secs(600);
-const ACCOUNT: &str = "account";
 
 // ---------------------------------------------------------------------------------------------------------
 // What Zoom says
-
-fn event(content: EventContent, name: &str) -> Event {
-    let (id, received_at) = (EventId::new(), Clock::System.now());
-    Event { id, received_at, name: name.to_owned(), body: b"{}".to_vec(), content, trace: None }
-}
-
-/// A webhook, read as the receiver reads it.
-fn webhook(name: &str, object: &Value) -> Event {
-    let body = json!({
-        "event": name, "event_ts": 1_772_366_400_000_u64, "download_token": "a-token",
-        "payload": { "account_id": ACCOUNT, "object": object },
-    });
-    match payload::read(body.to_string().as_bytes()) {
-        Message::Announcement { announcement, .. } => event(EventContent::Announcement(announcement), name),
-        other => panic!("not an announcement: {other:?}"),
-    }
-}
-
-/// The API's answer about a meeting.
-fn answer(object: &Value) -> Event {
-    let instance_id = object["uuid"].as_str().expect("a uuid").to_owned();
-    let asked = RecordingIdentity { account_id: ACCOUNT.into(), kind: RecordingKind::Meeting, instance_id };
-    let (announcement, _) = payload::read_answer(&asked, object.clone()).expect("an answer");
-    event(EventContent::Announcement(announcement), "archiver.answer")
-}
 
 /// The audio of one participant and the timeline, as the documents have them: `recording_type` is left out of one place and
 /// named in the other; so is the id of the timeline, and its start is written in two ways.

@@ -15,7 +15,7 @@ use zoom_archiver::domain::job::{Carried, Completion, Cost, JobRow, JobState, Se
 use zoom_archiver::domain::loss::IN_TRASH;
 use zoom_archiver::domain::recording::{
     AnnouncedFile, AnnouncedRecording, Announcement, Change, FileIdentity, RecordingIdentity, RecordingKind,
-    RecordingState,
+    RecordingState, Scope,
 };
 use zoom_archiver::store::{
     EventFilter, FileFilter, Intake, JobFilter, Losing, Order, Page, RecordingFilter, Resting, SharedStore,
@@ -69,6 +69,7 @@ fn event(account: &str, instance: &str, types: &[&str]) -> Event {
             },
             happened_at: Some(at(90)),
             change: Change { state: Some(RecordingState::Completed), ..Change::default() },
+            scope: Scope::Recording,
             files: files.collect(),
             odd: vec!["an odd entry".into()],
         }),

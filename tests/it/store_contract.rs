@@ -18,7 +18,7 @@ use zoom_archiver::domain::ids::{EventId, FileId, RecordingId};
 use zoom_archiver::domain::job::{Completion, Cost, Job, JobState, Lease, Settlement, Task, WaitsFor};
 use zoom_archiver::domain::recording::{
     AnnouncedFile, AnnouncedRecording, Announcement, Change, FileIdentity, RecordingIdentity, RecordingKind,
-    RecordingState, TextState,
+    RecordingState, Scope, TextState,
 };
 use zoom_archiver::store::{self, Intake, Losses, Recorded, SharedStore, StoreError, Swept, TransferWork};
 
@@ -95,6 +95,7 @@ fn announce(recording: AnnouncedRecording, files: Vec<AnnouncedFile>) -> Event {
             recording,
             happened_at: None,
             change: Change::default(),
+            scope: Scope::Recording,
             files,
             odd: Vec::new(),
         }),

@@ -96,7 +96,7 @@ async fn way_out(desk: &Desk, file: &FileRow) -> Result<String, Problem> {
     let (id, recording) = (file.id, file.recording_id);
     if file.state == FileState::Parked {
         let known = desk.store.recording(recording).await?;
-        if known.is_some_and(|(row, _)| row.state == Some(RecordingState::Trashed)) {
+        if known.is_some_and(|(row, _)| file.state_at_zoom(&row) == Some(RecordingState::Trashed)) {
             return Ok(format!("recordings recover {recording}"));
         }
     }

@@ -156,6 +156,9 @@ pub struct File {
     pub token_expires_at: Option<DateTime<Utc>>,
     /// After that it cannot be had any more, as far as is known.
     pub loses_at: Option<DateTime<Utc>>,
+    /// How it stands at Zoom by itself, where an event named this file alone; null where it stands as its recording does.
+    #[serde(default)]
+    pub zoom_state: Option<RecordingState>,
     /// Key of its object, once a place has been chosen.
     pub object_key: Option<String>,
     /// Bytes received and stored.
@@ -202,6 +205,7 @@ impl From<FileRow> for File {
             recording_start: row.recording_start,
             token_expires_at: row.token_expires_at,
             loses_at: row.loses_at,
+            zoom_state: row.zoom_state,
             object_key: row.object_key,
             archived_at: row.archived_at,
             verified_at: row.verified_at,

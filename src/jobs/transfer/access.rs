@@ -14,15 +14,12 @@ use crate::domain::file::FileRow;
 use crate::domain::file_identity::rows_of;
 use crate::domain::job::{Outcome, Task, WaitsFor};
 use crate::domain::loss::IN_TRASH;
-use crate::domain::recording::{RecordingKind, RecordingState};
+use crate::domain::recording::{ARCHIVE_FILES, RecordingKind, RecordingState};
 use crate::store::TransferWork;
 use crate::worker::JobContext;
 use crate::zoom::api::ApiError;
 use crate::zoom::download::{DownloadError, Remote};
 use crate::zoom::token;
-
-/// The list that an archiving account's files stand in.
-const ARCHIVE_FILES: &str = "archive_files";
 
 /// The way to a file.
 pub(super) struct Access {
@@ -89,7 +86,7 @@ pub(super) async fn refresh(
     match listing {
         Listing::Processing => {
             let reason = "Zoom still works on the file".to_owned();
-            return Err(Outcome::Later { reason, after: jobs.config.processing_rest() });
+            return Err(Outcome::Later { reason, after: super::unnamed::rest(jobs, &work.file) });
         }
         // The recording's fresh token may open what the list leaves out, unless there is no such thing.
         Listing::Missing if matches!(error, DownloadError::NotFound) => {
@@ -123,7 +120,7 @@ async fn with_access_token(
     }
 }
 
-async fn reread(jobs: &Jobs, work: &TransferWork) -> Result<TransferWork, Outcome> {
+pub(super) async fn reread(jobs: &Jobs, work: &TransferWork) -> Result<TransferWork, Outcome> {
     let known = jobs.store.transfer_work(work.file.id).await?;
     known.ok_or_else(|| Outcome::Dead { reason: "the file is not known any more".to_owned() })
 }
@@ -182,7 +179,7 @@ fn time_left(jobs: &Jobs, work: &TransferWork) -> String {
 }
 
 /// The API agrees that there is no such file: it is gone, unless it lies in the trash.
-fn not_there(jobs: &Jobs, work: &TransferWork, words: &str) -> Outcome {
+pub(super) fn not_there(jobs: &Jobs, work: &TransferWork, words: &str) -> Outcome {
     waits_in_trash(jobs, work).unwrap_or_else(|| gone(jobs, work, words))
 }
 
@@ -191,7 +188,7 @@ fn not_there(jobs: &Jobs, work: &TransferWork, words: &str) -> Outcome {
 fn waits_in_trash(jobs: &Jobs, work: &TransferWork) -> Option<Outcome> {
     let TransferWork { recording, file, .. } = work;
     let until = file.loses_at.filter(|until| *until > jobs.clock.now())?;
-    (recording.state == Some(RecordingState::Trashed)).then(|| {
+    (file.state_at_zoom(recording) == Some(RecordingState::Trashed)).then(|| {
         let reason = format!(
             "{IN_TRASH}, and is lost on {}: `zoom-archiver recordings recover {}` takes it out",
             until.date_naive(),

@@ -9,6 +9,7 @@
 //! - `lane`: fetches parts, by one stream or by several ranges at once
 //! - `pipeline`: the parts on their way
 //! - `finish`: doubts, the object, the row
+//! - `unnamed`: a file of which Zoom has not said yet what it is
 //! - `checkpoint`: what is left for the next run
 
 mod access;
@@ -18,6 +19,7 @@ mod inline;
 mod lane;
 mod pipeline;
 mod resume;
+mod unnamed;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -129,6 +131,7 @@ async fn carry(jobs: &Jobs, file: FileId, job: &Job, context: &JobContext) -> Re
         return Ok(finish::done(jobs, &work, None));
     }
     Span::current().record("recording.id", tracing::field::display(work.recording.id));
+    work = unnamed::typed(jobs, context, work).await?;
     let key = place(jobs, &work).await?;
     if let Some(content) = work.content.clone() {
         return inline::carry(jobs, context, &work, key, content).await;

@@ -158,6 +158,8 @@ mod tests {
             metadata: Map::new(),
             token_expires_at: None,
             loses_at: None,
+            zoom_state: None,
+            zoom_state_at: None,
             state: if archived.is_some() { FileState::Archived } else { FileState::Pending },
             reason: None,
             object_key: None,

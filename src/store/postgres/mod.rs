@@ -12,6 +12,7 @@
 
 mod compare;
 mod examine;
+mod file_state;
 mod list;
 mod pool;
 mod prune;

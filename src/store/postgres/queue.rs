@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::super::announcement::{clean, clean_json};
 use super::super::intake::PERSON;
+use super::super::known::PLACEHOLDER;
 use super::super::rows::{JobRecord, claimed, millis};
 use super::super::settled::{Headway, LOST_TOO_OFTEN, Settled};
 use super::super::verification::{left_behind, why_again};
@@ -500,7 +501,7 @@ FROM held WHERE files.id = held.id AND files.state = 'archived'";
 
 /// Withdraws the transfer of a file that is not archived, also a running one, which loses its lease by that. No transfer will
 /// tell the manifest of it, so it is written again where there is one.
-/// `by` is who says so: a person, or rules, which say nothing of what others have decided.
+/// `by` is who says so: a person, Zoom about a placeholder, or rules, which say nothing of what others have decided.
 pub(super) async fn skip(
     executor: impl PgExecutor<'_>,
     file: FileId,
@@ -512,7 +513,7 @@ pub(super) async fn skip(
 WITH held AS MATERIALIZED (
     SELECT job.id FROM jobs job JOIN files file ON file.id = job.subject
     WHERE job.kind = 'transfer' AND job.subject = $1 AND file.state IN ('pending', 'parked', 'dead')
-        AND ($3::text = $4 OR file.decided_by = $3)
+        AND ($3::text IN ($4, $6) OR file.decided_by = $3)
     FOR UPDATE OF job, file
 ),
 job AS (
@@ -539,6 +540,7 @@ FROM job WHERE files.id = job.subject AND files.state IN ('pending', 'parked', '
     .bind(by)
     .bind(PERSON)
     .bind(Uuid::now_v7())
+    .bind(PLACEHOLDER)
     .execute(executor)
     .await?;
     Ok(result.rows_affected() == 1)

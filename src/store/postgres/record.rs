@@ -8,17 +8,19 @@ use sqlx::PgConnection;
 use sqlx::types::Json;
 use uuid::Uuid;
 
-use super::super::announcement::{NO_URL, NewFile, NewRecording, Rows, clean, keeps_until, outlives};
+use super::super::announcement::{
+    NO_URL, NewFile, NewRecording, Rows, clean, file_keeps_until, keeps_until, outlives,
+};
 use super::super::intake::{TWIN, known_elsewhere, warn_of_twins};
-use super::super::known::KnownFile;
+use super::super::known::{KnownFile, known_file_columns, own_zoom_state};
 use super::super::moment::Moment;
 use super::super::{Intake, Recorded, StoreError, error};
 use super::pool::Pool;
 use super::queue::{or_want_again, skip, unskip};
-use super::{compare, read, timed_out};
+use super::{compare, file_state, read, timed_out};
 use crate::domain::event::{Event, EventContent};
 use crate::domain::ids::{FileId, RecordingId};
-use crate::domain::recording::{RecordingIdentity, RecordingState, TextState};
+use crate::domain::recording::{RecordingIdentity, RecordingState, Scope, TextState};
 
 /// Times that a statement which lost a race is sent in all.
 const TRIES: u32 = 5;
@@ -83,7 +85,8 @@ async fn record_on(
         }
         let (places, told): (Vec<usize>, Vec<Told<'_>>) = told.into_iter().unzip();
         let written = if told.is_empty() { Vec::new() } else { record_rows(connection, &told).await? };
-        for (place, (mut outcome, recording)) in places.into_iter().zip(written) {
+        for ((place, (mut outcome, recording)), told) in places.into_iter().zip(written).zip(&told) {
+            file_state::settle_placeholders(connection, &told.rows.placeholders, intake.rules()).await?;
             if intake.has_rules() {
                 outcome.woken += judge(connection, recording, intake).await?;
             }
@@ -100,7 +103,9 @@ async fn known_files(
     group: &[usize],
 ) -> Result<Vec<KnownFile>, StoreError> {
     let announced = group.iter().zip(1_i64..).filter_map(|(&place, number)| match &events[place].content {
-        EventContent::Announcement(announcement) if !announcement.files.is_empty() => {
+        EventContent::Announcement(announcement)
+            if !announcement.files.is_empty() || !matches!(announcement.scope, Scope::Recording) =>
+        {
             Some((number, &announcement.recording.identity))
         }
         _ => None,
@@ -122,17 +127,20 @@ async fn known_files(
     Ok(files)
 }
 
-const KNOWN_FILES: &str = "
-SELECT told.number, files.id, files.collection, files.name, files.file_type, files.recording_start
+const KNOWN_FILES: &str = concat!(
+    "SELECT told.number, ",
+    known_file_columns!(),
+    "
 FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[]) AS told (number, instance_id, account_id, kind)
     CROSS JOIN LATERAL (
-        SELECT id FROM recordings
+        SELECT id, state, state_at FROM recordings
         WHERE instance_id = told.instance_id AND account_id = told.account_id
             AND replace(kind, 'webinar', 'meeting') = replace(told.kind, 'webinar', 'meeting')
         OFFSET 0
-    ) recording
-    JOIN files ON files.recording_id = recording.id
-ORDER BY files.id";
+    ) recordings
+    JOIN files ON files.recording_id = recordings.id
+ORDER BY files.id"
+);
 
 /// Which events can be written by one statement: none of the same session or meeting, of whichever account, as a row can
 /// be written once only, and what is taken under one account is left out under another.
@@ -245,7 +253,11 @@ async fn announce_and_wake(
         let written: Vec<&Written> = written.iter().filter(|row| row.number == number).collect();
         let recording = written.first().ok_or(sqlx::Error::RowNotFound)?;
         let is_new = recording.recording == rows.recording.id.0;
-        let come_back = if rows.recording.change.state == Some(RecordingState::Recovered) && !is_new {
+        if let Some(single) = &rows.recording.single {
+            let at = rows.recording.happened_at;
+            file_state::move_files(connection, recording.recording, single, at).await?;
+        }
+        let come_back = if rows.recording.comes_back() && !is_new {
             come_back(connection, recording.recording, &rows.recording).await?
         } else {
             0
@@ -275,10 +287,9 @@ async fn announce_and_wake(
 /// follows for it when it was written.
 fn has_consequences(told: &NewRecording, written: &[&Written]) -> bool {
     let is_new = written.first().is_some_and(|row| row.recording == told.id.0);
-    let is_leaving = told.change.state.is_some_and(RecordingState::is_leaving);
     let ends = |row: &Written| row.is_dated == Some(true) || !told.renewable;
     let redates = written.iter().any(|row| row.is_new == Some(false) && ends(row));
-    redates || told.has_consequences() && (!is_new || is_leaving)
+    redates || told.has_consequences() && (!is_new || told.leaves())
 }
 
 /// Known files for which something came that a parked transfer may wait for, and what came.
@@ -396,6 +407,7 @@ async fn announce(connection: &mut PgConnection, told: &[Told<'_>]) -> Result<Ve
         .bind(NO_URL)
         .bind(TWIN)
         .bind(each(told, |told| told.event.trace.as_deref()))
+        .bind(each_file().map(NewFile::waits_for_source).collect::<Vec<_>>())
         .fetch_all(connection)
         .await
 }
@@ -488,21 +500,21 @@ announced AS MATERIALIZED (
     SELECT given.*, CASE WHEN skip IS NULL AND twin.reason IS NOT NULL THEN $38 ELSE decider END AS decided_by,
         CASE
             WHEN COALESCE(skip, twin.reason) IS NOT NULL THEN 'skipped'
-            WHEN download_url IS NULL AND content IS NULL THEN 'parked'
+            WHEN waits THEN 'parked'
             ELSE 'pending'
         END AS state,
         CASE
             WHEN COALESCE(skip, twin.reason) IS NOT NULL THEN COALESCE(skip, twin.reason)
-            WHEN download_url IS NULL AND content IS NULL THEN $37
+            WHEN waits THEN $37
         END AS reason
     FROM unnest(
         $20::bigint[], $21::uuid[], $22::uuid[], $23::text[], $24::text[], $25::text[], $26::text[], $27::text[],
         $28::timestamptz[], $29::bigint[], $30::jsonb[], $31::text[], $32::text[], $33::timestamptz[],
-        $34::bytea[], $35::text[], $36::text[]
+        $34::bytea[], $35::text[], $36::text[], $40::boolean[]
     ) AS given (
         number, id, job_id, collection, name, recording_type, file_type, extension,
         recording_start, announced_bytes, metadata, download_url, download_token, token_expires_at,
-        content, skip, decider
+        content, skip, decider, waits
     )
     LEFT JOIN twin USING (number, collection, name)
 ),
@@ -586,6 +598,7 @@ async fn follow(
         .bind(told.happened_at)
         .bind(told.is_for_the_manifest())
         .bind(told.manifest.0)
+        .bind(told.single.is_some() && told.leaves())
         .fetch_one(connection)
         .await?;
     Ok(u64::try_from(endangered).unwrap_or(0))
@@ -594,15 +607,18 @@ async fn follow(
 const FOLLOW: &str = concat!(
     "
 WITH recording AS (
-    SELECT id, folder, $2 AND state IN ('trashed', 'deleted') AND state_at = $3 AS leaves, ",
-    keeps_until!(trashed!()),
-    " AS keeps_until
+    SELECT id, folder, $2 AND state IN ('trashed', 'deleted') AND state_at = $3 AS leaves
     FROM recordings WHERE id = $1
 ),
 loss AS (
-    SELECT file.id, file.state, recording.leaves, file.loses_at AS known,
-        LEAST(recording.keeps_until, CASE WHEN NOT file.renewable THEN file.token_expires_at END) AS loses_at
-    FROM recording JOIN files file ON file.recording_id = recording.id
+    SELECT file.id, file.state, file.loses_at AS known,
+        COALESCE(recording.leaves, false)
+            OR COALESCE($6 AND file.zoom_state IN ('trashed', 'deleted') AND file.zoom_state_at = $3, false) AS leaves,
+        LEAST(",
+    file_keeps_until!(trashed!(), "LEAST(file.zoom_state_at + interval '30 days', recordings.auto_delete_at)"),
+    ", CASE WHEN NOT file.renewable THEN file.token_expires_at END) AS loses_at
+    FROM recording JOIN recordings ON recordings.id = recording.id
+        JOIN files file ON file.recording_id = recording.id
     WHERE file.state NOT IN ('archived', 'gone')
 ),
 held AS MATERIALIZED (
@@ -660,7 +676,8 @@ held AS MATERIALIZED (
     FROM fresh
         JOIN jobs job ON job.kind = 'transfer' AND job.subject = fresh.file
         JOIN files file ON file.id = fresh.file
-    WHERE job.state IN ('parked', 'running', 'done')
+    WHERE (job.state IN ('parked', 'running', 'done')
+            OR job.state = 'waiting' AND job.run_at > now() AND file.object_key IS NULL)
         AND (file.download_url IS NOT NULL OR fresh.download_url IS NOT NULL)
     ORDER BY job.id
     FOR UPDATE OF job, file
@@ -677,7 +694,7 @@ woken AS (
         lease_expires_at = NULL, finished_at = NULL, updated_at = now()
     FROM held
     WHERE jobs.id = held.id AND (
-        held.state = 'parked' AND held.waits_for = 'token'
+        held.state = 'parked' AND held.waits_for = 'token' OR held.state = 'waiting'
         OR held.state = 'done' AND held.file_state = 'gone' AND held.download_url IS NOT NULL
     )
     RETURNING subject, held.download_url, held.download_token, held.token_expires_at
@@ -707,8 +724,8 @@ fn exposed<'a>(secrets: impl Iterator<Item = Option<&'a SecretString>>) -> Vec<O
     secrets.map(|secret| secret.map(ExposeSecret::expose_secret)).collect()
 }
 
-/// Has everything of a recording that waits for access, or was gone, tried again, when it was this event that took it out
-/// of Zoom's trash: that event brings no access of its own. What never had a URL waits for one all the same. Tells running
+/// Has everything of a recording that waits for access, or was gone, tried again, when it was this event that took it, or
+/// that file, out of Zoom's trash: that event brings no access of its own. What never had a URL waits for one all the same. Tells running
 /// transfers. Returns how many it woke.
 async fn come_back(
     connection: &mut PgConnection,
@@ -722,7 +739,10 @@ WITH held AS MATERIALIZED (
     FROM recordings recording
         JOIN files file ON file.recording_id = recording.id
         JOIN jobs job ON job.kind = 'transfer' AND job.subject = file.id
-    WHERE recording.id = $1 AND recording.state = 'recovered' AND recording.state_at = $2
+    WHERE recording.id = $1 AND (
+            NOT $3 AND recording.state = 'recovered' AND recording.state_at = $2
+            OR $3 AND file.zoom_state = 'recovered' AND file.zoom_state_at = $2
+        )
         AND job.state IN ('parked', 'running', 'done') AND (file.download_url IS NOT NULL OR file.state = 'gone')
     ORDER BY job.id
     FOR UPDATE OF job, file
@@ -750,6 +770,7 @@ SELECT count(*) FROM woken",
     )
     .bind(recording)
     .bind(told.happened_at)
+    .bind(told.single.is_some())
     .fetch_one(connection)
     .await?;
     Ok(u64::try_from(woken).unwrap_or(0))

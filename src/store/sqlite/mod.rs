@@ -11,6 +11,7 @@
 
 mod compare;
 mod examine;
+mod file_state;
 mod list;
 #[cfg(test)]
 mod plans;

@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::super::announcement::{clean, clean_json};
 use super::super::intake::PERSON;
+use super::super::known::PLACEHOLDER;
 use super::super::rows::{JobRecord, claimed, millis};
 use super::super::settled::{Headway, LOST_TOO_OFTEN, Settled};
 use super::super::verification::{left_behind, why_again};
@@ -546,7 +547,7 @@ async fn fetch_again(
 
 /// Withdraws the transfer of a file that is not archived, also a running one, which loses its lease by that. No transfer will
 /// tell the manifest of it, so it is written again where there is one.
-/// `by` is who says so: a person, or rules, which say nothing of what others have decided.
+/// `by` is who says so: a person, Zoom about a placeholder, or rules, which say nothing of what others have decided.
 pub(super) async fn skip(
     db: &mut SqliteConnection,
     file: FileId,
@@ -556,13 +557,14 @@ pub(super) async fn skip(
     let now = now(db).await?;
     let skipped = sqlx::query(
         "UPDATE files SET state = 'skipped', reason = $2, decided_by = $4, updated_at = $3
-         WHERE id = $1 AND state IN ('pending', 'parked', 'dead') AND ($4 = $5 OR decided_by = $4)",
+         WHERE id = $1 AND state IN ('pending', 'parked', 'dead') AND ($4 IN ($5, $6) OR decided_by = $4)",
     )
     .bind(file.0)
     .bind(clean(reason))
     .bind(now)
     .bind(by)
     .bind(PERSON)
+    .bind(PLACEHOLDER)
     .execute(&mut *db)
     .await?;
     if skipped.rows_affected() == 0 {

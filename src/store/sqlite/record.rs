@@ -6,18 +6,20 @@ use sqlx::types::Json;
 use sqlx::{QueryBuilder, SqliteConnection};
 use uuid::Uuid;
 
-use super::super::announcement::{NO_URL, NewFile, NewRecording, Rows, clean, keeps_until, merged, outlives};
+use super::super::announcement::{
+    NO_URL, NewFile, NewRecording, Rows, clean, file_keeps_until, keeps_until, merged, outlives,
+};
 use super::super::intake::{TWIN, known_elsewhere, warn_of_twins};
-use super::super::known::KnownFile;
+use super::super::known::{KnownFile, known_file_columns, own_zoom_state};
 use super::super::moment::Moment;
 use super::super::{Intake, Recorded, StoreError};
 use super::queue::{enqueue, skip, unskip};
-use super::{compare, never, now, read};
+use super::{compare, file_state, never, now, read};
 use crate::domain::event::{Event, EventContent};
 use crate::domain::file::FileState;
 use crate::domain::ids::{FileId, RecordingId};
 use crate::domain::job::Task;
-use crate::domain::recording::{Announcement, FileIdentity, RecordingState, TextState};
+use crate::domain::recording::{Announcement, FileIdentity, RecordingState, Scope, TextState};
 
 /// Files that one statement adds: far from what SQLite binds at most (32,766 values).
 const FILES_AT_ONCE: usize = 100;
@@ -30,6 +32,34 @@ macro_rules! trashed {
             never!(),
             "))"
         )
+    };
+}
+
+/// The same of a file that was moved there by itself.
+macro_rules! trashed_file {
+    () => {
+        concat!(
+            "min(file.zoom_state_at + 30 * 86400000, COALESCE(recordings.auto_delete_at, ",
+            never!(),
+            "))"
+        )
+    };
+}
+
+/// Which transfers are those of files that came back: of all files of the recording, or those that did by themselves.
+macro_rules! is_back {
+    () => {
+        "subject IN (
+            SELECT id FROM files
+            WHERE recording_id = $1 AND ($3 OR zoom_state = 'recovered' AND zoom_state_at = $4)
+        )"
+    };
+}
+
+/// Which files leave Zoom: all of the recording, or those that do by themselves.
+macro_rules! leaves {
+    () => {
+        "recording_id = $1 AND ($2 OR zoom_state IN ('trashed', 'deleted') AND zoom_state_at = $3)"
     };
 }
 
@@ -61,7 +91,7 @@ async fn known_files(
     db: &mut SqliteConnection,
     announcement: &Announcement,
 ) -> Result<Vec<KnownFile>, StoreError> {
-    if announcement.files.is_empty() {
+    if announcement.files.is_empty() && matches!(announcement.scope, Scope::Recording) {
         return Ok(Vec::new());
     }
     let identity = &announcement.recording.identity;
@@ -74,11 +104,14 @@ async fn known_files(
     Ok(files)
 }
 
-const KNOWN_FILES: &str = "
-SELECT 1 AS number, files.id, files.collection, files.name, files.file_type, files.recording_start
+const KNOWN_FILES: &str = concat!(
+    "SELECT 1 AS number, ",
+    known_file_columns!(),
+    "
 FROM recordings CROSS JOIN files ON files.recording_id = recordings.id
 WHERE instance_id = $1 AND account_id = $2 AND replace(kind, 'webinar', 'meeting') = replace($3, 'webinar', 'meeting')
-ORDER BY files.id";
+ORDER BY files.id"
+);
 
 /// Gives files their ids that were known without one.
 async fn rename(
@@ -132,12 +165,15 @@ async fn record_rows(
     if intake.has_rules() {
         recorded.woken += judge(db, RecordingId(recording.id), intake).await?;
     }
-    if told.change.state == Some(RecordingState::Recovered) && !recording.is_new {
+    file_state::settle_placeholders(db, &rows.placeholders, intake).await?;
+    if let Some(single) = &told.single {
+        file_state::move_files(db, recording.id, single, told.happened_at, now).await?;
+    }
+    if told.comes_back() && !recording.is_new {
         recorded.woken += come_back(db, recording.id, &told, now).await?;
     }
     // A new file of a new recording got all that follows for it when it was written.
-    let is_leaving = told.change.state.is_some_and(RecordingState::is_leaving);
-    if recorded.known_files > 0 || told.has_consequences() && (!recording.is_new || is_leaving) {
+    if recorded.known_files > 0 || told.has_consequences() && (!recording.is_new || told.leaves()) {
         recorded.endangered = follow(db, recording.id, &told, now).await?;
     }
     Ok(recorded)
@@ -217,15 +253,16 @@ async fn follow(
         enqueue(db, Task::Manifest(RecordingId(recording)), 0, None, now).await?;
     }
     expect_losses(db, recording).await?;
-    if leaves && told.change.state.is_some_and(RecordingState::is_leaving) {
-        hurry(db, recording, now).await
+    if told.leaves() {
+        let whole = leaves && told.single.is_none();
+        hurry(db, recording, whole, told.happened_at, now).await
     } else {
         Ok(0)
     }
 }
 
-/// Has everything of a recording that waits for access, or was gone, tried again, when it was this event that took it out
-/// of Zoom's trash: that event brings no access of its own. What never had a URL waits for one all the same. Tells running
+/// Has everything of a recording that waits for access, or was gone, tried again, when it was this event that took it, or
+/// that file, out of Zoom's trash: that event brings no access of its own. What never had a URL waits for one all the same. Tells running
 /// transfers. Returns how many it woke.
 async fn come_back(
     db: &mut SqliteConnection,
@@ -233,25 +270,27 @@ async fn come_back(
     told: &NewRecording,
     now: i64,
 ) -> Result<u64, StoreError> {
-    let is_back: bool =
-        sqlx::query_scalar("SELECT state = 'recovered' AND state_at = $2 FROM recordings WHERE id = $1")
-            .bind(recording)
-            .bind(told.happened_at)
-            .fetch_one(&mut *db)
-            .await?;
-    if !is_back {
-        return Ok(0);
-    }
-    sqlx::query(
-        "UPDATE jobs SET wanted_again = true, updated_at = $2
-         WHERE kind = 'transfer' AND state = 'running'
-            AND subject IN (SELECT id FROM files WHERE recording_id = $1)",
+    let is_back: bool = sqlx::query_scalar(
+        "SELECT COALESCE(state = 'recovered' AND state_at = $2, false) FROM recordings WHERE id = $1",
     )
     .bind(recording)
+    .bind(told.happened_at)
+    .fetch_one(&mut *db)
+    .await?;
+    let whole = is_back && told.single.is_none();
+    sqlx::query(concat!(
+        "UPDATE jobs SET wanted_again = true, updated_at = $2
+         WHERE kind = 'transfer' AND state = 'running' AND ",
+        is_back!()
+    ))
+    .bind(recording)
     .bind(now)
+    .bind(whole)
+    .bind(told.happened_at)
     .execute(&mut *db)
     .await?;
-    let woken = sqlx::query(COME_BACK).bind(recording).bind(now).execute(&mut *db).await?.rows_affected();
+    let come_back = sqlx::query(COME_BACK).bind(recording).bind(now).bind(whole).bind(told.happened_at);
+    let woken = come_back.execute(&mut *db).await?.rows_affected();
     if woken > 0 {
         sqlx::query(
             "UPDATE files SET state = 'pending', reason = NULL, updated_at = $2
@@ -273,7 +312,7 @@ async fn expect_losses(db: &mut SqliteConnection, recording: Uuid) -> Result<(),
         "UPDATE files SET loses_at = loss.loses_at
          FROM (
             SELECT file.id, NULLIF(min(COALESCE(",
-        keeps_until!(trashed!()),
+        file_keeps_until!(trashed!(), trashed_file!()),
         ", ",
         never!(),
         "), COALESCE(iif(file.renewable, NULL, file.token_expires_at), ",
@@ -305,30 +344,46 @@ async fn expect_losses(db: &mut SqliteConnection, recording: Uuid) -> Result<(),
 }
 
 /// The jobs of one recording's files: each is looked up by its file.
-const COME_BACK: &str = "
+const COME_BACK: &str = concat!(
+    "
 UPDATE jobs SET state = 'waiting', run_at = $2, attempts = iif(state = 'done', 0, attempts),
     lost_leases = iif(state = 'done', 0, lost_leases), snoozes = 0, waits_for = NULL, reason = NULL,
     finished_at = NULL, updated_at = $2
-WHERE kind = 'transfer' AND subject IN (SELECT id FROM files WHERE recording_id = $1) AND (
+WHERE kind = 'transfer' AND ",
+    is_back!(),
+    " AND (
     state = 'parked' AND waits_for = 'token' AND (SELECT download_url IS NOT NULL FROM files WHERE id = subject)
     OR state = 'done' AND (SELECT files.state = 'gone' FROM files WHERE id = subject)
-)";
+)"
+);
 
-/// Has what waits of a recording due at once; returns how many of its files are not archived.
-async fn hurry(db: &mut SqliteConnection, recording: Uuid, now: i64) -> Result<u64, StoreError> {
-    sqlx::query(
-        "UPDATE jobs SET run_at = min(run_at, $2), updated_at = $2
-         WHERE kind = 'transfer' AND state = 'waiting'
-            AND subject IN (SELECT id FROM files WHERE recording_id = $1)",
-    )
+/// Has what waits of a recording, or of the files that leave, due at once; returns how many of its files are not archived.
+async fn hurry(
+    db: &mut SqliteConnection,
+    recording: Uuid,
+    whole: bool,
+    happened_at: Moment,
+    now: i64,
+) -> Result<u64, StoreError> {
+    sqlx::query(concat!(
+        "UPDATE jobs SET run_at = min(run_at, $4), updated_at = $4
+         WHERE kind = 'transfer' AND state = 'waiting' AND subject IN (SELECT id FROM files WHERE ",
+        leaves!(),
+        ")"
+    ))
     .bind(recording)
+    .bind(whole)
+    .bind(happened_at)
     .bind(now)
     .execute(&mut *db)
     .await?;
-    let endangered: i64 = sqlx::query_scalar(
-        "SELECT count(*) FROM files WHERE recording_id = $1 AND state IN ('pending', 'parked', 'dead')",
-    )
+    let endangered: i64 = sqlx::query_scalar(concat!(
+        "SELECT count(*) FROM files WHERE state IN ('pending', 'parked', 'dead') AND ",
+        leaves!()
+    ))
     .bind(recording)
+    .bind(whole)
+    .bind(happened_at)
     .fetch_one(db)
     .await?;
     Ok(u64::try_from(endangered).unwrap_or(0))
@@ -569,7 +624,7 @@ fn loses_at(recording: &Recording, file: &NewFile, renewable: bool) -> Option<Mo
 fn state_of_new(file: &NewFile) -> FileState {
     if file.skip.is_some() {
         FileState::Skipped
-    } else if file.has_no_source() {
+    } else if file.waits_for_source() {
         FileState::Parked
     } else {
         FileState::Pending
@@ -578,7 +633,7 @@ fn state_of_new(file: &NewFile) -> FileState {
 
 /// Why a new file is skipped or parked, when it is.
 fn why_it_rests(file: &NewFile) -> Option<&str> {
-    file.skip.as_deref().or(file.has_no_source().then_some(NO_URL))
+    file.skip.as_deref().or(file.waits_for_source().then_some(NO_URL))
 }
 
 /// Refreshes a known file that is not archived, and wakes its transfer; returns how many it woke.
@@ -653,7 +708,8 @@ async fn wake(db: &mut SqliteConnection, file: Uuid, was_gone: bool, now: i64) -
             lost_leases = iif(state = 'done', 0, lost_leases), snoozes = 0, waits_for = NULL, reason = NULL,
             finished_at = NULL, updated_at = $2
          WHERE kind = 'transfer' AND subject = $1
-            AND (state = 'parked' AND waits_for = 'token' OR state = 'done' AND $3)",
+            AND (state = 'parked' AND waits_for = 'token' OR state = 'done' AND $3
+                OR state = 'waiting' AND run_at > $2 AND (SELECT object_key IS NULL FROM files WHERE id = $1))",
     )
     .bind(file)
     .bind(now)

@@ -12,6 +12,7 @@ pub(crate) mod private;
 pub(crate) mod program;
 pub(crate) mod receiver;
 pub(crate) mod s3;
+pub(crate) mod said;
 pub(crate) mod scene;
 pub(crate) mod service;
 pub(crate) mod split;
