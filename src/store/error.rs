@@ -74,13 +74,38 @@ fn sqlstate(error: &sqlx::Error) -> Option<String> {
     database.code().map(|code| code.into_owned())
 }
 
+/// What an operator can do about an error of PostgreSQL's, by its SQLSTATE (manual, appendix A).
+fn advice(code: &str, message: &str) -> Option<&'static str> {
+    Some(match code {
+        "42501" => {
+            "grant this user what it lacks: CREATE on the schema, which migrations need (GRANT CREATE ON SCHEMA public TO …), and \
+             SELECT, INSERT, UPDATE and DELETE on all tables"
+        }
+        "28P01" => "check the user and the password in DATABASE_URL",
+        "28000" => "check the user and sslmode in DATABASE_URL, and pg_hba.conf of the server",
+        "3D000" => {
+            "create the database (CREATE DATABASE … ENCODING 'UTF8'), or name another one in DATABASE_URL"
+        }
+        "53300" => "raise max_connections of the server, or lower store.max_connections",
+        "22P05" | "22021" => "the encoding of the database must be UTF8",
+        // PgBouncer, which refuses whatever it does not know in the first message.
+        "08P01" if message.contains("startup parameter") => {
+            "the pooler does not take a parameter of DATABASE_URL: leave it out there, or name it in the pooler's \
+             ignore_startup_parameters"
+        }
+        "26000" | "42P05" => "a pooler before the server must keep sessions (PgBouncer: pool_mode = session)",
+        _ => return None,
+    })
+}
+
 /// Postgres adds a detail to its errors that quotes the failing row, and with it URLs and tokens; sqlx shows it
 /// in `Debug`. What is kept is the message and the code.
 fn without_detail(error: sqlx::Error) -> sqlx::Error {
     match &error {
         sqlx::Error::Database(database) => {
             let code = database.code().unwrap_or_default();
-            sqlx::Error::Protocol(format!("{} ({code})", database.message()))
+            let advice = advice(&code, database.message()).map(|advice| format!(": {advice}"));
+            sqlx::Error::Protocol(format!("{} ({code}){}", database.message(), advice.unwrap_or_default()))
         }
         _ => error,
     }

@@ -196,3 +196,134 @@ async fn a_server_that_becomes_read_only_is_not_ready_and_is_used_again_when_it_
     .await;
     assert_eq!(service.stop().await.0, Some(0));
 }
+
+/// What a command answers whose settings make no sense: it must fail.
+async fn refusal(setup: &Setup, command: &[&str]) -> String {
+    let output = setup.run(command).await;
+    assert!(!output.status.success(), "{command:?}");
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs PostgreSQL: scripts/test"]
+async fn what_is_wrong_with_a_database_is_told_with_what_to_do() {
+    let server = PrivatePostgres::start().await;
+    server
+        .execute("CREATE DATABASE latin ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0")
+        .await;
+    // What PostgreSQL 15 and newer come with.
+    server.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC").await;
+    server.execute("CREATE ROLE reader LOGIN").await;
+    let data = tempfile::tempdir().unwrap();
+    let at = |url: String| Setup::new(data.path()).env("DATABASE_URL", url);
+    let place = format!("127.0.0.1:{}", server.port());
+    for (url, told) in [
+        (format!("postgres://postgres@{place}/latin"), ["LATIN1", "ENCODING 'UTF8'"]),
+        (format!("postgres://reader@{place}/postgres"), ["42501", "GRANT CREATE ON SCHEMA"]),
+        (format!("postgres://postgres@{place}/absent"), ["3D000", "CREATE DATABASE"]),
+    ] {
+        let setup = at(url);
+        for command in [["migrate"].as_slice(), &["doctor"]] {
+            let said = refusal(&setup, command).await;
+            // A look alone needs no right to create.
+            let is_a_look = command == ["doctor"] && told[0] == "42501";
+            assert!(is_a_look || told.iter().all(|words| said.contains(words)), "{command:?}: {said}");
+        }
+    }
+}
+
+/// Runs `openssl`.
+fn openssl(arguments: &[&str]) {
+    let output = std::process::Command::new("openssl").args(arguments).output().expect("openssl is there");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs PostgreSQL: scripts/test"]
+async fn a_certificate_of_a_private_authority_is_told_with_the_parameter_that_names_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let (key, certificate) = (path("server.key"), path("server.crt"));
+    let subject = ["-subj", "/CN=private", "-addext", "subjectAltName=IP:127.0.0.1"];
+    let kind = [
+        "-x509",
+        "-newkey",
+        "rsa:2048",
+        "-nodes",
+        "-days",
+        "2",
+        "-addext",
+        "basicConstraints=critical,CA:FALSE",
+    ];
+    let out = ["-keyout", &key, "-out", &certificate];
+    openssl(&["req"].into_iter().chain(kind).chain(subject).chain(out).collect::<Vec<_>>());
+    let server = PrivatePostgres::start().await;
+    server.encrypt(&key, &certificate).await;
+    let data = tempfile::tempdir().unwrap();
+    let url = format!("postgres://postgres@127.0.0.1:{}/postgres?sslmode=verify-full", server.port());
+    let setup = Setup::new(data.path()).env("DATABASE_URL", &url);
+    let said = refusal(&setup, &["migrate"]).await;
+    assert!(said.contains("sslrootcert"), "{said}");
+    let known = setup.env("DATABASE_URL", format!("{url}&sslrootcert={certificate}"));
+    let output = known.run(&["migrate"]).await;
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// A pooler that takes only what PgBouncer takes without `ignore_startup_parameters`, and then has no server. It gives the names
+/// of the parameters that it was sent.
+async fn pooler() -> (u16, tokio::sync::mpsc::UnboundedReceiver<Vec<String>>) {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (tell, told) = tokio::sync::mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        while let Ok((mut socket, _)) = listener.accept().await {
+            let length = socket.read_u32().await.unwrap() as usize;
+            let mut message = vec![0; length - 4];
+            socket.read_exact(&mut message).await.unwrap();
+            // After the protocol's version: names and values, each ended by a zero.
+            let words: Vec<String> = message[4..]
+                .split(|byte| *byte == 0)
+                .map(|word| String::from_utf8_lossy(word).into_owned())
+                .collect();
+            let names: Vec<String> =
+                words.chunks(2).map(|pair| pair[0].clone()).filter(|name| !name.is_empty()).collect();
+            let unknown = names.iter().find(|name| *name == "options" || *name == "extra_float_digits");
+            let (code, words) = match unknown {
+                Some(name) => ("08P01", format!("unsupported startup parameter: {name}")),
+                None => ("08006", "no server".to_owned()),
+            };
+            let fields = format!("SFATAL\0VFATAL\0C{code}\0M{words}\0\0");
+            socket.write_u8(b'E').await.unwrap();
+            socket.write_u32(u32::try_from(fields.len()).unwrap() + 4).await.unwrap();
+            socket.write_all(fields.as_bytes()).await.unwrap();
+            let _ = tell.send(names);
+        }
+    });
+    (port, told)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pooler_is_sent_nothing_that_it_would_have_to_ignore() {
+    /// Of the documentation of PgBouncer, "ignore_startup_parameters".
+    const TRACKED: [&str; 7] = [
+        "user",
+        "database",
+        "client_encoding",
+        "datestyle",
+        "timezone",
+        "standard_conforming_strings",
+        "application_name",
+    ];
+    let (port, mut told) = pooler().await;
+    let data = tempfile::tempdir().unwrap();
+    let url = format!("postgres://postgres@127.0.0.1:{port}/postgres?sslmode=disable");
+    let setup = Setup::new(data.path()).env("DATABASE_URL", &url);
+    refusal(&setup, &["migrate"]).await;
+    for name in told.recv().await.expect("it was asked") {
+        assert!(TRACKED.contains(&name.to_lowercase().as_str()), "{name}");
+    }
+    let setup = setup.env("DATABASE_URL", format!("{url}&options[search_path]=archive"));
+    let said = refusal(&setup, &["migrate"]).await;
+    assert!(said.contains("ignore_startup_parameters"), "{said}");
+}

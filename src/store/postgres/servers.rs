@@ -5,7 +5,7 @@ use std::sync::PoisonError;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use sqlx::postgres::PgConnectOptions;
+use sqlx::postgres::{PgConnectOptions, PgRow};
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, Row};
 
 use super::super::postgres_url::PostgresUrl;
@@ -22,6 +22,9 @@ const SERVER_KEEPALIVE: &str =
 /// On in a session that cannot write: on a standby, during recovery, and where `default_transaction_read_only` is set. This
 /// is what libpq asks for `target_session_attrs=read-write` (manual, "Connection Control Functions").
 const READ_ONLY: &str = "SHOW transaction_read_only";
+
+/// Encodings of a database that can hold whatever Zoom sends. `SQL_ASCII` keeps bytes as they come.
+const ENCODINGS: &[&str] = &["UTF8", "SQL_ASCII"];
 
 /// The servers of one database, at least one.
 #[derive(Debug)]
@@ -81,9 +84,17 @@ impl Servers {
 }
 
 async fn connect_to(host: &PgConnectOptions, setup: &str) -> Result<PgConnection, sqlx::Error> {
-    let mut connection = PgConnection::connect_with(host).await?;
-    let sql = format!("{SERVER_KEEPALIVE} {setup} {READ_ONLY}");
-    if is_read_only(&mut connection, sql).await? {
+    let mut connection = PgConnection::connect_with(host).await.map_err(with_advice_on_certificates)?;
+    let sql = format!("SHOW server_encoding; {SERVER_KEEPALIVE} {setup} {READ_ONLY}");
+    let rows = connection.fetch_all(sqlx::raw_sql(AssertSqlSafe(sql))).await?;
+    let encoding: &str = rows.first().ok_or(sqlx::Error::RowNotFound)?.try_get(0)?;
+    if !ENCODINGS.contains(&encoding) {
+        let words = format!(
+            "the database has the encoding {encoding}, which cannot hold all that Zoom sends: create it with ENCODING 'UTF8'"
+        );
+        return Err(sqlx::Error::Configuration(words.into()));
+    }
+    if is_on(&rows)? {
         let is_standby: bool =
             sqlx::query_scalar("SELECT pg_is_in_recovery()").fetch_one(&mut connection).await?;
         // A goodbye that does not arrive is none that matters.
@@ -113,19 +124,39 @@ pub(super) enum Condition {
 
 /// Asks the server behind a connection; takes [`CHECK_TIMEOUT`] at most.
 pub(super) async fn check(connection: &mut PgConnection) -> Condition {
-    match tokio::time::timeout(CHECK_TIMEOUT, is_read_only(connection, READ_ONLY.to_owned())).await {
+    match tokio::time::timeout(CHECK_TIMEOUT, is_read_only(connection)).await {
         Ok(Ok(false)) => Condition::Usable,
         Ok(Ok(true)) => Condition::ReadOnly,
         Ok(Err(_)) | Err(_) => Condition::Dead,
     }
 }
 
-/// `sql` ends with [`READ_ONLY`].
-async fn is_read_only(connection: &mut PgConnection, sql: String) -> Result<bool, sqlx::Error> {
-    // Not prepared: several statements in one message.
-    let rows = connection.fetch_all(sqlx::raw_sql(AssertSqlSafe(sql))).await?;
+async fn is_read_only(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    is_on(&connection.fetch_all(sqlx::raw_sql(READ_ONLY)).await?)
+}
+
+/// Whether the answer to [`READ_ONLY`], the last of these rows, is `on`.
+fn is_on(rows: &[PgRow]) -> Result<bool, sqlx::Error> {
     let answer: &str = rows.last().ok_or(sqlx::Error::RowNotFound)?.try_get(0)?;
     Ok(answer == "on")
+}
+
+/// Says what to do about a certificate that is not trusted. The words are those of rustls.
+fn with_advice_on_certificates(error: sqlx::Error) -> sqlx::Error {
+    let words = error.to_string();
+    let advice = match () {
+        () if words.contains("UnknownIssuer") || words.contains("CaUsedAsEndEntity") => {
+            "name the file with the certificate of its authority as sslrootcert in DATABASE_URL"
+        }
+        () if words.contains("NotValidForName") || words.contains("certificate not valid for name") => {
+            "name the server in DATABASE_URL as its certificate does"
+        }
+        () if words.contains("Expired") || words.contains("certificate expired") => {
+            "renew the server's certificate"
+        }
+        () => return error,
+    };
+    sqlx::Error::Io(std::io::Error::other(format!("{words}: {advice}")))
 }
 
 fn no_answer(host: &PgConnectOptions) -> sqlx::Error {

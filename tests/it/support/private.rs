@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::net::TcpListener;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -178,6 +178,27 @@ impl PrivatePostgres {
     pub(crate) async fn execute(&self, sql: &'static str) {
         let mut connection = PgConnection::connect(&self.url).await.expect("it runs");
         connection.execute(sql).await.expect("it does it");
+    }
+
+    /// Has it take encrypted connections from now on, with a key and a certificate from these files.
+    pub(crate) async fn encrypt(&self, key: &str, certificate: &str) {
+        for (from, name) in [(key, "server.key"), (certificate, "server.crt")] {
+            let to = self.data.path().join("cluster").join(name);
+            std::fs::copy(from, &to).expect("it can be copied");
+            // PostgreSQL refuses a key that others may read.
+            std::fs::set_permissions(&to, PermissionsExt::from_mode(0o600)).expect("it is ours");
+            if !account(self.data.path()).is_empty() {
+                run(Command::new("chown").arg("postgres:").arg(&to));
+            }
+        }
+        self.execute("ALTER SYSTEM SET ssl = on").await;
+        self.execute("SELECT pg_reload_conf()").await;
+        let is_on = async || {
+            let mut connection = PgConnection::connect(&self.url).await.ok()?;
+            let on: String = sqlx::query_scalar("SHOW ssl").fetch_one(&mut connection).await.ok()?;
+            (on == "on").then_some(())
+        };
+        until_it_answers(&self.server, is_on).await;
     }
 
     /// Has it come back as a standby, which follows a primary that says nothing.
