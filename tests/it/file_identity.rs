@@ -7,6 +7,7 @@ use zoom_archiver::domain::event::EventContent;
 use zoom_archiver::domain::file::{ArchivedFile, FileRow, FileState, Sha256Digest};
 use zoom_archiver::domain::filter::{Filter, Pattern, Rules};
 use zoom_archiver::domain::job::{Completion, Settlement, Task};
+use zoom_archiver::domain::manifest::Manifest;
 use zoom_archiver::domain::recording::{RecordingIdentity, RecordingKind};
 use zoom_archiver::store::{Intake, SharedStore};
 use zoom_archiver::zoom::payload::{self, Message};
@@ -380,7 +381,59 @@ async fn an_upload_of_a_row_that_goes_is_left_to_the_janitor_and_its_notices_fol
     assert_eq!(database.number(&follows).await, 1);
 }
 
+async fn manifests_of_earlier_releases_are_read_by_the_identities_of_today(database: Database) {
+    let entry = |list: &str, name: &str, types: [&str; 2], key: Option<&str>| {
+        let object = key.map(|key| {
+            json!({
+                "key": key, "bytes": 3, "content_type": "t", "archived_at": "2026-03-01T12:02:00Z",
+                "sha256": "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
+            })
+        });
+        json!({
+            "state": if object.is_some() { "archived" } else { "dead" }, "collection": list, "name": name,
+            "file_type": types[0], "recording_type": types[1], "recording_start": "2026-03-01T12:01:00Z",
+            "announced_bytes": 3, "announced_at": "2026-03-01T12:00:00Z", "announced_by_event": "0198",
+            "object": object, "zoom": {},
+        })
+    };
+    let manifest = |kind: &str, instance: &str, files: Vec<Value>| {
+        let recording = json!({
+            "account_id": ACCOUNT, "kind": kind, "instance_id": instance, "topic": null, "start_time": null,
+            "announced_at": "2026-03-01T12:00:00Z", "zoom": {},
+        });
+        let manifest =
+            json!({ "format": "zoom-archiver/recording/1", "recording": recording, "files": files });
+        Manifest::read(manifest.to_string().as_bytes()).expect("a manifest")
+    };
+    let (audio, recordings) = ("participant_audio_files", "recording_files");
+    let meeting = vec![
+        entry(audio, "a", ["M4A", ""], None),
+        entry(audio, "a", ["M4A", "audio_only"], Some("k1")),
+        entry(audio, "b", ["M4A", ""], Some("k2")),
+        entry(audio, "b", ["M4A", "audio_only"], Some("k3")),
+        entry(recordings, "TIMELINE@2026-03-01T13:01:00+01:00", ["TIMELINE", ""], Some("k4")),
+    ];
+    let call = vec![
+        entry("recordings", "call", ["MP3", "call_recording"], Some("k5")),
+        entry("recordings", "call", ["TRANSCRIPT", "call_transcript"], Some("k6")),
+    ];
+    let store = database.store().await;
+    store.restore("folder-1", &manifest("meeting", "instance-1", meeting)).await.unwrap();
+    store.restore("folder-2", &manifest("phone", "instance-2", call)).await.unwrap();
+    let of_meeting = [
+        (audio, "a", FileState::Archived),
+        (audio, "b", FileState::Archived),
+        (audio, "b (duplicate 1)", FileState::Archived),
+        (recordings, "TIMELINE@2026-03-01T12:01:00Z", FileState::Archived),
+    ];
+    assert_eq!(standing(&database, &store, 1).await, expect(&of_meeting));
+    let of_call =
+        [("call_transcripts", "call", FileState::Archived), ("recordings", "call", FileState::Archived)];
+    assert_eq!(standing(&database, &store, 2).await, expect(&of_call));
+}
+
 on_each_database!(
+    manifests_of_earlier_releases_are_read_by_the_identities_of_today,
     every_order_of_event_answer_and_trash_ends_in_one_row_and_one_object_for_each_file,
     a_type_that_becomes_known_later_stays_known_and_is_judged_by_the_rules,
     a_file_that_gets_an_id_after_it_was_archived_is_told_of_in_the_manifest_again,

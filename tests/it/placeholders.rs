@@ -136,7 +136,7 @@ async fn no_key_is_chosen_before_an_event_says_what_kind_of_file_it_is(ground: G
     scene.announce(&done, EventKind::Recording).await;
     let archived = one_file(&scene, "it is archived", |file| file.state == FileState::Archived).await;
     assert!(archived.object_key.as_deref().is_some_and(|key| key.ends_with(".mp4")), "{archived:?}");
-    scene.assert_archived(&archived, done.files[0].content.clone()).await;
+    scene.assert_archived(&archived, done.files[0].content).await;
     assert_eq!(scene.files().await.len(), 1);
     scene.settled().await;
     scene.close().await;
@@ -177,7 +177,7 @@ async fn a_placeholder_that_the_api_does_not_list_any_more_disappears_without_an
     one_file(&scene, "its first run has ended", |file| file.reason.is_some()).await;
     scene.shelve(&done);
     let archived = one_file(&scene, "the file is archived", |file| file.state == FileState::Archived).await;
-    scene.assert_archived(&archived, done.files[0].content.clone()).await;
+    scene.assert_archived(&archived, done.files[0].content).await;
     let files = scene.files().await;
     let placeholder = files.iter().find(|file| file.identity.name == "placeholder").expect("it has a row");
     assert_eq!((files.len(), placeholder.state), (2, Skipped), "{files:?}");

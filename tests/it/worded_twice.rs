@@ -46,7 +46,7 @@ async fn a_type_that_is_named_in_one_place_alone_makes_no_second_file(ground: Gr
             })
             .await;
             assert_eq!(row.state, FileState::Archived, "{fault:?}: {:?}", row.reason);
-            scene.assert_archived(&row, said.files[0].content.clone()).await;
+            scene.assert_archived(&row, said.files[0].content).await;
             let later = Utc::now() + TimeDelta::seconds(1);
             let trashed = scene.zoom.tell(answered, Happening::Trashed, Quirks::default(), later).unwrap();
             assert!(scene.sender.deliver(&trashed).await.answer.is_accepted());
