@@ -46,9 +46,10 @@ impl Clients {
     }
 }
 
-/// A header as text; empty when it is missing or no text.
-pub(crate) fn header_text(headers: &HeaderMap, name: HeaderName) -> &str {
-    headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().trim()
+/// A header as text, bytes that are not UTF-8 replaced; empty when it is missing.
+pub(crate) fn header_text(headers: &HeaderMap, name: HeaderName) -> String {
+    let value = headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()));
+    value.unwrap_or_default().trim().to_owned()
 }
 
 /// `Retry-After`. Zoom gives seconds, or the moment in which a daily limit ends ("Rate limits":
@@ -57,7 +58,7 @@ pub(crate) fn retry_after(headers: &HeaderMap, now: DateTime<Utc>) -> Option<Dur
     let text = header_text(headers, RETRY_AFTER);
     let moment = || {
         let moment =
-            DateTime::parse_from_rfc3339(text).or_else(|_| DateTime::parse_from_rfc2822(text)).ok()?;
+            DateTime::parse_from_rfc3339(&text).or_else(|_| DateTime::parse_from_rfc2822(&text)).ok()?;
         Some((moment.to_utc() - now).to_std().unwrap_or_default())
     };
     let rest = text.parse().ok().map(Duration::from_secs).or_else(moment);

@@ -1,6 +1,6 @@
 //! `backfill`: lists what Zoom has of some days, says how much of it is missing here, and records that. Works on the
 //! database itself; the workers of whatever service runs on it carry the files. Idempotent: broken off and run again, it
-//! goes on where it was.
+//! goes on where it was. Exit code 1 when something could not be listed.
 
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
@@ -53,27 +53,27 @@ pub(super) async fn run(common: &Common, args: BackfillArgs) -> ExitCode {
         Err(message) => return super::misused(&message),
     };
     match backfill(common, &args, days).await {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
         Err(error) => failed(&error.to_string()),
     }
 }
 
-async fn backfill(common: &Common, args: &BackfillArgs, days: Days) -> Result<(), Failure> {
+/// Whether everything could be listed.
+async fn backfill(common: &Common, args: &BackfillArgs, days: Days) -> Result<bool, Failure> {
     let shows_bar = !args.json && io::stderr().is_terminal();
     let reach = Reach::open(common, if shows_bar { LOG_BESIDE_A_BAR } else { LOG }).await?;
     let sources = sources(&reach.accounts, args.account.as_deref(), args.user.as_deref())?;
     let say = Words { json: args.json };
-    for words in &sources.unlisted {
-        say.beside(words);
-    }
     let walk = Walk { sources: &sources, store: &reach.store, days, shows_bar };
     let found = walk.survey().await?;
-    for words in &found.odd {
+    let unlisted: Vec<String> = sources.unlisted.iter().chain(&found.unlisted).cloned().collect();
+    for words in unlisted.iter().chain(&found.odd) {
         say.beside(words);
     }
     say.found(days, &found.tally)?;
     let recorded = if args.dry_run { Recorded::default() } else { walk.take(found.tally.recordings).await? };
-    say.recorded(args, days, &found, recorded, &sources.unlisted)?;
+    say.recorded(args, days, &found, recorded, &unlisted)?;
     if recorded.twins > 0 {
         say.beside(&format!(
             "{} files are known under another account, and taken there: are the account ids in your settings right? \
@@ -81,7 +81,7 @@ async fn backfill(common: &Common, args: &BackfillArgs, days: Days) -> Result<()
             recorded.twins
         ));
     }
-    Ok(())
+    Ok(unlisted.is_empty())
 }
 
 /// What a survey found.
@@ -89,6 +89,8 @@ async fn backfill(common: &Common, args: &BackfillArgs, days: Days) -> Result<()
 struct Found {
     tally: Tally,
     odd: Vec<String>,
+    /// What Zoom does not list, in words.
+    unlisted: Vec<String>,
 }
 
 /// One way through all the lists.
@@ -111,6 +113,7 @@ impl Walk<'_> {
                     found.tally.add(&compare(self.store, event).await?.tally);
                 }
                 found.odd.extend(page.odd);
+                found.unlisted.extend(page.unlisted.into_iter().map(|days| source.unlisted(days)));
                 bar.set_position(found.tally.recordings);
                 info!(list = %source, recordings = found.tally.recordings, files = found.tally.files, "listed");
             }

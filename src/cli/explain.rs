@@ -37,7 +37,7 @@ pub(super) fn explain(
 ) -> Result<(), Box<dyn std::error::Error>> {
     let event = body(path)?;
     let announcements = match payload::read(&event) {
-        Message::Announcement { announcement, .. } => vec![announcement],
+        Message::Announcement { announcement, .. } => vec![*announcement],
         Message::Announcements { parts, .. } => parts.into_iter().map(|part| part.announcement).collect(),
         Message::UrlValidation { .. } => {
             return say("Zoom asks whether this URL is ours: answered, and not kept");

@@ -75,13 +75,14 @@ async fn reconcile(common: &Common, args: &ReconcileArgs, span: Option<Days>) ->
     if let Some(error) = broken {
         return Err(error.into());
     }
-    for words in report.odd.iter().chain(&sources.unlisted) {
+    let unlisted: Vec<String> = sources.unlisted.iter().chain(&report.unlisted).cloned().collect();
+    for words in report.odd.iter().chain(&unlisted) {
         // Whoever has closed it does not want to know.
         let _ = writeln!(io::stderr().lock(), "note: {words}");
     }
     // What could not be listed or read may be missing.
-    let is_clean = report.counts.is_clean() && report.odd.is_empty() && sources.unlisted.is_empty();
-    conclude(&report, days, args.json, &sources.unlisted, is_clean)?;
+    let is_clean = report.counts.is_clean() && report.odd.is_empty() && unlisted.is_empty();
+    conclude(&report, days, args.json, &unlisted, is_clean)?;
     Ok(is_clean)
 }
 

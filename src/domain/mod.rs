@@ -19,6 +19,7 @@
 //! - [`checksum`]: the CRC-64/NVME that proves parts and whole
 //! - [`filter`]: which files are taken
 //! - [`finding`]: what `doctor` finds; [`verification`]: what a verification finds
+//! - [`json`]: JSON from outside that is not quite JSON
 //! - [`hash`]: the SHA-256 of a file while it comes, to be continued elsewhere
 //! - [`span`]: a length of time as a person writes it
 
@@ -33,6 +34,7 @@ pub mod finding;
 pub mod hash;
 pub mod ids;
 pub mod job;
+pub mod json;
 pub mod key;
 pub mod loss;
 pub mod manifest;

@@ -192,7 +192,7 @@ impl Receiver {
                 return Ok(Answer::Accepted);
             }
             Message::Announcement { name, announcement, body } => {
-                vec![self.event(name, EventContent::Announcement(announcement), body)]
+                vec![self.event(name, EventContent::Announcement(*announcement), body)]
             }
             // One row for each recording, as if Zoom had told of them one by one. What is recorded before a failure
             // is recorded again when Zoom repeats the whole, which changes nothing.

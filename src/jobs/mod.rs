@@ -149,7 +149,9 @@ impl From<ApiError> for Outcome {
             ApiError::Refused { retry_after, .. } => {
                 Self::Retry { reason, after: retry_after, whole_account: retry_after.is_some() }
             }
-            ApiError::NotFound(_) | ApiError::NotNow(_) | ApiError::Unreachable(_) => Self::retry(reason),
+            ApiError::NotFound(_) | ApiError::NotNow(_) | ApiError::Invalid(_) | ApiError::Unreachable(_) => {
+                Self::retry(reason)
+            }
         }
     }
 }

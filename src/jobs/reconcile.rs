@@ -121,6 +121,9 @@ impl Round {
         let mut listing = source.read(days);
         let mut may_ask = true;
         while let Some(page) = alive_while(context, listing.next()).await? {
+            for days in &page.unlisted {
+                warn!("{}", source.unlisted(*days));
+            }
             for words in &page.odd {
                 warn!(entry = words, "an entry of Zoom's list cannot be read");
             }

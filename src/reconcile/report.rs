@@ -263,6 +263,8 @@ pub struct Report<'a> {
     pub counts: Counts,
     /// Entries of lists that could not be read, in words.
     pub odd: Vec<String>,
+    /// Days that Zoom does not list, in words.
+    pub unlisted: Vec<String>,
     seen: HashSet<RecordingId>,
 }
 
@@ -279,6 +281,7 @@ impl<'a> Report<'a> {
             objects_at_once: usize::try_from(objects_at_once).unwrap_or(1).max(1),
             counts: Counts::default(),
             odd: Vec::new(),
+            unlisted: Vec::new(),
             seen: HashSet::new(),
         }
     }
@@ -295,6 +298,7 @@ impl<'a> Report<'a> {
     ) -> Result<(), ReconcileError> {
         let mut listing = source.read(days);
         while let Some(page) = listing.next().await? {
+            self.unlisted.extend(page.unlisted.into_iter().map(|days| source.unlisted(days)));
             let room = MOST_ODD.saturating_sub(self.odd.len());
             self.odd.extend(page.odd.into_iter().take(room));
             let mut findings = Vec::new();

@@ -25,6 +25,14 @@ impl<'a> Source<'a> {
         self.account.api.recordings(self.of.clone(), Within::Days(days))
     }
 
+    /// Says that Zoom does not list some days, however it is asked.
+    #[must_use]
+    pub fn unlisted(&self, days: Days) -> String {
+        format!(
+            "Zoom does not list {self} for {days} (UTC, the last day excluded): what began then may be missing"
+        )
+    }
+
     /// Whether a recording with this identity would be in it, had Zoom still got it.
     #[must_use]
     pub fn is_whole_for(&self, recording: &RecordingIdentity) -> bool {

@@ -211,6 +211,12 @@ pub enum ApiFault {
     Cut,
     /// The right answer, in which `null` stands for the first file.
     NullFile,
+    /// The right answer without a download token, as for an app whose role may not see the content.
+    NoDownloadToken,
+    /// 400 with code 300, as for a page token that has expired.
+    InvalidField,
+    /// The right answer, in which every topic begins with half an emoji.
+    HalfAnEmoji,
     /// An access token of an app that has been given other scopes, as the answer says.
     Scope {
         /// Those, between blanks.

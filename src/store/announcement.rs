@@ -58,13 +58,19 @@ macro_rules! file_keeps_until {
 
 pub(super) use file_keeps_until;
 
-/// Whether the token in a row `known` of `files` is good for longer than the one that comes, in SQL: an event that comes
-/// late must not take it away. Not where the file is parked: then the token that is known has not opened it.
+/// Whether a row `known` of `files` keeps its URL and token, in SQL. A token belongs to the URL that it was announced with, so
+/// both are kept or both are replaced: kept while what comes is a URL without a token and the known token has not expired, or
+/// a token that ends earlier. The latter not where the file is parked: then the known token has not opened it.
 macro_rules! outlives {
-    ($comes:literal) => {
+    ($token:literal, $expires_at:literal, $now:literal) => {
         concat!(
-            "known.state <> 'parked' AND known.download_token IS NOT NULL AND known.token_expires_at > ",
-            $comes
+            "known.download_token IS NOT NULL AND CASE WHEN ",
+            $token,
+            " IS NULL THEN COALESCE(known.token_expires_at > ",
+            $now,
+            ", true) ELSE known.state <> 'parked' AND known.token_expires_at > ",
+            $expires_at,
+            " END"
         )
     };
 }

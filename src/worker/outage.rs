@@ -47,7 +47,7 @@ fn session(files: usize) -> Event {
     else {
         panic!("it announces files")
     };
-    let content = EventContent::Announcement(announcement);
+    let content = EventContent::Announcement(*announcement);
     Event { id: EventId::new(), received_at: Clock::System.now(), name, body, content, trace: None }
 }
 

@@ -3,13 +3,15 @@
 
 use std::sync::Arc;
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
+use url::Url;
 
 use super::api::{Api, ApiError, ApiSetupError};
 use crate::clock::Clock;
 use crate::config::secrets::ZoomAccount;
 use crate::config::zoom::ZoomConfig;
 use crate::domain::event::Event;
+use crate::domain::origin::is_zoom;
 use crate::domain::recording::{RecordingIdentity, RecordingKind};
 use crate::zoom::payload::UNKNOWN_ACCOUNT;
 
@@ -122,16 +124,37 @@ impl Accounts {
         self.for_recordings(&recording.account_id, recording.kind).is_some()
     }
 
-    /// An access token for the calls of an account; `None` where there are no credentials for it.
+    /// Returns the bearer token that the API is asked with about a recording, which is documented to open its files where
+    /// Zoom gives no download token: the OAuth access token (meetings, calls), or the JWT (Video SDK). It opens much else,
+    /// so it is to be kept nowhere, and sent to no origin but those of [`Self::is_zooms_own`]. `refused` is one that Zoom
+    /// has just refused; another one is returned then. `None` where there are no credentials for the account.
+    ///
+    /// Source: Zoom API references, "Get meeting recordings" and "List session's recordings", `download_url`.
     ///
     /// # Errors
     /// See [`ApiError`].
-    pub async fn for_calls(&self, account_id: &str) -> Result<Option<SecretString>, ApiError> {
+    pub async fn bearer(
+        &self,
+        recording: &RecordingIdentity,
+        refused: Option<&SecretString>,
+    ) -> Result<Option<SecretString>, ApiError> {
         // Meetings and calls have the same OAuth server, and may be the scopes of one app.
-        match self.for_recordings(account_id, RecordingKind::Meeting) {
-            Some(account) => account.api.access_token().await.map(Some),
+        let kind = match recording.kind {
+            RecordingKind::Phone => RecordingKind::Meeting,
+            kind => kind,
+        };
+        match self.for_recordings(&recording.account_id, kind) {
+            Some(account) => account.api.bearer(kind, refused).await.map(Some),
             None => Ok(None),
         }
+    }
+
+    /// Whether a URL leads to Zoom itself: to a host of Zoom's, or to the origin that the settings call Zoom's API. An
+    /// origin of `zoom.download_hosts` is not Zoom's own.
+    #[must_use]
+    pub fn is_zooms_own(&self, url: &SecretString) -> bool {
+        let is_own = |url: &Url| is_zoom(url) || self.iter().any(|account| account.api.is_at(url));
+        Url::parse(url.expose_secret()).is_ok_and(|url| is_own(&url))
     }
 
     /// Asks for one recording with the credentials of its account; see [`Api::recording`].

@@ -8,7 +8,6 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use serde_json::Value;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep};
 use tracing::{error, info, warn};
@@ -18,6 +17,7 @@ use super::accounts::Accounts;
 use super::api::ApiError;
 use super::api::live::Control;
 use super::payload;
+use crate::domain::json;
 use crate::domain::recording::RecordingKind;
 
 /// The event that a session has begun.
@@ -50,7 +50,7 @@ impl Begun {
     /// Reads a `session.started`, whose signature has been verified. `None` when it names no session.
     #[must_use]
     pub fn read(body: &[u8]) -> Option<Self> {
-        let event: Value = serde_json::from_slice(body).ok()?;
+        let event = json::parse(body).ok()?;
         let text = |pointer: &str| payload::text(event.pointer(pointer));
         let session_id = text("/payload/object/session_id").or_else(|| text("/payload/object/id"))?;
         Some(Self {
@@ -152,7 +152,7 @@ impl AutoStart {
     fn pause(&self, session: &Begun, error: &ApiError, may_be_unheard_of: bool) -> Option<Option<Duration>> {
         match error {
             ApiError::Refused { retry_after, .. } => Some(*retry_after),
-            ApiError::Unreachable(_) => Some(None),
+            ApiError::Unreachable(_) | ApiError::Invalid(_) => Some(None),
             ApiError::NotFound(_) if may_be_unheard_of => Some(None),
             ApiError::NotFound(_) | ApiError::NotNow(_) => {
                 warn!(session.id = session.session_id, %error, "Zoom does not start the recording, or it runs already");

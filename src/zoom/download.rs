@@ -16,6 +16,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http::header::{ACCEPT_ENCODING, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_RANGE, LOCATION, RANGE};
 use http::{HeaderMap, StatusCode};
+use percent_encoding::{AsciiSet, percent_encode};
 use reqwest::Response;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use secrecy::{ExposeSecret, SecretString};
@@ -28,6 +29,7 @@ use super::address::is_public;
 use crate::clock::Clock;
 use crate::config::transfer::TransferConfig;
 use crate::config::zoom::ZoomConfig;
+use crate::domain::json;
 use crate::domain::media::looks_like_html;
 use crate::domain::origin::{AllowedOrigin, OriginError, is_zoom};
 use crate::outgoing::{Clients, causes, connection_words, header_text, retry_after};
@@ -38,6 +40,8 @@ const MAX_REDIRECTS: usize = 5;
 const PEEK_BYTES: usize = 512;
 /// Longest JSON body that may be an error instead of the file, in bytes.
 const MAX_ERROR_BODY_BYTES: u64 = 4096;
+/// Encodes nothing but bytes that are no ASCII.
+const NON_ASCII: &AsciiSet = &AsciiSet::EMPTY;
 /// Zoom's error code for a token that is invalid or has expired (Zoom API reference, error definitions).
 const CODE_INVALID_TOKEN: i64 = 124;
 
@@ -329,7 +333,7 @@ impl Downloader {
 
     /// 200: status, content type and first bytes tell the file from what Zoom sends in its place.
     async fn accept_whole(&self, response: Response) -> Result<Download, DownloadError> {
-        let content_type = header_text(response.headers(), CONTENT_TYPE).to_owned();
+        let content_type = header_text(response.headers(), CONTENT_TYPE);
         let length = response.content_length();
         let mut download = self.download(response, 0, length, length);
         let head = download.peek().await?;
@@ -380,7 +384,7 @@ impl Downloader {
         length: Option<u64>,
         file_length: Option<u64>,
     ) -> Download {
-        let etag = header_text(response.headers(), ETAG).to_owned();
+        let etag = header_text(response.headers(), ETAG);
         let is_strong = etag.len() > 2 && etag.starts_with('"');
         Download {
             offset,
@@ -532,7 +536,7 @@ impl Download {
     async fn refuse_json_error(&mut self) -> Result<(), DownloadError> {
         let limit = usize::try_from(MAX_ERROR_BODY_BYTES).unwrap_or(usize::MAX);
         let head = self.read_head(limit).await?;
-        let Ok(Value::Object(object)) = serde_json::from_slice::<Value>(&head) else {
+        let Ok(Value::Object(object)) = json::parse(&head) else {
             return Ok(());
         };
         let code = object.get("code").or_else(|| object.get("errorCode")).and_then(Value::as_i64);
@@ -554,10 +558,12 @@ fn refused(reason: String) -> DownloadError {
 }
 
 fn redirect_target(from: &Url, headers: &HeaderMap) -> Result<Url, DownloadError> {
-    let location = header_text(headers, LOCATION);
-    from.join(location)
+    // Bytes that are no ASCII are percent-encoded as they are: to read them as text would change where they lead.
+    let location = headers.get(LOCATION).map(|value| percent_encode(value.as_bytes(), NON_ASCII).to_string());
+    let location = location.unwrap_or_default();
+    from.join(location.trim())
         .ok()
-        .filter(|_| !location.is_empty())
+        .filter(|_| !location.trim().is_empty())
         .ok_or_else(|| refused("a redirect without a usable target".to_owned()))
 }
 

@@ -12,7 +12,8 @@ use serde_json::{Map, Value};
 use super::events::{self, EventKind, Shape};
 use super::{phone, summary, token};
 use crate::domain::file_identity::{Description, stand_in};
-use crate::domain::media::extension_of;
+use crate::domain::json;
+use crate::domain::media::{content_type, extension_of, type_of};
 use crate::domain::recording::{
     AnnouncedFile, AnnouncedRecording, Announcement, Change, FileIdentity, RecordingIdentity, RecordingKind,
     Scope,
@@ -58,7 +59,7 @@ pub enum Message {
         /// Event name.
         name: String,
         /// What it announces.
-        announcement: Announcement,
+        announcement: Box<Announcement>,
         /// The body without secrets.
         body: Vec<u8>,
     },
@@ -98,7 +99,7 @@ pub fn read(body: &[u8]) -> Message {
     let unreadable =
         |name: &str, reason: &str| Message::Unreadable { name: name.to_owned(), reason: reason.to_owned() };
     // A `Value` first: it takes keys that stand twice (the last one counts), a struct would not.
-    let Ok(value) = serde_json::from_slice::<Value>(body) else {
+    let Ok(value) = json::parse(body) else {
         return unreadable("", "not JSON");
     };
     let Some(name) = value.get("event").and_then(Value::as_str).map(bounded_name) else {
@@ -125,7 +126,11 @@ fn read_event(kind: &EventKind, value: Value) -> Result<Message, String> {
             return Ok(Message::Announcements { name, parts: phone::read(&told, kind.shape, value)? });
         }
     };
-    Ok(Message::Announcement { name, announcement, body: without_secrets(value).to_string().into() })
+    Ok(Message::Announcement {
+        name,
+        announcement: Box::new(announcement),
+        body: without_secrets(value).to_string().into(),
+    })
 }
 
 /// What an event says beside its object.
@@ -349,10 +354,17 @@ pub fn meeting_kind(object: &Map<String, Value>) -> RecordingKind {
 
 fn announced_file(collection: &str, entry: &Value, token: &Token) -> Result<AnnouncedFile, String> {
     let entry = entry.as_object().ok_or("no object")?;
-    let file_type = text(entry.get("file_type")).unwrap_or_default().to_uppercase();
+    let named = text(entry.get("file_extension")).or_else(|| extension_in(entry.get("file_name")));
+    let file_type = match text(entry.get("file_type")) {
+        Some(file_type) => file_type.to_uppercase(),
+        // Such as `physical_files[]` of archived meetings: a name and no type (Zoom API reference, "List archived files").
+        None if entry.contains_key("file_id") => named.as_deref().map_or("", type_of).to_owned(),
+        None => String::new(),
+    };
     let recording_start = time(entry.get("recording_start"));
     let start_text = text(entry.get("recording_start"));
-    let name = match (text(entry.get("id")), recording_start, start_text) {
+    let id = ["id", "file_id"].iter().find_map(|key| text(entry.get(*key)));
+    let name = match (id, recording_start, start_text) {
         (Some(id), ..) => id,
         (None, Some(start), _) if !file_type.is_empty() => stand_in(&file_type, start),
         (None, None, Some(start)) if !file_type.is_empty() => format!("{file_type}@{start}"),
@@ -362,8 +374,12 @@ fn announced_file(collection: &str, entry: &Value, token: &Token) -> Result<Anno
     check_length("collection", collection)?;
     check_length("id", &name)?;
     check_length("recording_type", &recording_type)?;
-    let extension = text(entry.get("file_extension"))
-        .map_or_else(|| extension_of(&file_type).to_owned(), |extension| extension.to_lowercase());
+    let is_processing = file_type.is_empty() && text(entry.get("status")).as_deref() == Some("processing");
+    // What Zoom names of a file that it is still processing is not settled yet.
+    let extension = match is_processing {
+        true => String::new(),
+        false => extension_of(&file_type, &recording_type, named.as_deref()),
+    };
     let download_url = text(entry.get("download_url"));
     Ok(AnnouncedFile {
         skip: elsewhere(entry, download_url.is_some()),
@@ -381,12 +397,21 @@ fn announced_file(collection: &str, entry: &Value, token: &Token) -> Result<Anno
     })
 }
 
-/// Why a file is not Zoom's to give: it lies in storage that is the account's own.
+/// The extension of a file name.
+fn extension_in(file_name: Option<&Value>) -> Option<String> {
+    let name = text(file_name)?;
+    let extension = name.rsplit_once('.')?.1.to_lowercase();
+    // A name such as `v1.2` ends in no extension.
+    (content_type(&extension, b"") != content_type("", b"")).then_some(extension)
+}
+
+/// Why a file is not Zoom's to give: it lies in storage that is the account's own. Where Zoom names a download URL beside that
+/// storage, it still serves the file.
 fn elsewhere(entry: &Map<String, Value>, has_url: bool) -> Option<String> {
-    let lies = |key: &str| text(entry.get(key)).is_some();
+    let lies = |key: &str| !has_url && text(entry.get(key)).is_some();
     if lies("external_storage_url") {
         Some("Zoom has stored it in your own storage, not in its cloud (external_storage_url)".to_owned())
-    } else if lies("file_path") && !has_url {
+    } else if lies("file_path") {
         Some("Zoom has stored it on your own premises, not in its cloud (file_path)".to_owned())
     } else {
         None
@@ -410,7 +435,7 @@ fn recording_metadata(object: &Map<String, Value>) -> Map<String, Value> {
 /// A body for people to see: without secrets, also where it is kept as it came; `None` when it is no JSON.
 #[must_use]
 pub fn to_show(body: &[u8]) -> Option<Value> {
-    serde_json::from_slice(body).ok().map(without_secrets)
+    json::parse(body).ok().map(without_secrets)
 }
 
 /// The same JSON without the values of [`SECRET_KEYS`], and without the queries of URLs.
@@ -480,7 +505,7 @@ mod tests {
 
     fn announced(body: &str) -> Announcement {
         match read(body.as_bytes()) {
-            Message::Announcement { announcement, .. } => announcement,
+            Message::Announcement { announcement, .. } => *announcement,
             other => panic!("not an announcement: {other:?}"),
         }
     }

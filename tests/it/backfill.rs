@@ -10,6 +10,7 @@ use nix::unistd::Pid;
 use serde_json::Value;
 use zoom_archiver::domain::file::{FileRow, FileState};
 use zoom_archiver::domain::recording::RecordingKind;
+use zoom_archiver::simulator::ledger::Endpoint;
 use zoom_archiver::simulator::{FakeFile, FakeRecording, FakeZoom, Options};
 use zoom_archiver::store::SharedStore;
 
@@ -215,4 +216,44 @@ async fn days_that_make_no_sense_are_wrong_usage() {
         let output = bare.run(&days).await;
         assert_eq!(output.status.code(), Some(2), "{}", told(&output));
     }
+}
+
+#[tokio::test]
+async fn what_zoom_does_not_list_is_said_and_is_no_success() {
+    let bare = Bare::new().await;
+    spread(&bare.zoom, 12);
+    bare.zoom.library().shorten_lists(None, Some("2026-02-01".parse().unwrap()));
+    let output = bare.run(&[SPAN.as_slice(), &["--json"]].concat()).await;
+    assert_eq!(output.status.code(), Some(1), "{}", told(&output));
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["unlisted"].as_array().map(Vec::len), Some(2), "sessions and meetings: {report}");
+    assert!(
+        report["recorded_files"].as_u64().is_some_and(|files| files > 0),
+        "what is listed is taken: {report}"
+    );
+    let output =
+        bare.setup.cli(&[&["reconcile"], SPAN.as_slice(), &["--json"]].concat()).output().await.unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", told(&output));
+
+    bare.zoom.library().shorten_lists(Some(6), None);
+    let output = bare.run(&[SPAN.as_slice(), &["--json"]].concat()).await;
+    assert!(output.status.success(), "{}", told(&output));
+    assert_eq!(bare.files().await.len(), 12, "asked for in pieces, everything is there");
+}
+
+#[tokio::test]
+async fn what_zoom_lists_without_a_download_token_is_opened_by_the_bearer_of_its_api() {
+    let scene = Scene::staged(Options::default(), with_api).await;
+    scene.zoom.library().open_files_by_api_bearer();
+    let expected = spread(&scene.zoom, 6);
+    let output = scene.setup.cli(&[&["backfill"], SPAN.as_slice()].concat()).output().await.unwrap();
+    assert!(output.status.success(), "{}", told(&output));
+    scene.settled().await;
+    let files = scene.files().await;
+    assert_eq!(names(&files), expected);
+    assert!(files.iter().all(|file| file.state == FileState::Archived), "{files:?}");
+    for endpoint in [Endpoint::SessionRecordings, Endpoint::MeetingRecordings] {
+        assert_eq!(scene.zoom.library().api_calls(endpoint), 0, "nothing had to be asked for by itself");
+    }
+    scene.close().await;
 }

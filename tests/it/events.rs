@@ -42,7 +42,7 @@ fn bodies(zoom: &FakeZoom, recording: &FakeRecording, quirks: Quirks) -> Vec<Vec
 /// What a body says: its name, and an announcement for each of its recordings.
 fn read(body: &[u8]) -> (String, Vec<Announcement>) {
     match payload::read(body) {
-        Message::Announcement { name, announcement, .. } => (name, vec![announcement]),
+        Message::Announcement { name, announcement, .. } => (name, vec![*announcement]),
         Message::Announcements { name, parts } => {
             (name, parts.into_iter().map(|part| part.announcement).collect())
         }
@@ -113,7 +113,7 @@ async fn nothing_that_is_kept_of_any_event_holds_a_secret() {
     for recording in recordings() {
         for body in bodies(&zoom, &recording, Quirks::default()) {
             let kept = match payload::read(&body) {
-                Message::Announcement { announcement, body, .. } => vec![(announcement, body)],
+                Message::Announcement { announcement, body, .. } => vec![(*announcement, body)],
                 Message::Announcements { parts, .. } => {
                     parts.into_iter().map(|part| (part.announcement, part.body)).collect()
                 }

@@ -3,15 +3,20 @@
 
 use http::StatusCode;
 use zoom_archiver::domain::file::FileState;
+use zoom_archiver::domain::job::WaitsFor;
 use zoom_archiver::domain::recording::RecordingKind;
 use zoom_archiver::simulator::events::EventKind;
 use zoom_archiver::simulator::ledger::Endpoint;
 use zoom_archiver::simulator::library::Refusal;
-use zoom_archiver::simulator::{FakeFile, FakeRecording, FakeZoom, Fault, Options, RedirectTo, When};
+use zoom_archiver::simulator::{
+    ApiFault, FakeFile, FakeRecording, FakeZoom, Fault, Options, RedirectTo, When,
+};
+use zoom_archiver::store::{JobFilter, Order, Page};
 
 use crate::support::place::{Place, contents};
-use crate::support::scene::{Scene, with_api};
+use crate::support::scene::{Scene, open_store, with_api};
 use crate::support::service::{Setup, eventually};
+use crate::support::split::Split;
 
 const MIB: u64 = 1024 * 1024;
 const PART: u64 = 5 * MIB;
@@ -146,4 +151,96 @@ async fn a_signed_address_that_expires_midway_is_replaced_by_way_of_the_front_do
     assert!(served(&scene.zoom, file) <= LARGE + PART);
     // `close` asserts that the second origin saw no token.
     ends(scene, &place, &[recording]).await;
+}
+
+/// A role without the right to see the content: Zoom's API gives no download token, for sessions and for meetings.
+async fn without_download_tokens(kind: RecordingKind, number: u64) -> (Scene, FakeRecording) {
+    let scene =
+        Scene::staged(Options::default(), |setup, zoom| in_one_attempt(with_api(setup, zoom), 1)).await;
+    let recording = FakeRecording::new(kind, number).with([FakeFile::generated(number, SMALL)]);
+    scene.shelve(&recording);
+    let library = scene.zoom.library();
+    library.inject_api(&recording, ApiFault::NoDownloadToken, When::Always);
+    library.inject(&recording.files[0].key, Fault::ExpireAt { position: SMALL / 2 }, When::First(1));
+    (scene, recording)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_the_api_gives_no_download_token_its_own_bearer_opens_the_file() {
+    for (kind, number) in [(RecordingKind::VideoSdk, 95), (RecordingKind::Meeting, 96)] {
+        let (scene, recording) = without_download_tokens(kind, number).await;
+        scene.zoom.library().open_files_by_api_bearer();
+        arrives(&scene, &recording).await;
+        scene.close().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_that_is_refused_too_an_operator_is_told_the_right_and_a_retry_goes_on() {
+    for (kind, number) in [(RecordingKind::VideoSdk, 97), (RecordingKind::Meeting, 98)] {
+        let (scene, recording) = without_download_tokens(kind, number).await;
+        scene.announce(&recording, EventKind::Recording).await;
+        let row = scene.one_file_in(FileState::Parked).await;
+        assert!(
+            row.reason.as_deref().is_some_and(|reason| reason.contains("View the recording content")),
+            "{row:?}"
+        );
+        let page = Page { after: None, order: Order::Oldest, limit: 10 };
+        let jobs = scene.store.list_jobs(&JobFilter::default(), page).await.unwrap();
+        let waits: Vec<_> = jobs.iter().filter_map(|job| job.waits_for).collect();
+        assert_eq!(waits, [WaitsFor::Person], "{jobs:?}");
+
+        scene.zoom.library().clear_api_faults();
+        assert!(scene.store.retry(row.id).await.unwrap());
+        scene.one_file_in(FileState::Archived).await;
+        scene.close().await;
+    }
+}
+
+/// Two processes with one app: whichever fetches an access token puts the other's out of force.
+#[tokio::test(flavor = "multi_thread")]
+async fn processes_that_put_each_others_access_tokens_out_of_force_park_nothing() {
+    let recordings: Vec<_> = (0..12)
+        .map(|number| {
+            let files = [FakeFile::generated(300 + number, SMALL), FakeFile::generated(900 + number, SMALL)];
+            let mut recording = FakeRecording::new(RecordingKind::Meeting, 300 + number).with(files);
+            recording.start_time = "2026-02-10T10:00:00Z".parse().unwrap();
+            recording
+        })
+        .collect();
+    let split = Split::stage(Place::directory(), Options::default()).await;
+    let library = split.zoom.library();
+    library.keep_one_access_token();
+    library.open_files_by_api_bearer();
+    for recording in &recordings {
+        library.add(recording);
+        library.inject_api(recording, ApiFault::NoDownloadToken, When::Always);
+    }
+    let base = with_api(split.base.clone(), &split.zoom).env("ZOOM_ARCHIVER_WORKER__MAX_ATTEMPTS", "2");
+    let backfilled = base.cli(&["migrate"]).output().await.unwrap();
+    assert!(backfilled.status.success());
+    let days = ["backfill", "--from", "2026-02-10", "--to", "2026-02-10"];
+    let backfilled = base.cli(&days).output().await.unwrap();
+    assert!(backfilled.status.success(), "{backfilled:?}");
+    let other = tempfile::tempdir().unwrap();
+    let workers = [
+        base.clone().roles("worker,scheduler").start().await,
+        base.clone()
+            .env("ZOOM_ARCHIVER_DATA_DIR", other.path().display().to_string())
+            .roles("worker")
+            .start()
+            .await,
+    ];
+    let store = open_store(&split.database.url).await;
+    let rows = eventually("every file has come to an end", || async {
+        let rows = store.files(&[], None, 100).await.unwrap();
+        rows.iter().all(|row| row.state != FileState::Pending).then_some(rows)
+    })
+    .await;
+    assert_eq!(rows.len(), 24);
+    let others: Vec<_> = rows.iter().filter(|row| row.state != FileState::Archived).collect();
+    assert!(others.is_empty(), "{others:?}");
+    for worker in workers {
+        worker.stop().await;
+    }
 }

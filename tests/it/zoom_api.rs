@@ -27,7 +27,7 @@ fn announced(zoom: &FakeZoom, recording: &FakeRecording, kind: EventKind) -> Eve
     let body = zoom.announce(recording, kind, Default::default());
     match payload::read(&body) {
         Message::Announcement { name, announcement, body } => {
-            let content = EventContent::Announcement(announcement);
+            let content = EventContent::Announcement(*announcement);
             Event { id: EventId::new(), received_at: Clock::System.now(), name, body, content, trace: None }
         }
         other => panic!("not an announcement: {other:?}"),
@@ -220,11 +220,14 @@ async fn ask_at_once(api: &Api, recording: &FakeRecording, many: usize) {
 }
 
 #[tokio::test]
-async fn an_access_token_that_is_refused_although_it_is_fresh_is_for_a_person() {
+async fn an_access_token_that_is_refused_although_it_is_fresh_is_for_no_person_but_for_later() {
     let scene = Scene::start().await;
     let error = scene.ask_amid(&FakeRecording::meeting(10), ApiFault::ExpiredToken).await;
-    assert!(matches!(&error, ApiError::NotAllowed(words) if words.contains("ZOOM_CLIENT_ID")), "{error}");
-    assert_eq!((scene.calls(Endpoint::MeetingRecordings), scene.calls(Endpoint::AccessToken)), (2, 2));
+    assert!(
+        matches!(&error, ApiError::Refused { reason, .. } if reason.contains("ZOOM_CLIENT_ID")),
+        "{error}"
+    );
+    assert_eq!((scene.calls(Endpoint::MeetingRecordings), scene.calls(Endpoint::AccessToken)), (5, 5));
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use zoom_archiver::simulator::ledger::{Endpoint, Weight};
 use zoom_archiver::simulator::{ApiFault, FakeFile, FakeRecording, When};
 use zoom_archiver::zoom::api::change::Removal;
 use zoom_archiver::zoom::api::days::Days;
-use zoom_archiver::zoom::api::list::{ListOf, Page, Within};
+use zoom_archiver::zoom::api::list::{ListOf, Page, Trashed, Within};
 use zoom_archiver::zoom::api::live::Control;
 use zoom_archiver::zoom::api::{Api, ApiError};
 
@@ -88,6 +88,78 @@ async fn lists_cross_months_and_pages_without_gap_or_double() {
     assert_eq!(windows, BTreeSet::from([200]));
 }
 
+/// A session for each of thirty days from 2026-02-01 on; returns their ids.
+fn one_a_day(scene: &Scene) -> BTreeSet<String> {
+    let first: DateTime<Utc> = "2026-02-01T12:00:00Z".parse().unwrap();
+    let sessions = (0..30).map(|number| {
+        let recording = small(number, first + TimeDelta::days(i64::try_from(number).unwrap()));
+        scene.zoom.library().add(&recording);
+        recording.instance_id
+    });
+    sessions.collect()
+}
+
+#[tokio::test]
+async fn what_zoom_leaves_out_of_a_list_is_asked_for_in_pieces() {
+    let scene = Scene::start().await.with("ZOOM_ARCHIVER_ZOOM__API_MEDIUM_PER_SEC", "80");
+    let expected = one_a_day(&scene);
+    scene.zoom.library().shorten_lists(Some(4), None);
+    let pages = pages(&scene.api(), sessions(), days("2026-02-01", "2026-03-03")).await.unwrap();
+    assert!(pages.iter().all(|page| page.unlisted.is_empty()), "{pages:?}");
+    let events: Vec<_> = pages.into_iter().flat_map(|page| page.events).collect();
+    let found = ids(&events);
+    assert_eq!(found.len(), expected.len(), "none twice");
+    assert_eq!(found.into_iter().collect::<BTreeSet<_>>(), expected);
+}
+
+#[tokio::test]
+async fn what_zoom_does_not_list_however_it_is_asked_is_said() {
+    let scene = Scene::start().await;
+    one_a_day(&scene);
+    scene.zoom.library().shorten_lists(None, Some(day("2026-02-11")));
+    let pages = pages(&scene.api(), sessions(), days("2026-02-01", "2026-03-03")).await.unwrap();
+    let unlisted: Vec<_> = pages.iter().flat_map(|page| page.unlisted.clone()).collect();
+    assert_eq!(unlisted, [Days::new(day("2026-02-01"), day("2026-02-11"))]);
+    let events: usize = pages.iter().map(|page| page.events.len()).sum();
+    assert_eq!(events, 20, "the rest is listed, and nothing twice");
+}
+
+#[tokio::test]
+async fn a_page_token_that_has_expired_has_its_part_read_anew_and_brings_nothing_twice() {
+    let scene = Scene::start().await.with("ZOOM_ARCHIVER_ZOOM__API_PAGE_SIZE", "5");
+    let expected = one_a_day(&scene);
+    let library = scene.zoom.library();
+    let not_yet = ApiFault::Slow(Duration::ZERO);
+    library.inject_call(Endpoint::Sessions, not_yet, When::First(3));
+    library.inject_call(Endpoint::Sessions, ApiFault::InvalidField, When::First(1));
+    let events = listed(&scene.api(), sessions(), days("2026-02-01", "2026-03-03")).await;
+    let found = ids(&events);
+    assert_eq!(found.len(), expected.len(), "none twice");
+    assert_eq!(found.into_iter().collect::<BTreeSet<_>>(), expected);
+    let refused = library.api_requests().iter().filter(|it| it.status == 400).count();
+    assert_eq!(refused, 1, "the token that has expired is not shown again");
+}
+
+#[tokio::test]
+async fn a_list_that_is_refused_at_its_first_page_is_not_asked_for_again() {
+    let scene = Scene::start().await;
+    scene.zoom.library().inject_call(Endpoint::Sessions, ApiFault::InvalidField, When::Always);
+    let error = pages(&scene.api(), sessions(), days("2026-02-01", "2026-02-03")).await.unwrap_err();
+    assert!(matches!(error, ApiError::Invalid(_)), "{error:?}");
+    assert_eq!(scene.zoom.library().api_requests().len(), 1);
+}
+
+#[tokio::test]
+async fn a_name_that_is_half_an_emoji_spoils_no_list() {
+    let scene = Scene::start().await;
+    let expected = one_a_day(&scene);
+    scene.zoom.library().inject_call(Endpoint::Sessions, ApiFault::HalfAnEmoji, When::Always);
+    let events = listed(&scene.api(), sessions(), days("2026-02-01", "2026-03-03")).await;
+    assert_eq!(ids(&events).into_iter().collect::<BTreeSet<_>>(), expected);
+    let topics = events.iter().map(|event| announcement(event).recording.topic.clone().unwrap());
+    assert!(topics.into_iter().all(|topic| topic.starts_with('\u{fffd}')));
+}
+
 #[tokio::test]
 async fn what_a_list_says_of_a_recording_is_what_its_events_and_the_api_say_of_it() {
     let scene = Scene::start().await;
@@ -156,7 +228,9 @@ async fn the_recordings_of_one_user_are_listed_by_id_and_by_address() {
 async fn what_is_in_the_trash_is_listed_there_and_nowhere_else() {
     let scene = Scene::start().await;
     let start = "2026-02-10T10:00:00Z".parse().unwrap();
-    let (kept, thrown) = (small(1, start), small(2, start));
+    let two = [FakeFile::generated(11, 10), FakeFile::generated(12, 10)];
+    let kept = at(FakeRecording::new(RecordingKind::VideoSdk, 1).with(two), start);
+    let thrown = small(2, start);
     for recording in [&kept, &thrown] {
         scene.zoom.library().add(recording);
     }
@@ -164,7 +238,16 @@ async fn what_is_in_the_trash_is_listed_there_and_nowhere_else() {
     api.remove(&identity(&thrown), None, Removal::Trash).await.unwrap();
     let events = listed(&api, sessions(), days("2026-02-10", "2026-02-11")).await;
     assert_eq!(ids(&events), [kept.instance_id.as_str()]);
-    let events = listed(&api, sessions(), Within::Trash).await;
+    let events = listed(&api, sessions(), Within::Trash(Trashed::Recordings)).await;
+    assert_eq!(ids(&events), [thrown.instance_id.as_str()]);
+    assert!(listed(&api, sessions(), Within::Trash(Trashed::Files)).await.is_empty());
+
+    // A single file makes its recording one of the other list.
+    let file = kept.files[0].id.clone();
+    api.remove(&identity(&kept), file.as_deref(), Removal::Trash).await.unwrap();
+    let events = listed(&api, sessions(), Within::Trash(Trashed::Files)).await;
+    assert_eq!(ids(&events), [kept.instance_id.as_str()]);
+    let events = listed(&api, sessions(), Within::Trash(Trashed::Recordings)).await;
     assert_eq!(ids(&events), [thrown.instance_id.as_str()]);
 }
 
@@ -240,7 +323,7 @@ async fn ask(
             let now = Clock::System.now();
             api.failed_deliveries(now - TimeDelta::hours(1), now).next().await.map(drop)
         }
-        Endpoint::AccessToken => api.access_token().await.map(drop),
+        Endpoint::AccessToken => api.bearer(RecordingKind::Meeting, None).await.map(drop),
     }
 }
 

@@ -133,7 +133,7 @@ fn read(row: &EventRow, body: &[u8]) -> Result<Vec<event::Event>, String> {
     };
     match payload::read(body) {
         Message::Announcement { name, announcement, body } => {
-            Ok(vec![event(row.id, &name, announcement, body)])
+            Ok(vec![event(row.id, &name, *announcement, body)])
         }
         Message::Announcements { name, parts } => {
             let parts = parts.into_iter().enumerate().map(|(number, part)| {

@@ -4,17 +4,17 @@
 use std::sync::Arc;
 
 use chrono::TimeDelta;
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 use tracing::info;
 
 use super::super::Jobs;
-use super::alive_while;
+use super::{Ended, alive_while};
 use crate::domain::event::{Event, EventContent};
 use crate::domain::file::FileRow;
 use crate::domain::file_identity::rows_of;
 use crate::domain::job::{Outcome, Task, WaitsFor};
 use crate::domain::loss::IN_TRASH;
-use crate::domain::recording::{ARCHIVE_FILES, RecordingKind, RecordingState};
+use crate::domain::recording::{ARCHIVE_FILES, AnnouncedFile, RecordingKind, RecordingState};
 use crate::store::TransferWork;
 use crate::worker::JobContext;
 use crate::zoom::api::ApiError;
@@ -24,23 +24,54 @@ use crate::zoom::token;
 /// The way to a file.
 pub(super) struct Access {
     pub(super) remote: Arc<Remote>,
+    /// The API's own bearer token, where that is what opens the file.
+    pub(super) bearer: Option<SecretString>,
 }
 
-/// The way that was announced.
+/// The way that was announced. Where no download token came with the URL, the API's own bearer token opens the file, provided
+/// that the URL leads to Zoom itself; `refused` is one that did not.
 ///
 /// # Errors
-/// [`DownloadError::NoUrl`], and [`DownloadError::Expired`] when the token says itself that it will not last.
-pub(super) fn open(jobs: &Jobs, work: &TransferWork) -> Result<Access, DownloadError> {
+/// [`DownloadError::NoUrl`], [`DownloadError::Expired`] when the token says itself that it will not last, and what follows for
+/// the job where the API gives no bearer token.
+pub(super) async fn open(
+    jobs: &Jobs,
+    work: &TransferWork,
+    refused: Option<&SecretString>,
+) -> Result<Access, Ended> {
     let url = work.download_url.clone().ok_or(DownloadError::NoUrl)?;
+    if work.download_token.is_none() && jobs.accounts.is_zooms_own(&url) {
+        let bearer = jobs.accounts.bearer(&work.recording.identity, refused).await.map_err(Outcome::from)?;
+        if let Some(bearer) = bearer {
+            let remote = Arc::new(Remote::new(url, Some(bearer.clone())));
+            return Ok(Access { remote, bearer: Some(bearer) });
+        }
+    }
     if is_call(work) && work.download_token.is_none() {
-        return Err(DownloadError::Expired("the event has brought no token".to_owned()));
+        return Err(DownloadError::Expired("the event has brought no token".to_owned()).into());
     }
     let expires_at = work.download_token.as_ref().and_then(token::expires_at);
     let margin = TimeDelta::from_std(jobs.config.token_margin()).unwrap_or_default();
     if let Some(expires_at) = expires_at.filter(|at| *at <= jobs.clock.now() + margin) {
-        return Err(DownloadError::Expired(format!("its token lasts until {}", expires_at.to_rfc3339())));
+        return Err(
+            DownloadError::Expired(format!("its token lasts until {}", expires_at.to_rfc3339())).into()
+        );
     }
-    Ok(Access { remote: Arc::new(Remote::new(url, work.download_token.clone())) })
+    Ok(Access { remote: Arc::new(Remote::new(url, work.download_token.clone())), bearer: None })
+}
+
+/// What follows when Zoom refuses its API's own bearer token for a file, however often it is renewed: the right to see the
+/// content is missing.
+pub(super) fn refused_bearer(work: &TransferWork, error: &DownloadError) -> Outcome {
+    let owner = match work.recording.identity.kind {
+        RecordingKind::VideoSdk => "of the owner of the Video SDK account",
+        _ => "of the owner of the Server-to-Server OAuth app",
+    };
+    let reason = format!(
+        "{error}; Zoom's API gives no download token for it and its own token is refused: give the role {owner} the right \
+         \"View the recording content\" (Account Management, Roles, Recording Management), then retry"
+    );
+    Outcome::Park { waits_for: WaitsFor::Person, reason }
 }
 
 /// Whether Zoom's API may help.
@@ -61,7 +92,7 @@ pub(super) async fn refresh(
 ) -> Result<TransferWork, Outcome> {
     let identity = &work.recording.identity;
     if is_call(work) && !matches!(error, DownloadError::NotFound) {
-        return with_access_token(jobs, context, work, error).await;
+        return without_own_token(jobs, context, work, error).await;
     }
     // The call knows nothing of archive files: its silence about one proves nothing.
     if !jobs.accounts.know(identity) || work.file.identity.collection == ARCHIVE_FILES {
@@ -82,6 +113,9 @@ pub(super) async fn refresh(
         Err(refused) => return Err(refused.into()),
     };
     let listing = listed(&event, &work.file);
+    let url_without_token = announced(&event, &work.file)
+        .filter(|file| file.download_token.is_none())
+        .and_then(|file| file.download_url.clone());
     jobs.store.record(&event).await?;
     match listing {
         Listing::Processing => {
@@ -98,24 +132,29 @@ pub(super) async fn refresh(
     info!(file.id = %work.file.id, reason = %error, "fresh access from Zoom's API");
     let account = jobs.names.label(&identity.account_id).to_owned();
     metrics::counter!("zoom_archiver_access_refreshed_total", "account" => account).increment(1);
-    reread(jobs, work).await
+    let known = reread(jobs, work).await?;
+    // The row keeps the token that the event brought, which has just been refused: the URL that came without one is opened by
+    // the API's own.
+    Ok(match url_without_token {
+        Some(url) => TransferWork { download_url: Some(url), download_token: None, ..known },
+        None => known,
+    })
 }
 
 fn is_call(work: &TransferWork) -> bool {
     work.recording.identity.kind == RecordingKind::Phone
 }
 
-/// A call is opened by the access token that the API is asked with, where there are credentials. That token opens much
-/// else: it goes into no row.
-async fn with_access_token(
+/// A call whose own token has expired, or that has none, is opened by the access token of the API, where there are credentials.
+async fn without_own_token(
     jobs: &Jobs,
     context: &JobContext,
     work: &TransferWork,
     error: DownloadError,
 ) -> Result<TransferWork, Outcome> {
     context.alive();
-    match jobs.accounts.for_calls(&work.recording.identity.account_id).await? {
-        Some(token) => Ok(TransferWork { download_token: Some(token), ..work.clone() }),
+    match jobs.accounts.bearer(&work.recording.identity, None).await? {
+        Some(_) => Ok(TransferWork { download_token: None, ..work.clone() }),
         None => Err(without_api(jobs, work, error)),
     }
 }
@@ -138,10 +177,16 @@ enum Listing {
     Unknown,
 }
 
+/// What an answer says of one file.
+fn announced<'e>(event: &'e Event, file: &FileRow) -> Option<&'e AnnouncedFile> {
+    let EventContent::Announcement(announcement) = &event.content else { return None };
+    let rows = rows_of(&announcement.files, std::slice::from_ref(file));
+    announcement.files.iter().zip(rows).find(|(_, row)| row.is_some()).map(|(file, _)| file)
+}
+
 fn listed(event: &Event, file: &FileRow) -> Listing {
     let EventContent::Announcement(announcement) = &event.content else { return Listing::Missing };
-    let rows = rows_of(&announcement.files, std::slice::from_ref(file));
-    let Some((found, _)) = announcement.files.iter().zip(rows).find(|(_, row)| row.is_some()) else {
+    let Some(found) = announced(event, file) else {
         return if announcement.odd.is_empty() { Listing::Missing } else { Listing::Unknown };
     };
     match found.metadata.get("status").and_then(|status| status.as_str()) {

@@ -25,6 +25,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use secrecy::SecretString;
 use serde_json::Value;
 use tracing::{Instrument, Span, info, info_span};
 
@@ -68,6 +69,10 @@ pub async fn run(jobs: &Jobs, file: FileId, job: &Job, context: &JobContext) -> 
 
 /// Uploads of one file that are given up before a person is asked.
 const MOST_GIVEN_UP: u32 = 5;
+/// The API's own bearer tokens that are tried for one file, one after the other, in one run.
+const MOST_REFUSED_BEARERS: usize = 5;
+/// Rest before the second of them, about; so much longer before each further one.
+const BEARER_REST: Duration = Duration::from_millis(200);
 /// How often a run that waits for something of ours says that it lives.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(1);
 
@@ -137,17 +142,20 @@ async fn carry(jobs: &Jobs, file: FileId, job: &Job, context: &JobContext) -> Re
         return inline::carry(jobs, context, &work, key, content).await;
     }
     let mut checkpoint = TransferCheckpoint::read(job.checkpoint.as_ref());
-    let mut is_fresh = false;
+    let (mut is_fresh, mut refused_bearers) = (false, Vec::new());
     loop {
+        let checkpoint = &mut checkpoint;
+        let refused = refused_bearers.last().cloned();
         let mut transfer =
-            Transfer { jobs, context, job, key: &key, work: &work, checkpoint: &mut checkpoint };
+            Transfer { jobs, context, job, key: &key, work: &work, checkpoint, refused, bearer: None };
         let ended = match transfer.attempt().await {
             Ok((proof, stored, content_type)) => {
-                let archived = finish::archived(&work, key, content_type, &proof, stored, &checkpoint);
+                let archived = finish::archived(&work, key, content_type, &proof, stored, checkpoint);
                 return Ok(finish::done(jobs, &work, Some(archived)));
             }
             Err(ended) => ended,
         };
+        let bearer = transfer.bearer.take();
         match ended {
             Ended::Zoom(error) if !is_fresh && access::may_help(&error) => {
                 match access::refresh(jobs, context, &work, error).await {
@@ -162,6 +170,16 @@ async fn carry(jobs: &Jobs, file: FileId, job: &Job, context: &JobContext) -> Re
                     Err(outcome) => return Err(outcome),
                 }
                 is_fresh = true;
+            }
+            // Another process that fetches tokens for the same app puts ours out of force, as we do its: the next one may be
+            // good. In the end it is the right that is missing.
+            Ended::Zoom(error @ DownloadError::Expired(_)) if bearer.is_some() => {
+                if refused_bearers.len() >= MOST_REFUSED_BEARERS {
+                    return Err(access::refused_bearer(&work, &error));
+                }
+                let rest = BEARER_REST * u32::try_from(refused_bearers.len()).unwrap_or(u32::MAX);
+                alive_while(context, tokio::time::sleep(rest.mul_f64(rand::random_range(0.5..1.5)))).await;
+                refused_bearers.extend(bearer);
             }
             // Not parked: what would wake it has just come, and did not help.
             Ended::Zoom(error @ (DownloadError::Expired(_) | DownloadError::NoUrl)) if is_fresh => {
@@ -218,6 +236,10 @@ struct Transfer<'a> {
     key: &'a str,
     work: &'a TransferWork,
     checkpoint: &'a mut TransferCheckpoint,
+    /// The API's own bearer token that was refused last.
+    refused: Option<SecretString>,
+    /// The one that was used.
+    bearer: Option<SecretString>,
 }
 
 /// What a try ends with: the proof, the object as the archive describes it, and its media type.
@@ -230,7 +252,9 @@ impl Transfer<'_> {
         if is_whole && let Some(carried) = self.finish_whole().await? {
             return Ok(carried);
         }
-        self.run(access::open(self.jobs, self.work)?).await
+        let access = access::open(self.jobs, self.work, self.refused.as_ref()).await?;
+        self.bearer.clone_from(&access.bearer);
+        self.run(access).await
     }
 
     /// The object of an upload that holds the whole file, if it can be had without asking Zoom.

@@ -3,6 +3,8 @@
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
+use chrono::{NaiveDate, TimeDelta};
+
 use super::live::Live;
 use super::{Library, Rules, When};
 use crate::simulator::credentials::{self, FakeAccount};
@@ -36,6 +38,13 @@ pub(super) struct ApiShelf {
     access_tokens_issued: u64,
     /// Access tokens up to this number are refused.
     access_tokens_expired: u64,
+    /// Whether an access token that is given out puts the ones before out of force.
+    one_access_token: bool,
+    /// Whether the bearer of the API opens every file.
+    pub(super) bearer_opens_files: bool,
+    /// Days of a list at most, before its last one, and the first day that is listed at all; what begins earlier is not
+    /// refused but begins later.
+    list_limits: (Option<i64>, Option<NaiveDate>),
 }
 
 impl ApiShelf {
@@ -110,6 +119,33 @@ impl Library {
         shelf.api.access_tokens_expired = shelf.api.access_tokens_issued;
     }
 
+    /// Has every access token put out of force those that were given out before, as happens to programs that share an app.
+    pub fn keep_one_access_token(&self) {
+        self.shelf().api.one_access_token = true;
+    }
+
+    /// Has the bearer of the API open every file, as Zoom documents it.
+    pub fn open_files_by_api_bearer(&self) {
+        self.shelf().api.bearer_opens_files = true;
+    }
+
+    /// Whether it does.
+    pub(in crate::simulator) fn are_files_open_to_api_bearer(&self) -> bool {
+        self.shelf().api.bearer_opens_files
+    }
+
+    /// Shortens lists without a word: to so many days before their last one, and to days from `since` on.
+    pub fn shorten_lists(&self, most_days: Option<i64>, since: Option<NaiveDate>) {
+        self.shelf().api.list_limits = (most_days, since);
+    }
+
+    /// The first day that is really listed of a span.
+    pub(in crate::simulator) fn first_listed(&self, from: NaiveDate, to: NaiveDate) -> NaiveDate {
+        let (most_days, since) = self.shelf().api.list_limits;
+        let of_span = most_days.map_or(from, |most| from.max(to - TimeDelta::days(most)));
+        since.map_or(of_span, |since| of_span.max(since))
+    }
+
     /// How often the API was asked this, with whatever success.
     #[must_use]
     pub fn api_calls(&self, endpoint: Endpoint) -> u64 {
@@ -124,6 +160,9 @@ impl Library {
 
     pub(in crate::simulator) fn issue_access_token(&self, account: &FakeAccount) -> String {
         let mut shelf = self.shelf();
+        if shelf.api.one_access_token {
+            shelf.api.access_tokens_expired = shelf.api.access_tokens_issued;
+        }
         shelf.api.access_tokens_issued += 1;
         let life = i64::try_from(ACCESS_TOKEN_LIFE.as_secs()).unwrap_or(i64::MAX);
         let token = self.mint.issue(&Claims {

@@ -16,6 +16,8 @@ pub(in crate::simulator) struct ListedBy<'a> {
     pub(in crate::simulator) sessions: bool,
     /// First and last day; `None` for what is in the trash.
     pub(in crate::simulator) days: Option<(NaiveDate, NaiveDate)>,
+    /// Of what is in the trash: recordings of which single files are there, or those that are there as a whole.
+    pub(in crate::simulator) files_only: bool,
 }
 
 /// A part of a list.
@@ -25,8 +27,10 @@ pub(in crate::simulator) struct Listed {
 }
 
 impl ApiShelf {
-    fn has_in_trash(&self, recording: &FakeRecording) -> bool {
-        recording.files.iter().any(|file| self.is_in_trash(&file.key))
+    /// Whether all of a recording is in the trash, or single files of it.
+    fn has_in_trash(&self, recording: &FakeRecording, files_only: bool) -> bool {
+        let in_trash = recording.files.iter().filter(|file| self.is_in_trash(&file.key)).count();
+        in_trash > 0 && (in_trash < recording.files.len()) == files_only
     }
 
     fn is_listed(&self, recording: &FakeRecording, by: &ListedBy<'_>) -> bool {
@@ -39,7 +43,7 @@ impl ApiShelf {
                     (first..=last).contains(&day)
                         && recording.files.iter().any(|file| !self.is_in_trash(&file.key))
                 }
-                None => self.has_in_trash(recording),
+                None => self.has_in_trash(recording, by.files_only),
             }
     }
 }

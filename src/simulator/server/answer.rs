@@ -15,7 +15,6 @@ use axum::response::{IntoResponse, Response};
 use super::Context;
 use super::body::{End, Plan};
 use crate::domain::recording::RecordingKind;
-use crate::simulator::FakeRecording;
 use crate::simulator::fault::{Fault, RedirectTo};
 use crate::simulator::ledger::{Request, Violation};
 use crate::simulator::library::{Library, Opened, Refusal};
@@ -63,7 +62,7 @@ pub(super) async fn download(
     let Some(file) = context.library.open(&key) else { return no_such_file() };
     let admitted = bearer(&headers).is_some_and(|token| {
         let library = &context.library;
-        library.admits(token, &file.instance_id) || opens_calls(library, token, &file.instance_id)
+        library.admits(token, &file.instance_id) || opens_as_bearer(library, token, &file.instance_id)
     });
     let answer = if admitted {
         let fault = context.library.strike(&key, false);
@@ -74,10 +73,14 @@ pub(super) async fn download(
     note(&context, &key, &headers, answer)
 }
 
-/// Whether a token is an access token of the API, and what it is to open a call: those have no token of their own.
-fn opens_calls(library: &Library, token: &str, instance_id: &str) -> bool {
-    let is_call = |recording: FakeRecording| recording.kind == RecordingKind::Phone;
-    library.recording(instance_id).is_some_and(is_call) && library.admits_access_token(token).is_some()
+/// Whether a token is the bearer of the API, and opens this file as such: calls have no token of their own.
+fn opens_as_bearer(library: &Library, token: &str, instance_id: &str) -> bool {
+    let Some(recording) = library.recording(instance_id) else { return false };
+    let is_good = match recording.kind {
+        RecordingKind::VideoSdk => super::api::signer(token).is_some(),
+        _ => library.admits_access_token(token).is_some(),
+    };
+    is_good && (recording.kind == RecordingKind::Phone || library.are_files_open_to_api_bearer())
 }
 
 /// Behind a redirect: asks for the permission in the URL, and wants no bearer token.

@@ -128,7 +128,7 @@ struct ApiClaims {
 }
 
 /// Who has signed a token for the Video SDK API, if it is good.
-fn signer(token: &str) -> Option<&'static FakeAccount> {
+pub(super) fn signer(token: &str) -> Option<&'static FakeAccount> {
     let now = now().timestamp();
     credentials::find(|account| {
         read_signed::<ApiClaims>(account.api_secret.as_bytes(), token).is_some_and(|claims| {

@@ -539,23 +539,24 @@ file AS (
         download_url = CASE
             WHEN known.state = 'gone' THEN NULL
             WHEN ",
-    outlives!("EXCLUDED.token_expires_at"),
+    outlives!("EXCLUDED.download_token", "EXCLUDED.token_expires_at", "now()"),
     " THEN known.download_url
             ELSE COALESCE(EXCLUDED.download_url, known.download_url)
         END,
         download_token = CASE
             WHEN known.state = 'gone' THEN NULL
             WHEN ",
-    outlives!("EXCLUDED.token_expires_at"),
+    outlives!("EXCLUDED.download_token", "EXCLUDED.token_expires_at", "now()"),
     " THEN known.download_token
+            WHEN EXCLUDED.download_url IS NOT NULL THEN EXCLUDED.download_token
             ELSE COALESCE(EXCLUDED.download_token, known.download_token)
         END,
         token_expires_at = CASE
             WHEN known.state = 'gone' THEN NULL
             WHEN ",
-    outlives!("EXCLUDED.token_expires_at"),
+    outlives!("EXCLUDED.download_token", "EXCLUDED.token_expires_at", "now()"),
     " THEN known.token_expires_at
-            WHEN EXCLUDED.download_token IS NULL THEN known.token_expires_at
+            WHEN EXCLUDED.download_url IS NULL AND EXCLUDED.download_token IS NULL THEN known.token_expires_at
             ELSE EXCLUDED.token_expires_at
         END,
         renewable = EXCLUDED.renewable,

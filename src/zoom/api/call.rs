@@ -12,6 +12,7 @@ use super::ApiError;
 use super::purpose::Purpose;
 use super::refusal::Refusal;
 use crate::clock::{Clock, ClockElsewhere};
+use crate::domain::json;
 use crate::outgoing::{Clients, connection_words};
 
 /// Longest answer that is read, in bytes. A recording with a thousand participant files has about 800 000.
@@ -105,7 +106,7 @@ async fn send(
     if may_be_silent && status.is_success() && body.is_empty() {
         return Ok((Answer::Given(Value::Null), headers));
     }
-    let value = serde_json::from_slice::<Value>(&body).ok();
+    let value = json::parse(&body).ok();
     let is_success = if may_be_silent { status.is_success() } else { status == StatusCode::OK };
     let answer = match value {
         Some(value) if is_success && !is_error(&value) => Answer::Given(value),

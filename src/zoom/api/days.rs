@@ -49,6 +49,16 @@ impl Days {
         (Self { from: self.from, until: cut }, Self { from: cut, until: self.until })
     }
 
+    /// What an answer leaves of the days that were asked for: Zoom moves `from` where a span is longer than it takes, or too
+    /// long ago, without a word; `from` and `to` of the answer tell. Days before and days after, both perhaps empty.
+    pub(super) fn left_by(&self, from: Option<NaiveDate>, to: Option<NaiveDate>) -> [Self; 2] {
+        let from = from.unwrap_or(self.from).clamp(self.from, self.until);
+        // The last day may or may not count.
+        let to = to.unwrap_or(self.until).clamp(from, self.until);
+        let to = if to >= earlier(self.until, 1) { self.until } else { to };
+        [Self { from: self.from, until: from }, Self { from: to, until: self.until }]
+    }
+
     /// First and last day to ask Zoom for. One more on either side than is wanted: Zoom does not say whether its
     /// days are those of UTC or of the account's time zone, nor whether the last one counts. What belongs to the
     /// neighbours is left to them by [`contain`](Self::contain).
@@ -105,6 +115,25 @@ mod tests {
             let moment = text.parse().unwrap();
             assert!(first.contain(moment) != second.contain(moment), "{text}");
         }
+    }
+
+    #[test]
+    fn what_an_answer_leaves_lies_before_and_behind_it() {
+        let asked = Days::new(day("2026-01-01"), day("2026-01-29"));
+        let left = |from: &str, to: &str| {
+            asked
+                .left_by(from.parse().ok(), to.parse().ok())
+                .map(|days| (!days.is_empty()).then(|| days.to_string()))
+        };
+        assert_eq!(left("2025-12-31", "2026-01-29"), [None, None]);
+        assert_eq!(left("2026-01-01", "2026-01-28"), [None, None], "the last day may count");
+        assert_eq!(left("", ""), [None, None], "an answer that does not say");
+        let before = Some("2026-01-01..2026-01-20".to_owned());
+        assert_eq!(left("2026-01-20", "2026-01-29"), [before, None]);
+        let behind = Some("2026-01-11..2026-01-29".to_owned());
+        assert_eq!(left("2026-01-01", "2026-01-11"), [None, behind]);
+        let all = Some("2026-01-01..2026-01-29".to_owned());
+        assert_eq!(left("2026-06-01", "2026-07-01"), [all, None]);
     }
 
     #[test]

@@ -35,6 +35,10 @@ pub enum ApiError {
         /// When Zoom said to come again.
         retry_after: Option<Duration>,
     },
+    /// Zoom says that a value of the question is not valid (400, code 300), such as the token of a page that has expired: asked
+    /// again in the same words it will say the same.
+    #[error("Zoom's API answered {0}")]
+    Invalid(String),
     /// No connection, or no answer in time.
     #[error("Zoom's API cannot be reached: {0}")]
     Unreachable(String),
@@ -50,7 +54,7 @@ impl ApiError {
             Self::NotNow(_) => "not_now",
             Self::NotAllowed(_) => "not_allowed",
             Self::Refused { retry_after: Some(_), .. } => "too_many",
-            Self::Refused { .. } => "refused",
+            Self::Refused { .. } | Self::Invalid(_) => "refused",
             Self::Unreachable(_) => "unreachable",
         }
     }

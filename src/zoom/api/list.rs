@@ -1,5 +1,6 @@
 //! Lists of recordings, page by page: no more of a list than one page is ever in memory.
 
+use std::collections::{HashSet, VecDeque};
 use std::time::Duration;
 
 use serde_json::{Map, Value};
@@ -67,6 +68,15 @@ impl ListOf {
         }
     }
 
+    /// The value of `trash_type`.
+    fn trash_type(&self, what: Trashed) -> &'static str {
+        match (self, what) {
+            (_, Trashed::Files) => "recording_file",
+            (Self::Sessions { .. }, Trashed::Recordings) => "session_recordings",
+            (Self::Meetings | Self::MeetingsOfUser(_), Trashed::Recordings) => "meeting_recordings",
+        }
+    }
+
     fn event_name(&self) -> &'static str {
         match self {
             Self::Sessions { .. } => "api.account_sessions",
@@ -82,7 +92,17 @@ pub enum Within {
     /// Those that began on these days.
     Days(Days),
     /// Those in the trash. Zoom cannot cut these by days.
-    Trash,
+    Trash(Trashed),
+}
+
+/// What lies in the trash. Zoom lists whole recordings and single files apart (`trash_type`, Zoom API reference, "List
+/// account recordings" and "List sessions' recordings").
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trashed {
+    /// Recordings that were moved there as a whole.
+    Recordings,
+    /// Single files of recordings.
+    Files,
 }
 
 /// What one page brought.
@@ -94,6 +114,8 @@ pub struct Page {
     pub odd: Vec<String>,
     /// The days that this page is part of; `None` in the trash.
     pub days: Option<Days>,
+    /// Days that Zoom does not list, however it is asked: what began on them may be missing.
+    pub unlisted: Vec<Days>,
 }
 
 /// A list that is being read. An error does not end it: the part that was being read begins again, because the tokens
@@ -105,9 +127,11 @@ pub struct Listing<'a> {
     /// What is being read; `None` at the end.
     part: Option<Within>,
     /// What comes after it.
-    rest: Days,
+    rest: VecDeque<Within>,
     /// Where in this part it is.
     trail: Trail,
+    /// What this part has brought: where it begins anew, it is not brought a second time.
+    seen: HashSet<String>,
 }
 
 impl Api {
@@ -117,14 +141,11 @@ impl Api {
     /// What changes at Zoom while it is read may come twice, or be missed: list again later.
     #[must_use]
     pub fn recordings(&self, of: ListOf, within: Within) -> Listing<'_> {
-        let (part, rest) = match within {
-            Within::Days(days) => {
-                let (first, rest) = days.split();
-                (Some(Within::Days(first)).filter(|_| !first.is_empty()), rest)
-            }
-            Within::Trash => (Some(Within::Trash), Days::new(Default::default(), Default::default())),
-        };
-        Listing { api: self, of, part, rest, trail: Trail::default() }
+        let rest = VecDeque::from([within]);
+        let mut listing =
+            Listing { api: self, of, part: None, rest, trail: Trail::default(), seen: HashSet::new() };
+        listing.turn_to_the_next_part();
+        listing
     }
 }
 
@@ -137,14 +158,24 @@ impl Listing<'_> {
     /// See [`ApiError`].
     pub async fn next(&mut self) -> Result<Option<Page>, ApiError> {
         let Some(part) = self.part else { return Ok(None) };
+        let is_first = self.trail.token().is_none();
         let mut answer = match self.ask_patiently(&self.url(part)?).await {
             Ok(answer) => answer,
-            Err(error) => {
+            // The token of a page is good for fifteen minutes: without one the part is read anew.
+            Err(ApiError::Invalid(reason)) if !is_first => {
+                debug!(reason, "the list is read again from the first page of its part");
                 self.trail.begin_again();
+                self.ask_patiently(&self.url(part)?).await.inspect_err(|_| self.seen.clear())?
+            }
+            Err(error) => {
+                self.begin_again();
                 return Err(error);
             }
         };
-        let page = self.read(part, &mut answer)?;
+        let mut page = self.read(part, &mut answer)?;
+        if let (true, Within::Days(days)) = (is_first, part) {
+            page.unlisted = self.ask_for_what_is_left(days, &answer);
+        }
         let next = answer.get("next_page_token").and_then(Value::as_str).unwrap_or_default();
         if !self.trail.turn(next.to_owned())? {
             self.turn_to_the_next_part();
@@ -152,10 +183,41 @@ impl Listing<'_> {
         Ok(Some(page))
     }
 
+    /// Back to the first page of this part, for whoever asks again after an error: everything in it is brought again.
+    fn begin_again(&mut self) {
+        self.trail.begin_again();
+        self.seen.clear();
+    }
+
     fn turn_to_the_next_part(&mut self) {
-        let (part, rest) = self.rest.split();
-        self.part = Some(Within::Days(part)).filter(|_| !part.is_empty());
-        self.rest = rest;
+        self.seen.clear();
+        self.part = match self.rest.pop_front() {
+            Some(Within::Days(days)) if days.is_empty() => None,
+            Some(Within::Days(days)) => {
+                let (part, rest) = days.split();
+                if !rest.is_empty() {
+                    self.rest.push_front(Within::Days(rest));
+                }
+                Some(Within::Days(part))
+            }
+            trash_or_end => trash_or_end,
+        };
+    }
+
+    /// Has the days that an answer does not cover asked for by themselves; returns those of which asking so brings nothing.
+    fn ask_for_what_is_left(&mut self, asked: Days, answer: &Value) -> Vec<Days> {
+        let day =
+            |key: &str| answer.get(key).and_then(Value::as_str).and_then(|day| day.get(..10)?.parse().ok());
+        let mut unlisted = Vec::new();
+        for left in asked.left_by(day("from"), day("to")).into_iter().rev().filter(|left| !left.is_empty()) {
+            // Nothing of the span was listed: a smaller one of the same days will not be either.
+            if left == asked {
+                unlisted.push(left);
+            } else {
+                self.rest.push_front(Within::Days(left));
+            }
+        }
+        unlisted
     }
 
     fn url(&self, part: Within) -> Result<Url, ApiError> {
@@ -167,8 +229,8 @@ impl Listing<'_> {
                     let (from, to) = days.asked();
                     query.append_pair("from", &from.to_string()).append_pair("to", &to.to_string());
                 }
-                Within::Trash => {
-                    query.append_pair("trash", "true");
+                Within::Trash(what) => {
+                    query.append_pair("trash", "true").append_pair("trash_type", self.of.trash_type(what));
                 }
             }
             query.append_pair("page_size", &self.api.page_size.to_string());
@@ -201,7 +263,7 @@ impl Listing<'_> {
         self.api.get(self.of.purpose(), url).await
     }
 
-    fn read(&self, part: Within, answer: &mut Value) -> Result<Page, ApiError> {
+    fn read(&mut self, part: Within, answer: &mut Value) -> Result<Page, ApiError> {
         let array = self.of.array();
         let entries = match answer.get_mut(array).map(Value::take) {
             Some(Value::Array(entries)) => entries,
@@ -210,12 +272,14 @@ impl Listing<'_> {
         };
         let days = match part {
             Within::Days(days) => Some(days),
-            Within::Trash => None,
+            Within::Trash(_) => None,
         };
-        let mut page = Page { events: Vec::new(), odd: Vec::new(), days };
+        let mut page = Page { events: Vec::new(), odd: Vec::new(), days, unlisted: Vec::new() };
         for (index, entry) in entries.into_iter().enumerate() {
             match self.event(entry) {
-                Ok(event) if is_of(&event, days) => page.events.push(event),
+                Ok(event) if is_of(&event, days) && self.seen.insert(instance_of(&event)) => {
+                    page.events.push(event)
+                }
                 Ok(_) => {}
                 Err(reason) => page.odd.push(format!("{array}[{index}]: {reason}")),
             }
@@ -252,6 +316,13 @@ impl Listing<'_> {
         payload::check_length(key, &instance_id)?;
         payload::check_length("account_id", &account_id)?;
         Ok(RecordingIdentity { account_id, kind, instance_id })
+    }
+}
+
+fn instance_of(event: &Event) -> String {
+    match &event.content {
+        EventContent::Announcement(announcement) => announcement.recording.identity.instance_id.clone(),
+        EventContent::Unreadable { .. } => String::new(),
     }
 }
 

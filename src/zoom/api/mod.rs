@@ -32,7 +32,7 @@ pub mod webhook_log;
 
 use std::time::Duration;
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use tokio::time::Instant;
 use url::Url;
@@ -193,16 +193,38 @@ impl Api {
         })
     }
 
-    /// The access token itself, for downloads that it opens: those of calls, for which Zoom gives no other. It is to be
-    /// kept nowhere.
+    /// Returns the bearer token for questions about recordings of this kind; another one than `refused`.
     ///
     /// # Errors
     /// See [`ApiError`].
-    pub async fn access_token(&self) -> Result<SecretString, ApiError> {
+    pub async fn bearer(
+        &self,
+        kind: RecordingKind,
+        refused: Option<&SecretString>,
+    ) -> Result<SecretString, ApiError> {
+        if Product::from(kind) == Product::VideoSdk {
+            return Ok(self.video_sdk.as_ref().ok_or(NO_VIDEO_SDK)?.sign(self.clock.now()));
+        }
         let tokens = self.meetings.as_ref().ok_or(NO_MEETINGS)?;
         let late = |_| ApiError::Unreachable(format!("no answer within {} ms", self.timeout.as_millis()));
-        let token = tokio::time::timeout(self.timeout, tokens.current(&self.clients, self.clock));
-        Ok(token.await.map_err(late)??.bearer().clone())
+        let fetched = async {
+            let token = tokens.current(&self.clients, self.clock).await?;
+            match refused {
+                Some(refused) if refused.expose_secret() == token.bearer().expose_secret() => {
+                    tokens.instead_of(&token, &self.clients, self.clock).await
+                }
+                _ => Ok(token),
+            }
+        };
+        let token = tokio::time::timeout(self.timeout, fetched).await.map_err(late)??;
+        Ok(token.bearer().clone())
+    }
+
+    /// Whether a URL has the origin of the API, or of its OAuth server.
+    #[must_use]
+    pub fn is_at(&self, url: &Url) -> bool {
+        let oauth = self.meetings.as_ref().map(AccessTokens::base);
+        [Some(&self.base), oauth].into_iter().flatten().any(|base| base.origin() == url.origin())
     }
 
     async fn get(&self, purpose: &Purpose, url: &Url) -> Result<Value, ApiError> {
@@ -229,8 +251,9 @@ impl Api {
         tokio::time::timeout_at(give_up, asked).await.map_err(late)?
     }
 
-    /// The access token may be refused although its time has not come: a later one may have put it out of force, or
-    /// somebody changed the app. Then a fresh one is tried, once.
+    /// The access token may be refused although its time has not come: one that another process has fetched for the same app
+    /// may have put it out of force, or somebody changed the app. Then a fresh one is tried, a few times: with every fresh one
+    /// the other process loses its own.
     async fn ask_with_access_token(
         &self,
         purpose: &Purpose,
@@ -238,14 +261,19 @@ impl Api {
         tokens: &AccessTokens,
         give_up: Instant,
     ) -> Result<Answer, ApiError> {
-        let token = tokens.current(&self.clients, self.clock).await?;
-        match self.ask_once(purpose, question, token.bearer(), give_up).await? {
-            Answer::Refused(refusal) if refusal.is_about_the_token() => {
-                let fresh = tokens.instead_of(&token, &self.clients, self.clock).await?;
-                self.ask_once(purpose, question, fresh.bearer(), give_up).await
+        let mut token = tokens.current(&self.clients, self.clock).await?;
+        for refused in 0.. {
+            match self.ask_once(purpose, question, token.bearer(), give_up).await? {
+                Answer::Refused(refusal) if refusal.is_about_the_token() && refused < FRESH_TOKENS => {
+                    // At random, so that two processes do not keep step.
+                    let rest = FRESH_TOKEN_REST * refused;
+                    tokio::time::sleep(rest.mul_f64(rand::random_range(0.5..1.5))).await;
+                    token = tokens.instead_of(&token, &self.clients, self.clock).await?;
+                }
+                answer => return Ok(answer),
             }
-            answer => Ok(answer),
         }
+        unreachable!("the last refusal is returned")
     }
 
     /// Waits for its turn, and asks; what Zoom says of its limits holds for all who come after.
@@ -272,6 +300,10 @@ impl Api {
     }
 }
 
+/// Times that a fresh access token is fetched in place of one that was refused.
+const FRESH_TOKENS: u32 = 4;
+/// Rest before the second of them, about; so much longer before each further one.
+const FRESH_TOKEN_REST: Duration = Duration::from_millis(150);
 /// What scopes for recordings begin with.
 const GRANULAR: &str = "cloud_recording:";
 const NO_VIDEO_SDK: ApiError = ApiError::NoCredentials(RecordingKind::VideoSdk);

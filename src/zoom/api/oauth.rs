@@ -55,6 +55,11 @@ impl AccessTokens {
         Self { credentials, base: base.clone(), last: Mutex::default() }
     }
 
+    /// Where the OAuth server is.
+    pub(super) fn base(&self) -> &Url {
+        &self.base
+    }
+
     /// The account whose things the tokens open.
     pub(super) fn account_id(&self) -> &str {
         &self.credentials.account_id

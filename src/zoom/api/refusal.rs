@@ -22,6 +22,9 @@ const CODES_NO_APP: [i64; 1] = [1401];
 /// "Invalid access token, does not contain scopes". The first two also say other things of a token.
 const CODES_SCOPE: [i64; 3] = [4700, 4711, 104];
 
+/// "Validation Failed", "Invalid field", "The next page token is invalid or expired".
+const CODES_INVALID: [i64; 1] = [300];
+
 /// Longest piece of Zoom's own words that is repeated, in characters.
 const MAX_MESSAGE_CHARS: usize = 240;
 /// Longest single word of it, in characters: the longest scope has some seventy, tokens have more.
@@ -90,18 +93,23 @@ impl Refusal {
                 None => format!("the Video SDK account lacks a scope ({self})"),
             });
         }
+        if self.status == StatusCode::UNAUTHORIZED && purpose.product == Product::Meetings {
+            // No operator is waited for: the next token may be good again, and where it is not, the OAuth server says so.
+            return ApiError::Refused {
+                reason: format!(
+                    "Zoom refuses every access token that it has just given out for ZOOM_CLIENT_ID: look whether \
+                     another program fetches tokens for the same Server-to-Server OAuth app, and whether the app is \
+                     activated ({self})"
+                ),
+                retry_after: None,
+            };
+        }
         if self.status == StatusCode::UNAUTHORIZED {
-            return ApiError::NotAllowed(match purpose.product {
-                Product::Meetings => format!(
-                    "Zoom refuses the access token that it has just given out for ZOOM_CLIENT_ID: look whether the \
-                     Server-to-Server OAuth app is activated ({self})"
-                ),
-                Product::VideoSdk => format!(
-                    "Zoom does not accept ZOOM_VIDEO_SDK_API_KEY with ZOOM_VIDEO_SDK_API_SECRET: take API key and \
-                     API secret (not SDK key and SDK secret) from the Build App page of the Video SDK account, and \
-                     look whether this machine's clock is right ({self})"
-                ),
-            });
+            return ApiError::NotAllowed(format!(
+                "Zoom does not accept ZOOM_VIDEO_SDK_API_KEY with ZOOM_VIDEO_SDK_API_SECRET: take API key and API \
+                 secret (not SDK key and SDK secret) from the Build App page of the Video SDK account, and look whether \
+                 this machine's clock is right ({self})"
+            ));
         }
         if self.status == StatusCode::NOT_FOUND && self.has_code_of(&CODES_NOT_THERE) {
             return ApiError::NotFound(self.to_string());
@@ -127,6 +135,9 @@ impl Refusal {
                 StatusCode::NOT_FOUND => ApiError::NotFound(self.to_string()),
                 _ => ApiError::NotNow(self.to_string()),
             };
+        }
+        if self.status == StatusCode::BAD_REQUEST && self.has_code_of(&CODES_INVALID) {
+            return ApiError::Invalid(self.to_string());
         }
         let hint = match self.status {
             StatusCode::NOT_FOUND => "; is zoom.api_base_url right?",
@@ -229,7 +240,9 @@ mod tests {
 
     #[test]
     fn credentials_that_are_wrong_are_for_a_person_and_named_by_their_variables() {
-        for (status, code) in [(401, 124), (400, 200), (200, 200), (403, 1), (400, 1010)] {
+        let told = refusal(401, json!({ "code": 124 })).into_error(&purpose::SESSION_RECORDINGS);
+        assert!(matches!(told, ApiError::NotAllowed(_)), "{told}");
+        for (status, code) in [(400, 200), (200, 200), (403, 1), (400, 1010)] {
             for (purpose, variable) in [
                 (&purpose::SESSION_RECORDINGS, "ZOOM_VIDEO_SDK_API_SECRET"),
                 (&purpose::LIST_MEETINGS, "ZOOM_CLIENT_ID"),
@@ -248,9 +261,11 @@ mod tests {
 
     #[test]
     fn trouble_at_zoom_passes() {
-        for (status, code) in [(429, 429), (500, 0), (503, 0), (302, 0), (200, 300), (400, 300)] {
+        // The next access token may be good: nobody is waited for.
+        for (status, code) in [(429, 429), (500, 0), (503, 0), (302, 0), (200, 300), (400, 0), (401, 124)] {
             assert!(matches!(meetings(status, code), ApiError::Refused { .. }), "{status} {code}");
         }
+        assert!(matches!(meetings(400, 300), ApiError::Invalid(_)), "the same question has the same answer");
         let told = refusal(503, json!({})).into_token_error();
         assert!(matches!(told, ApiError::Refused { .. }), "{told}");
     }

@@ -10,7 +10,7 @@ use zoom_archiver::zoom::payload::{self, Message};
 pub(crate) fn event(body: &str) -> Event {
     let (name, content, body) = match payload::read(body.as_bytes()) {
         Message::Announcement { name, announcement, body } => {
-            (name, EventContent::Announcement(announcement), body)
+            (name, EventContent::Announcement(*announcement), body)
         }
         Message::Unreadable { name, reason } => {
             (name, EventContent::Unreadable { reason }, body.as_bytes().to_vec())

@@ -28,7 +28,7 @@ pub(crate) fn webhook_at(name: &str, second: i64, object: &Value) -> Event {
         "payload": { "account_id": ACCOUNT, "object": object },
     });
     match payload::read(body.to_string().as_bytes()) {
-        Message::Announcement { announcement, .. } => event(EventContent::Announcement(announcement), name),
+        Message::Announcement { announcement, .. } => event(EventContent::Announcement(*announcement), name),
         Message::Announcements { mut parts, .. } => {
             assert_eq!(parts.len(), 1, "one recording");
             event(EventContent::Announcement(parts.remove(0).announcement), name)

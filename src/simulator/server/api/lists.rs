@@ -50,7 +50,7 @@ struct Page {
 impl Page {
     fn read(query: &HashMap<String, String>) -> Option<Self> {
         let parameter = |name: &str| query.get(name).map(String::as_str).unwrap_or_default();
-        let list = ["from", "to", "trash", "type"].map(parameter).join("~");
+        let list = ["from", "to", "trash", "trash_type", "type"].map(parameter).join("~");
         let size = query.get("page_size").map_or(Some(DEFAULT_PAGE), |size| size.parse().ok())?;
         let skip = match parameter("next_page_token") {
             "" => 0,
@@ -82,8 +82,14 @@ fn recordings(
     let Some((from, to)) = days.filter(|(from, to)| (*to - *from).num_days() <= LONGEST_DAYS) else {
         return invalid_field();
     };
+    let from = context.library.first_listed(from, to);
     let sessions = *whose == Whose::Sessions;
-    let by = ListedBy { account, sessions, days: (!in_trash).then_some((from, to)) };
+    let files_only = match query.get("trash_type").map(String::as_str) {
+        Some("recording_file") => true,
+        None | Some("meeting_recordings" | "session_recordings") => false,
+        Some(_) => return invalid_field(),
+    };
+    let by = ListedBy { account, sessions, days: (!in_trash).then_some((from, to)), files_only };
     let listed = context.library.list(&by, page.skip, page.size);
     let entries: Vec<_> = listed.recordings.iter().map(|it| entry(context, it, in_trash)).collect();
     let array = if sessions { "sessions" } else { "meetings" };

@@ -45,6 +45,20 @@ pub(super) async fn strike(fault: ApiFault, answer: impl FnOnce() -> Response) -
                 .into_response()
         }
         ApiFault::NullFile => without_first_file(answer()).await,
+        ApiFault::NoDownloadToken => {
+            let change =
+                |value: &mut Value| drop(value.as_object_mut().map(|it| it.remove("download_access_token")));
+            changed(answer(), change).await
+        }
+        ApiFault::InvalidField => invalid_field(),
+        ApiFault::HalfAnEmoji => {
+            let body = body::to_bytes(answer().into_body(), usize::MAX).await.unwrap_or_default();
+            let mut text = String::from_utf8_lossy(&body).into_owned();
+            for key in ["topic", "session_name"] {
+                text = text.replace(&format!("\"{key}\":\""), &format!("\"{key}\":\"\\ud83d "));
+            }
+            ([(CONTENT_TYPE, "application/json;charset=UTF-8")], text).into_response()
+        }
         ApiFault::Scope { scope } => changed(answer(), |value| value["scope"] = scope.into()).await,
         ApiFault::LeadsTo { token } => {
             let none = json!([]);
