@@ -1256,6 +1256,22 @@ async fn a_gone_file_goes_again_when_a_person_says_so(database: Database) {
     assert!(!store.retry(known).await.unwrap(), "it is archived");
 }
 
+async fn a_token_without_a_url_joins_no_other_events_url(database: Database) {
+    let store = database.store().await;
+    let mut token_alone = without_access("a");
+    token_alone.download_token = Some("stray".to_owned().into());
+    let url_alone = AnnouncedFile { download_token: None, ..with_access("a", "https://zoom.us/1", "") };
+    record(&store, announce(session("s"), vec![url_alone])).await;
+    let known = only_file(&store).await.id;
+    record(&store, announce(session("s"), vec![token_alone.clone()])).await;
+    assert_eq!(access(&store, known).await, (Some("https://zoom.us/1".to_owned()), None));
+
+    record(&store, announce(session("s"), vec![with_access("a", "https://zoom.us/2", "second")])).await;
+    let second = (Some("https://zoom.us/2".to_owned()), Some("second".to_owned()));
+    record(&store, announce(session("s"), vec![token_alone])).await;
+    assert_eq!(access(&store, known).await, second);
+}
+
 async fn a_gone_file_is_woken_by_a_url_and_by_nothing_less(database: Database) {
     let store = database.store().await;
     let known = gone_file(&store).await;
@@ -2289,6 +2305,7 @@ on_each_database! {
     what_is_parked_or_dead_goes_again_when_a_person_says_so_and_nothing_else_does,
     what_rests_is_due_at_once_when_a_person_says_so,
     a_gone_file_goes_again_when_a_person_says_so,
+    a_token_without_a_url_joins_no_other_events_url,
     a_gone_file_is_woken_by_a_url_and_by_nothing_less,
     a_file_that_is_announced_anew_while_it_is_found_gone_is_not_gone,
     a_dead_transfer_stays_dead_but_its_file_is_refreshed,

@@ -549,14 +549,14 @@ file AS (
     outlives!("EXCLUDED.download_token", "EXCLUDED.token_expires_at", "now()"),
     " THEN known.download_token
             WHEN EXCLUDED.download_url IS NOT NULL THEN EXCLUDED.download_token
-            ELSE COALESCE(EXCLUDED.download_token, known.download_token)
+            ELSE known.download_token
         END,
         token_expires_at = CASE
             WHEN known.state = 'gone' THEN NULL
             WHEN ",
     outlives!("EXCLUDED.download_token", "EXCLUDED.token_expires_at", "now()"),
     " THEN known.token_expires_at
-            WHEN EXCLUDED.download_url IS NULL AND EXCLUDED.download_token IS NULL THEN known.token_expires_at
+            WHEN EXCLUDED.download_url IS NULL THEN known.token_expires_at
             ELSE EXCLUDED.token_expires_at
         END,
         renewable = EXCLUDED.renewable,
