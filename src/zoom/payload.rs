@@ -47,7 +47,6 @@ const MOST_SECONDS: i64 = 100_000_000_000;
 
 /// A body that Zoom signed, read.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "one exists at a time, and it is taken apart at once")]
 pub enum Message {
     /// Zoom asks whether this URL belongs to the holder of the secret.
     UrlValidation {
