@@ -32,6 +32,14 @@ pub struct TransferConfig {
     pub token_margin_secs: u64,
     /// Seconds until a file that Zoom still works on is asked for again.
     pub processing_secs: u64,
+    /// Times that a doubtful file is asked for again before it is archived with a warning.
+    pub doubt_retries: u32,
+    /// Seconds before the first of them; three times as long before each further one.
+    pub doubt_rest_secs: u64,
+    /// Most bytes that may come of a file, in percent of its announced size, beside 64 MiB.
+    pub size_limit_percent: u64,
+    /// Most bytes that may come of a file whose size was not announced.
+    pub max_file_bytes: u64,
     /// Hours after which an unfinished upload that no transfer goes on with is given up.
     pub leftover_hours: u64,
     /// Milliseconds between the last archived file and the manifest.
@@ -63,6 +71,23 @@ impl TransferConfig {
         Duration::from_secs(self.processing_secs)
     }
 
+    /// Rest before a doubtful file is asked for again that was asked for again so often already.
+    #[must_use]
+    pub fn doubt_rest(&self, asked_again: u32) -> Duration {
+        let secs = self.doubt_rest_secs.saturating_mul(3_u64.saturating_pow(asked_again));
+        Duration::from_secs(secs.min(LONGEST_SECS))
+    }
+
+    /// Most bytes that may come of a file of which Zoom announced this size.
+    #[must_use]
+    pub fn limit_for(&self, announced: u64) -> u64 {
+        const SLACK_BYTES: u64 = 64 * 1024 * 1024;
+        (announced / 100)
+            .saturating_add(1)
+            .saturating_mul(self.size_limit_percent)
+            .saturating_add(SLACK_BYTES)
+    }
+
     /// Age at which an unfinished upload that no transfer goes on with is given up.
     #[must_use]
     pub fn leftover_age(&self) -> Duration {
@@ -91,6 +116,10 @@ impl TransferConfig {
         problems.at_most("transfer.token_margin_secs", self.token_margin_secs, LONGEST_SECS);
         problems.at_least("transfer.processing_secs", self.processing_secs, 1);
         problems.at_most("transfer.processing_secs", self.processing_secs, LONGEST_SECS);
+        problems.at_most("transfer.doubt_retries", self.doubt_retries.into(), 20);
+        problems.at_most("transfer.doubt_rest_secs", self.doubt_rest_secs, LONGEST_SECS);
+        problems.at_least("transfer.size_limit_percent", self.size_limit_percent, 100);
+        problems.at_least("transfer.max_file_bytes", self.max_file_bytes, 1);
         problems.at_least("transfer.leftover_hours", self.leftover_hours, 1);
         problems.at_least("transfer.stall_secs", self.stall_secs, 1);
         problems.at_most("transfer.stall_secs", self.stall_secs, LONGEST_SECS);

@@ -213,6 +213,7 @@ impl From<DownloadError> for Outcome {
             | DownloadError::TooSlow { .. }
             | DownloadError::NoRanges(_)
             | DownloadError::BeyondEnd { .. }
+            | DownloadError::TooLarge { .. }
             | DownloadError::Changed(_) => Self::retry(reason),
         }
     }

@@ -76,6 +76,23 @@ pub enum Fault {
     },
     /// A request with a `Range` is refused: 416.
     RangesRefused,
+    /// A `Range` with `If-Range` is answered by the whole file, and one without by the range: 200 and 206.
+    ConditionalRangesIgnored,
+    /// A range of which nothing says how long the whole file is: `bytes 0-9/*`.
+    UnknownLength,
+    /// A range is no longer than so many bytes, however long the one is that was asked for.
+    ShortRanges {
+        /// Most bytes.
+        most: u64,
+    },
+    /// The entity tag is a weak one.
+    WeakEtag,
+    /// No entity tag, and the time of the last change instead of it.
+    LastModifiedOnly,
+    /// The content comes with a `Content-Encoding` that nobody asked for.
+    Encoded,
+    /// The content is repeated without an end, without a `Content-Length`.
+    Endless,
     /// 302.
     Redirect(RedirectTo),
     /// The connection is closed just before this byte of the file.
@@ -145,6 +162,13 @@ impl fmt::Display for Fault {
             Self::RangesIgnored => f.write_str("ranges ignored"),
             Self::RangeShifted { by } => write!(f, "range off by {by}"),
             Self::RangesRefused => f.write_str("ranges refused"),
+            Self::ConditionalRangesIgnored => f.write_str("conditional ranges ignored"),
+            Self::UnknownLength => f.write_str("length unknown"),
+            Self::ShortRanges { most } => write!(f, "ranges of at most {most}"),
+            Self::WeakEtag => f.write_str("weak entity tag"),
+            Self::LastModifiedOnly => f.write_str("Last-Modified only"),
+            Self::Encoded => f.write_str("encoded"),
+            Self::Endless => f.write_str("without an end"),
             Self::Redirect(to) => write!(f, "redirect to {to}"),
             Self::CutAt { position } => write!(f, "cut at {position}"),
             Self::StallAt { position } => write!(f, "stall at {position}"),

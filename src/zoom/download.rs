@@ -10,11 +10,15 @@
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::header::{ACCEPT_ENCODING, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_RANGE, LOCATION, RANGE};
+use http::header::{
+    ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_RANGE, LAST_MODIFIED, LOCATION,
+    RANGE,
+};
 use http::{HeaderMap, StatusCode};
 use percent_encoding::{AsciiSet, percent_encode};
 use reqwest::Response;
@@ -93,6 +97,14 @@ pub enum DownloadError {
         /// Length of the file, where Zoom said it.
         length: Option<u64>,
     },
+    /// More came than the file may have.
+    #[error("Zoom sent more than {limit} bytes, the limit by {key}")]
+    TooLarge {
+        /// The limit, in bytes.
+        limit: u64,
+        /// The setting that it follows from.
+        key: &'static str,
+    },
     /// The file is not the one whose beginning has been fetched.
     #[error("the file has changed at Zoom: {0}")]
     Changed(String),
@@ -113,6 +125,7 @@ impl DownloadError {
             Self::Stalled(_) => "stalled",
             Self::TooSlow { .. } => "too_slow",
             Self::NoRanges(_) | Self::BeyondEnd { .. } => "no_ranges",
+            Self::TooLarge { .. } => "too_large",
             Self::Changed(_) => "changed",
         }
     }
@@ -125,13 +138,21 @@ pub struct Remote {
     token: Option<SecretString>,
     /// Where the last redirect led to, without the token: the next piece is asked for there.
     shortcut: Mutex<Option<Url>>,
+    /// Whether pieces are asked for without `If-Range`.
+    unconditional: AtomicBool,
 }
 
 impl Remote {
     /// The file behind a URL, with the bearer token for it.
     #[must_use]
     pub fn new(url: SecretString, token: Option<SecretString>) -> Self {
-        Self { url, token, shortcut: Mutex::new(None) }
+        Self { url, token, shortcut: Mutex::new(None), unconditional: AtomicBool::new(false) }
+    }
+
+    /// Has pieces asked for without `If-Range` from now on: some servers send the whole file for each one that is conditional.
+    /// Whether a piece is of the right version is seen from its answer all the same. Returns whether that is new.
+    pub fn ask_unconditionally(&self) -> bool {
+        !self.unconditional.swap(true, Ordering::Relaxed)
     }
 
     fn shortcut(&self) -> Option<Url> {
@@ -176,8 +197,36 @@ impl Piece {
 pub struct Version {
     /// Its length in bytes, where it is known.
     pub length: Option<u64>,
-    /// Its strong entity tag, where it has one.
+    /// Its entity tag, weak or strong, where it has one.
     pub etag: Option<String>,
+    /// `Last-Modified`, as it came, where it was given.
+    #[serde(default)]
+    pub last_modified: Option<String>,
+}
+
+impl Version {
+    /// What tells another version of the file from this one, in words; `None` where nothing does. What only one of the two
+    /// says decides nothing. A server that gives no validator at all cannot be found out so: length and shape remain.
+    #[must_use]
+    pub fn changed(&self, now: &Self) -> Option<String> {
+        if let (Some(then), Some(now)) = (self.length, now.length)
+            && then != now
+        {
+            return Some(format!("it had {then} bytes, and has {now}"));
+        }
+        let differs =
+            |then: &Option<String>, now: &Option<String>| then.is_some() && now.is_some() && then != now;
+        if differs(&self.etag, &now.etag) {
+            return Some("it has another entity tag".to_owned());
+        }
+        differs(&self.last_modified, &now.last_modified).then(|| "it was modified".to_owned())
+    }
+
+    /// The value of `If-Range`, which only a strong entity tag may be (RFC 9110, section 13.1.5). Other validators are
+    /// compared when the answer comes.
+    fn if_range(&self) -> Option<&str> {
+        self.etag.as_deref().filter(|etag| etag.starts_with('"'))
+    }
 }
 
 /// How patient a download is.
@@ -233,7 +282,7 @@ impl Downloader {
         version: &Version,
     ) -> Result<Download, DownloadError> {
         if let Some(shortcut) = remote.shortcut() {
-            match self.follow(shortcut, None, piece, version).await {
+            match self.follow(shortcut, remote, false, piece, version).await {
                 Ok((download, _)) => return Ok(download),
                 // It was good for a while; the way from the front door may still be.
                 Err(DownloadError::Expired(_) | DownloadError::NotFound) => remote.remember(None),
@@ -241,26 +290,29 @@ impl Downloader {
             }
         }
         let front = Url::parse(remote.url.expose_secret()).map_err(|_| DownloadError::NoUrl)?;
-        let (download, end) = self.follow(front.clone(), remote.token.as_ref(), piece, version).await?;
+        let (download, end) = self.follow(front.clone(), remote, true, piece, version).await?;
         if end.origin() != front.origin() {
             remote.remember(Some(end));
         }
         Ok(download)
     }
 
-    /// Asks at `first`, and wherever it redirects to; returns also where the answer came from.
+    /// Asks at `first`, and wherever it redirects to; returns also where the answer came from. `with_token`: the token is sent
+    /// to the origin of `first`.
     async fn follow(
         &self,
         first: Url,
-        token: Option<&SecretString>,
+        remote: &Remote,
+        with_token: bool,
         piece: Piece,
         version: &Version,
     ) -> Result<(Download, Url), DownloadError> {
         let mut at = first.clone();
         for _ in 0..=MAX_REDIRECTS {
             self.check_allowed(&at)?;
-            let token = token.filter(|_| at.origin() == first.origin());
-            let response = self.ask(&at, token, piece, version).await?;
+            let token = remote.token.as_ref().filter(|_| with_token && at.origin() == first.origin());
+            let if_range = version.if_range().filter(|_| !remote.unconditional.load(Ordering::Relaxed));
+            let response = self.ask(&at, token, piece, if_range).await?;
             if !response.status().is_redirection() {
                 return Ok((self.accept(response, piece, version).await?, at));
             }
@@ -285,12 +337,12 @@ impl Downloader {
         url: &Url,
         token: Option<&SecretString>,
         piece: Piece,
-        version: &Version,
+        if_range: Option<&str>,
     ) -> Result<Response, DownloadError> {
         let mut request = self.clients.for_url(url).get(url.clone()).header(ACCEPT_ENCODING, "identity");
         if let Some(range) = piece.header() {
             request = request.header(RANGE, range);
-            if let Some(etag) = &version.etag {
+            if let Some(etag) = if_range {
                 request = request.header(IF_RANGE, etag);
             }
         }
@@ -312,6 +364,9 @@ impl Downloader {
         version: &Version,
     ) -> Result<Download, DownloadError> {
         let status = response.status();
+        if status.is_success() {
+            check_coding(&response)?;
+        }
         match status {
             StatusCode::OK => self.accept_whole(response).await,
             StatusCode::PARTIAL_CONTENT => self.accept_piece(response, piece, version),
@@ -363,17 +418,10 @@ impl Downloader {
             let reason = format!("bytes {from} to {to} in place of those from {}", piece.from);
             return Err(DownloadError::NoRanges(reason));
         }
-        if let (Some(then), Some(now)) = (version.length, length)
-            && then != now
-        {
-            return Err(DownloadError::Changed(format!("it had {then} bytes, and has {now}")));
-        }
         let download = self.download(response, from, Some(to - from), length);
-        match (&version.etag, &download.etag) {
-            (Some(then), Some(now)) if then != now => {
-                Err(DownloadError::Changed("it has another entity tag".to_owned()))
-            }
-            _ => Ok(download),
+        match version.changed(&download.version()) {
+            Some(words) => Err(DownloadError::Changed(words)),
+            None => Ok(download),
         }
     }
 
@@ -384,13 +432,14 @@ impl Downloader {
         length: Option<u64>,
         file_length: Option<u64>,
     ) -> Download {
-        let etag = header_text(response.headers(), ETAG);
-        let is_strong = etag.len() > 2 && etag.starts_with('"');
+        let validator = |name| Some(header_text(response.headers(), name)).filter(|text| !text.is_empty());
+        let (etag, last_modified) = (validator(ETAG), validator(LAST_MODIFIED));
         Download {
             offset,
             length,
             file_length,
-            etag: is_strong.then_some(etag),
+            etag,
+            last_modified,
             response,
             head: None,
             patience: self.patience,
@@ -398,6 +447,17 @@ impl Downloader {
             came: 0,
         }
     }
+}
+
+/// A file comes as it is, or it does not come: what a server encodes although `identity` was asked for has another length and
+/// other ranges than the file, and is asked for again.
+fn check_coding(response: &Response) -> Result<(), DownloadError> {
+    let coding = header_text(response.headers(), CONTENT_ENCODING);
+    if coding.is_empty() || coding.eq_ignore_ascii_case("identity") {
+        return Ok(());
+    }
+    let coding: String = coding.chars().filter(|c| c.is_ascii_graphic()).take(40).collect();
+    Err(refused(format!("the file came with Content-Encoding {coding}, although none was asked for")))
 }
 
 /// `Content-Range` (RFC 9110, section 14.4).
@@ -441,6 +501,7 @@ pub struct Download {
     length: Option<u64>,
     file_length: Option<u64>,
     etag: Option<String>,
+    last_modified: Option<String>,
     response: Response,
     head: Option<Bytes>,
     patience: Patience,
@@ -465,7 +526,11 @@ impl Download {
     /// Which file this is, as far as the server said.
     #[must_use]
     pub fn version(&self) -> Version {
-        Version { length: self.file_length, etag: self.etag.clone() }
+        Version {
+            length: self.file_length,
+            etag: self.etag.clone(),
+            last_modified: self.last_modified.clone(),
+        }
     }
 
     /// The next bytes of the body; `None` at its end.

@@ -290,6 +290,9 @@ fn lies(bytes: u64) -> impl Iterator<Item = Case> {
         odd("announced as longer").announced(AnnouncedSize::Lie(bytes + 1000)).ends(End::Marked),
         odd("announced as shorter").announced(AnnouncedSize::Lie(bytes - 1000)).ends(End::Marked),
         Case::new("announced without a size").announced(AnnouncedSize::Missing),
+        Case { interruptions: 2, ..Case::new("a content coding that nobody asked for") }
+            .fault(Fault::Encoded, When::First(2)),
+        Case { interruptions: 1, ..Case::new("a body without an end") }.fault(Fault::Endless, When::First(1)),
         Case::new("no length anywhere").announced(AnnouncedSize::Missing).fault(Fault::Chunked, When::Always),
     ]
     .into_iter()
@@ -304,6 +307,10 @@ fn odd_ranges(bytes: u64) -> impl Iterator<Item = Case> {
         cut("ranges refused").fault(Fault::RangesRefused, When::Always),
         cut("ranges wrong").fault(shifted.clone(), When::Always),
         cut("a range wrong once").fault(shifted, When::AfterBreak(1)),
+        cut("ranges ignored when they are conditional").fault(Fault::ConditionalRangesIgnored, When::Always),
+        Case::new("no range says how long the file is").fault(Fault::UnknownLength, When::Always),
+        Case::new("ranges are shorter than asked for")
+            .fault(Fault::ShortRanges { most: MIB / 2 }, When::Always),
     ]
     .into_iter()
 }
@@ -330,19 +337,30 @@ fn redirects(bytes: u64) -> impl Iterator<Item = Case> {
 }
 
 fn replacements(bytes: u64) -> impl Iterator<Item = Case> {
-    [("as long", bytes, End::Archived), ("longer", bytes + 1000, End::Marked)].into_iter().map(
-        move |(name, new_bytes, end)| {
-            let content = Content::Generated { seed: 77, bytes: new_bytes };
-            let mut case = Case::new(format!("replaced midway by something {name}"))
-                .interrupted(Fault::ReplaceAt { position: midway(bytes), content })
-                .without_ranges()
-                .ends(end);
-            case.replaced_by = Some(content);
-            // Another size is asked for once more.
-            case.interruptions += u64::from(new_bytes != bytes);
-            case
-        },
-    )
+    let replaced = move |name: String, new_bytes: u64, end| {
+        let content = Content::Generated { seed: 77, bytes: new_bytes };
+        let mut case = Case::new(format!("replaced midway by something {name}"))
+            .interrupted(Fault::ReplaceAt { position: midway(bytes), content })
+            .without_ranges()
+            .ends(end);
+        case.replaced_by = Some(content);
+        // Another size is asked for once more.
+        case.interruptions += u64::from(new_bytes != bytes);
+        case
+    };
+    // Whatever tells the versions apart.
+    let validators = [("a weak entity tag", Fault::WeakEtag), ("a time alone", Fault::LastModifiedOnly)];
+    let told_apart = validators.map(|(by, fault)| {
+        let case = replaced(format!("as long, told apart by {by}"), bytes, End::Archived);
+        // The piece that shows it is on its way by then.
+        Case { cuts: 1, ..case }.fault(fault, When::Always)
+    });
+    [
+        replaced("as long".to_owned(), bytes, End::Archived),
+        replaced("longer".to_owned(), bytes + 1000, End::Marked),
+    ]
+    .into_iter()
+    .chain(told_apart)
 }
 
 /// All rows of files, by Zoom's id, read again and again by one task for all cells.

@@ -148,9 +148,10 @@ async fn a_duplicate_with_another_url_and_token_never_doubles_a_file() {
 
 #[tokio::test]
 async fn a_download_that_is_cut_is_tried_again() {
-    for bytes in [SMALL, LARGE] {
-        let scene = survives(bytes, Fault::Cut { after: bytes / 2 }, When::First(2)).await;
-        assert!(scene.service.metric("zoom_archiver_reconnects_total", "").await >= 1.0);
+    // Of a large file the first piece is cut, which is eight MiB long.
+    for (bytes, after) in [(SMALL, SMALL / 2), (LARGE, 4 * MIB)] {
+        let scene = survives(bytes, Fault::Cut { after }, When::First(2)).await;
+        assert!(scene.service.metric("zoom_archiver_reconnects_total", "").await >= 1.0, "{bytes}");
         scene.close().await;
     }
 }
@@ -507,4 +508,70 @@ async fn a_database_that_is_away_does_not_hold_up_the_end() {
     // The promise is about time, so time is what is looked at.
     assert!(asked.elapsed() < Duration::from_secs(15), "{:?}", asked.elapsed());
     assert_eq!(code, Some(0));
+}
+
+/// Zoom's host serves something wrong for a while: the file is asked for again, and what is right at last has no mark.
+#[tokio::test]
+async fn what_is_wrong_for_a_while_is_asked_for_again_and_archived_without_a_mark() {
+    let scene = Scene::with(|setup| setup.env("ZOOM_ARCHIVER_TRANSFER__DOUBT_RETRIES", "5")).await;
+    let faults = [Fault::ContentLength { delta: -1000 }, Fault::Empty, Fault::JsonError];
+    for (number, fault) in (60..).zip(faults) {
+        let recording =
+            FakeRecording::new(RecordingKind::VideoSdk, number).with([bytes_to_carry(number, SMALL)]);
+        scene.shelve(&recording);
+        scene.zoom.library().inject(&recording.files[0].key, fault.clone(), When::First(4));
+        scene.announce(&recording, EventKind::Recording).await;
+        scene.settled().await;
+        let id = recording.files[0].id.clone().unwrap();
+        let row = scene.files().await.into_iter().find(|row| row.identity.name == id).unwrap();
+        assert_eq!(row.state, FileState::Archived, "{fault:?}: {:?}", row.reason);
+        scene.assert_archived(&row, recording.files[0].content).await;
+        assert_eq!(row.archived.unwrap().mark, None, "{fault:?}");
+    }
+    scene.close().await;
+}
+
+#[tokio::test]
+async fn a_body_without_an_end_is_stopped_at_the_limit_and_leaves_nothing_behind() {
+    let scene = Scene::with(|setup| {
+        setup
+            .env("ZOOM_ARCHIVER_WORKER__MAX_ATTEMPTS", "2")
+            .env("ZOOM_ARCHIVER_TRANSFER__MAX_FILE_BYTES", (24 * MIB).to_string())
+    })
+    .await;
+    let mut file = bytes_to_carry(71, SMALL);
+    file.announced = AnnouncedSize::Missing;
+    let recording = FakeRecording::new(RecordingKind::VideoSdk, 71).with([file]);
+    scene.shelve(&recording);
+    scene.zoom.library().inject(&recording.files[0].key, Fault::Endless, When::Always);
+    scene.announce(&recording, EventKind::Recording).await;
+    let row = scene.one_file_in(FileState::Dead).await;
+    assert!(
+        row.reason.as_deref().is_some_and(|reason| reason.contains("transfer.max_file_bytes")),
+        "{row:?}"
+    );
+    assert_eq!(scene.leftovers().await, Vec::<String>::new());
+    assert!(scene.service.failures("zoom", "too_large").await >= 1.0);
+    scene.close().await;
+}
+
+/// A server that sends the whole file for every conditional range, and breaks off: what had been had before is no headway, so
+/// attempts count, and the rest is asked for without a condition.
+#[tokio::test]
+async fn a_server_that_ignores_conditional_ranges_and_breaks_off_is_asked_for_little_twice() {
+    let scene = Scene::with(|setup| setup.env("ZOOM_ARCHIVER_TRANSFER__RANGES_IN_FLIGHT", "1")).await;
+    let recording = one_file(LARGE);
+    let key = &recording.files[0].key;
+    scene.shelve(&recording);
+    let library = scene.zoom.library();
+    library.inject(key, Fault::ConditionalRangesIgnored, When::Always);
+    for position in [15 * MIB, 16 * MIB, 17 * MIB, 18 * MIB, 19 * MIB] {
+        library.inject(key, Fault::CutAt { position }, When::First(1));
+    }
+    scene.announce(&recording, EventKind::Recording).await;
+    let file = scene.one_file_in(FileState::Archived).await;
+    scene.assert_archived(&file, recording.files[0].content).await;
+    let served = library.bytes_served(Some(key));
+    assert!(served < 4 * LARGE, "{served} bytes were asked for");
+    scene.close().await;
 }

@@ -22,20 +22,19 @@ pub(super) struct TransferCheckpoint {
     /// The upload that has begun, and how far it has come.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) upload: Option<Begun>,
-    /// A size other than the announced one, as seen by an earlier run: seen twice, it is believed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) odd_size: Option<u64>,
-    /// What was found wrong with the content: found twice, the file is archived and marked.
+    /// What was found wrong with the content by the last run: where it stays, the file is archived and marked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) doubt: Option<String>,
-    /// How often the file has been asked for once more for one of these: what changes each time is not believed
-    /// for that, but not asked for for ever either.
+    /// How often the file has been asked for again because of that, or because of its size.
     #[serde(default)]
     pub(super) asked_again: u32,
     /// How many uploads have been given up because the archive did not hold what it had confirmed. Headway does not
     /// begin this count anew: each of them makes some.
     #[serde(default)]
     pub(super) given_up: u32,
+    /// Most bytes of the beginning that an upload has ever held: what comes a second time is no headway.
+    #[serde(default)]
+    pub(super) furthest: u64,
     /// How fast the last run has come on, once it has: `Store::flow` reads it for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) pace: Option<Pace>,

@@ -1,13 +1,12 @@
 //! The end of a transfer: what is doubtful about a file, an object that is there already, and what is recorded.
 
-use std::time::Duration;
-
 use tracing::info;
 
 use super::super::Jobs;
 use super::Ended;
 use super::checkpoint::{Measured, TransferCheckpoint};
 use crate::archive::{StoredObject, read_back};
+use crate::config::transfer::TransferConfig;
 use crate::domain::file::{ArchivedFile, FileRow, Proof, Sha256Digest};
 use crate::domain::job::{Completion, Outcome, Task, WaitsFor};
 use crate::store::TransferWork;
@@ -17,50 +16,46 @@ use crate::worker::JobContext;
 /// archived files").
 const ANNOUNCED_SHA256: &str = "encryption_fingerprint";
 
-/// Times that a file is asked for once more because it was not what was to be expected.
-const MOST_ASKED_AGAIN: u32 = 3;
-
-/// Whether the file is asked for once more, because its size is neither the announced one nor one that an earlier
-/// run has seen too.
-pub(super) fn is_odd(announced: Option<u64>, bytes: u64, checkpoint: &TransferCheckpoint) -> bool {
-    let is_news = announced.is_some_and(|announced| announced != bytes) && checkpoint.odd_size != Some(bytes);
-    is_news && checkpoint.asked_again < MOST_ASKED_AGAIN
+/// Whether a doubtful file is asked for again.
+pub(super) fn may_ask_again(config: &TransferConfig, checkpoint: &TransferCheckpoint) -> bool {
+    checkpoint.asked_again < config.doubt_retries
 }
 
-/// Notes an odd size and has the file asked for once more; seen again, the size is believed, and the file will be
-/// marked.
+/// Whether the file is asked for again because its size is not the announced one.
+pub(super) fn is_odd(
+    config: &TransferConfig,
+    announced: Option<u64>,
+    bytes: u64,
+    checkpoint: &TransferCheckpoint,
+) -> bool {
+    announced.is_some_and(|announced| announced != bytes) && may_ask_again(config, checkpoint)
+}
+
+/// Has a file of an odd size asked for again; in the end the size is believed, and the file marked.
 pub(super) async fn ask_for_odd_size(
+    jobs: &Jobs,
     context: &JobContext,
     announced: Option<u64>,
     bytes: u64,
     checkpoint: &mut TransferCheckpoint,
 ) -> Ended {
-    checkpoint.odd_size = Some(bytes);
     let announced = announced.unwrap_or_default();
     let reason = format!("Zoom announced {announced} bytes and delivers {bytes}");
-    ask_once_more(context, &reason, checkpoint).await.into()
+    ask_once_more(jobs, context, &reason, checkpoint).await.into()
 }
 
-/// Notes a doubt, unless an earlier run had it too; returns whether the file is asked for once more.
-pub(super) fn is_new(doubt: &str, checkpoint: &mut TransferCheckpoint) -> bool {
-    let is_new = checkpoint.doubt.as_deref() != Some(doubt);
-    checkpoint.doubt = Some(doubt.to_owned());
-    is_new && checkpoint.asked_again < MOST_ASKED_AGAIN
-}
-
-/// The next run asks for the file once more. It costs no attempt: the last one must not make a file dead that can be
-/// archived and marked.
+/// A later run asks for the file once more, after a rest that grows: what is wrong at Zoom may be so for minutes. It costs no
+/// attempt: the last one must not make a file dead that can be archived and marked.
 pub(super) async fn ask_once_more(
+    jobs: &Jobs,
     context: &JobContext,
     reason: &str,
     checkpoint: &mut TransferCheckpoint,
 ) -> Outcome {
+    let after = jobs.config.doubt_rest(checkpoint.asked_again);
     checkpoint.asked_again += 1;
     match context.note(&checkpoint.to_value()).await {
-        Ok(()) => Outcome::Later {
-            reason: format!("{reason}; asking for the file once more"),
-            after: Duration::ZERO,
-        },
+        Ok(()) => Outcome::Later { reason: format!("{reason}; asking for the file once more"), after },
         Err(error) => error.into(),
     }
 }
@@ -123,11 +118,11 @@ pub(super) fn archived(
         .filter(|announced| *announced != proof.bytes)
         .map(|announced| format!("Zoom announced {announced} bytes and delivered {}", proof.bytes));
     let suspect = checkpoint.doubt.as_ref().map(|doubt| format!("suspect: {doubt}"));
-    if let Some(suspect) = &suspect {
-        metrics::counter!("zoom_archiver_suspect_files_total").increment(1);
-        tracing::warn!(file.id = %work.file.id, suspect, "archived, but worth a look");
-    }
     let marks: Vec<String> = [size, suspect].into_iter().flatten().collect();
+    if !marks.is_empty() {
+        metrics::counter!("zoom_archiver_suspect_files_total").increment(1);
+        tracing::warn!(file.id = %work.file.id, warning = marks.join("; "), "archived with a warning");
+    }
     info!(
         file.id = %work.file.id, object.key = object_key, file.bytes = proof.bytes, file.sha256 = %proof.sha256,
         "archived"
@@ -161,23 +156,4 @@ pub(super) fn done(jobs: &Jobs, work: &TransferWork, archived: Option<ArchivedFi
         next,
         news: None,
     }))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_changes_each_time_is_not_asked_for_for_ever() {
-        let mut checkpoint = TransferCheckpoint::default();
-        for asked in 0..MOST_ASKED_AGAIN {
-            checkpoint.asked_again = asked;
-            assert!(is_odd(Some(7), u64::from(asked), &checkpoint));
-            assert!(is_new(&format!("doubt {asked}"), &mut checkpoint));
-        }
-        checkpoint.asked_again = MOST_ASKED_AGAIN;
-        assert!(!is_odd(Some(7), 1000, &checkpoint));
-        assert!(!is_new("another", &mut checkpoint));
-        assert_eq!(checkpoint.doubt.as_deref(), Some("another"), "the file is marked with it");
-    }
 }

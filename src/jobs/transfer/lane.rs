@@ -27,6 +27,8 @@ pub(super) struct Source {
     pub(super) version: Version,
     /// Whether each part is asked for by a range of its own.
     pub(super) by_part: bool,
+    /// Most bytes that the file may have, and the setting that says so.
+    pub(super) limit: (u64, &'static str),
     pub(super) throttle: Throttle,
     pub(super) context: JobContext,
 }
@@ -112,7 +114,7 @@ impl Lane {
 
     /// Fills the buffer, which holds what comes after `from`; says whether the file ends with it.
     async fn fill(&mut self, buffer: &mut Buffer, from: u64) -> Result<bool, FetchError> {
-        let length = self.source.version.length;
+        let (length, (limit, key)) = (self.source.version.length, self.source.limit);
         loop {
             let at = from + buffer.content().len() as u64;
             if length == Some(at) {
@@ -128,6 +130,11 @@ impl Lane {
             if reading.rest.is_empty() {
                 match reading.download.next().await? {
                     Some(chunk) => reading.rest = chunk,
+                    // A piece is not the file: it may be shorter than what was asked for, and does not say where the file ends.
+                    None if reading.download.is_piece() && reading.position > reading.download.offset() => {
+                        self.reading = None;
+                        continue;
+                    }
                     None if length.is_none() => return Ok(true),
                     None => {
                         let reason = "the answer ended before the file did".to_owned();
@@ -142,6 +149,9 @@ impl Lane {
             buffer.fill(&mut reading.rest);
             let taken = (buffer.content().len() - before) as u64;
             reading.position += taken;
+            if reading.position > limit {
+                return Err(DownloadError::TooLarge { limit, key }.into());
+            }
             metrics::counter!("zoom_archiver_received_bytes_total").increment(taken);
             self.source.context.advance(taken);
             self.source.throttle.pass(taken, || self.source.context.alive()).await;
@@ -158,9 +168,17 @@ impl Lane {
             let download = match source.downloader.open(&source.remote, piece, &source.version).await {
                 // The length that was declared was wrong, and what we have is all of it.
                 Err(DownloadError::BeyondEnd { length: Some(length) }) if length == at => return Ok(None),
+                // Nobody has said how long it is, and there is no more.
+                Err(DownloadError::BeyondEnd { length: None })
+                    if source.version.length.is_none() && at > 0 =>
+                {
+                    return Ok(None);
+                }
                 opened => opened?,
             };
-            let is_other = !download.is_piece() && download.version().length != source.version.length;
+            let now = download.version();
+            let is_other = source.version.changed(&now).is_some()
+                || !download.is_piece() && now.length != source.version.length;
             if download.offset() != at || is_other {
                 return Err(FetchError::FromStart(Box::new(download)));
             }

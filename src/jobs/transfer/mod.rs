@@ -187,6 +187,15 @@ async fn carry(jobs: &Jobs, file: FileId, job: &Job, context: &JobContext) -> Re
                 let reason = format!("{error}, although it has just given one");
                 return Err(Outcome::retry(reason));
             }
+            Ended::Zoom(error @ DownloadError::TooLarge { .. }) => {
+                // What has come so far is of no use: the next run begins anew.
+                context.confirm_lease().await?;
+                if let Some(begun) = checkpoint.upload.take() {
+                    context.note(&checkpoint.to_value()).await?;
+                    jobs.archive.abort(&begun.upload).await?;
+                }
+                return Err(error.into());
+            }
             Ended::Zoom(error) => return Err(error.into()),
             Ended::UploadLost(reason) => return Err(transfer.start_over(reason).await?),
             // `run` has dealt with it.
@@ -273,8 +282,12 @@ impl Transfer<'_> {
     /// Goes on with what is left, from where Zoom lets it: from the start where Zoom insists on that.
     async fn run(&mut self, access: Access) -> Result<Carried, Ended> {
         let mut opened = None;
-        for _ in 0..=MAX_RESTARTS {
+        for restart in 0..=MAX_RESTARTS {
             match self.go(&access, opened.take()).await {
+                // What has been fetched is not fetched again for the sake of a condition that this server does not understand.
+                Err(Ended::FromStart(_)) if restart > 0 && access.remote.ask_unconditionally() => {
+                    info!(object.key = self.key, "asking for the rest of the file without If-Range");
+                }
                 Err(Ended::FromStart(download)) => {
                     info!(object.key = self.key, "Zoom sends the file from its start again");
                     opened = Some(*download);
@@ -332,6 +345,10 @@ impl Transfer<'_> {
     /// A file of which nothing is in the archive yet.
     async fn start(&mut self, access: &Access, buffer: Buffer, first: Download) -> Result<Carried, Ended> {
         let version = first.version();
+        let (limit, key) = self.limit();
+        if version.length.is_some_and(|length| length > limit) {
+            return Err(DownloadError::TooLarge { limit, key }.into());
+        }
         let (expected, plan) = plan(version.length, self.work.file.announced_bytes, &self.jobs.config)?;
         self.context.expect(expected.unwrap_or(0));
         let first = self.of_expected_size(first, version.length).await?;
@@ -383,11 +400,12 @@ impl Transfer<'_> {
     /// size is noted nobody reads, and what Zoom went on sending would be for nothing.
     async fn of_expected_size(&mut self, first: Download, length: Option<u64>) -> Result<Download, Ended> {
         let announced = self.work.file.announced_bytes;
-        match length.filter(|length| finish::is_odd(announced, *length, self.checkpoint)) {
+        match length.filter(|length| finish::is_odd(&self.jobs.config, announced, *length, self.checkpoint)) {
             None => Ok(first),
             Some(length) => {
                 drop(first);
-                Err(finish::ask_for_odd_size(self.context, announced, length, self.checkpoint).await)
+                Err(finish::ask_for_odd_size(self.jobs, self.context, announced, length, self.checkpoint)
+                    .await)
             }
         }
     }
@@ -413,6 +431,7 @@ impl Transfer<'_> {
             remote: Arc::clone(&access.remote),
             version,
             by_part,
+            limit: self.limit(),
             throttle: self.jobs.throttle.clone(),
             context: self.context.clone(),
         });
@@ -420,6 +439,15 @@ impl Transfer<'_> {
         let mut lanes: Vec<Lane> = (0..more).map(|_| Lane::new(Arc::clone(&source), None)).collect();
         lanes.push(Lane::new(source, Some(first)));
         lanes
+    }
+
+    /// Most bytes that the file may have: by the announced size, which may be wrong, or else by the setting.
+    fn limit(&self) -> (u64, &'static str) {
+        let config = &self.jobs.config;
+        match self.work.file.announced_bytes {
+            Some(announced) => (config.limit_for(announced), "transfer.size_limit_percent"),
+            None => (config.max_file_bytes, "transfer.max_file_bytes"),
+        }
     }
 
     /// A file of one part goes in one request.
@@ -476,22 +504,25 @@ impl Transfer<'_> {
     /// Whether what has been fetched is fit to be archived.
     async fn judge(&mut self, measured: &Measured) -> Result<(), Ended> {
         let (announced, bytes) = (self.work.file.announced_bytes, measured.bytes);
-        if finish::is_odd(announced, bytes, self.checkpoint) {
+        if finish::is_odd(&self.jobs.config, announced, bytes, self.checkpoint) {
             // Read from its start once more; parts that are the same are not sent again.
             if let Some(begun) = &mut self.checkpoint.upload {
                 begun.rewind(Version::default());
             }
-            return Err(finish::ask_for_odd_size(self.context, announced, bytes, self.checkpoint).await);
+            return Err(
+                finish::ask_for_odd_size(self.jobs, self.context, announced, bytes, self.checkpoint).await
+            );
         }
         let Some(doubt) = finish::doubt(&self.work.file, measured) else {
             self.checkpoint.doubt = None;
             return Ok(());
         };
-        if !finish::is_new(&doubt, self.checkpoint) {
+        self.checkpoint.doubt = Some(doubt.clone());
+        if !finish::may_ask_again(&self.jobs.config, self.checkpoint) {
             return Ok(());
         }
         let begun = self.checkpoint.upload.take();
-        let once_more = finish::ask_once_more(self.context, &doubt, self.checkpoint).await;
+        let once_more = finish::ask_once_more(self.jobs, self.context, &doubt, self.checkpoint).await;
         // While the row names it still, the upload is not given up: another one may hold the job, and go on with it.
         if let (Some(begun), Outcome::Later { .. }) = (begun, &once_more) {
             resume::count_resent(&begun);

@@ -174,17 +174,21 @@ impl<'a> Pipeline<'a> {
         }
         if self.saving.is_empty() && self.begun.measured.parts > self.saved {
             let (context, parts) = (self.context.clone(), self.begun.measured.parts);
-            let checkpoint = self.noted();
-            self.saving.spawn(async move { (parts, save(&context, checkpoint).await) });
+            let (is_headway, checkpoint) = self.noted();
+            self.saving.spawn(async move { (parts, save(&context, is_headway, checkpoint).await) });
         }
     }
 
-    /// The checkpoint with all that is confirmed without a gap.
-    fn noted(&mut self) -> serde_json::Value {
+    /// The checkpoint with all that is confirmed without a gap, and whether an upload of this file has never held as much:
+    /// only that is headway.
+    fn noted(&mut self) -> (bool, serde_json::Value) {
+        let bytes = self.begun.measured.bytes;
+        let is_headway = bytes > self.checkpoint.furthest;
+        self.checkpoint.furthest = self.checkpoint.furthest.max(bytes);
         let brought = self.begun.measured.bytes.saturating_sub(self.from);
         self.checkpoint.pace = Pace::of(brought, self.since.elapsed()).or(self.checkpoint.pace);
         self.checkpoint.upload = Some(self.begun.clone());
-        self.checkpoint.to_value()
+        (is_headway, self.checkpoint.to_value())
     }
 
     fn offset(&self, number: u32) -> u64 {
@@ -274,8 +278,8 @@ impl<'a> Pipeline<'a> {
         self.advance();
         self.saving.abort_all();
         if self.begun.measured.parts > self.saved {
-            let checkpoint = self.noted();
-            if let Err(error) = self.context.checkpoint(&checkpoint).await {
+            let (is_headway, checkpoint) = self.noted();
+            if let Err(error) = write(&self.context, is_headway, &checkpoint).await {
                 warn!(%error, "the last parts are not written down; they will be fetched again");
             }
         }
@@ -291,9 +295,13 @@ async fn granted(buffer: &mut Option<BoxFuture<'static, Buffer>>) -> Buffer {
 }
 
 /// Writes a checkpoint, again and again while the database is away: the lease says when to stop.
-async fn save(context: &JobContext, checkpoint: serde_json::Value) -> Result<(), StoreError> {
+async fn save(
+    context: &JobContext,
+    is_headway: bool,
+    checkpoint: serde_json::Value,
+) -> Result<(), StoreError> {
     loop {
-        match context.checkpoint(&checkpoint).await {
+        match write(context, is_headway, &checkpoint).await {
             Err(error @ StoreError::Unavailable(_)) => {
                 warn!(%error, "cannot write the checkpoint yet");
                 tokio::time::sleep(SAVE_REST).await;
@@ -301,6 +309,15 @@ async fn save(context: &JobContext, checkpoint: serde_json::Value) -> Result<(),
             other => return other,
         }
     }
+}
+
+/// Writes a checkpoint. Failed attempts begin to count anew with headway, and with nothing else.
+async fn write(
+    context: &JobContext,
+    is_headway: bool,
+    checkpoint: &serde_json::Value,
+) -> Result<(), StoreError> {
+    if is_headway { context.checkpoint(checkpoint).await } else { context.note(checkpoint).await }
 }
 
 fn panicked(error: JoinError) -> Ended {

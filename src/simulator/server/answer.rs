@@ -6,8 +6,8 @@ use std::time::Instant;
 use axum::body::Body;
 use axum::extract::{Path, Query, State};
 use axum::http::header::{
-    ACCEPT_RANGES, AUTHORIZATION, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG,
-    HOST, HeaderName, IF_RANGE, LOCATION, RANGE, RETRY_AFTER,
+    ACCEPT_RANGES, AUTHORIZATION, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE,
+    CONTENT_TYPE, ETAG, HOST, HeaderName, IF_RANGE, LAST_MODIFIED, LOCATION, RANGE, RETRY_AFTER,
 };
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
@@ -164,14 +164,23 @@ fn send(context: &Context, key: &str, file: Opened, fault: Option<Fault>, header
     let len = file.content.len();
     let asked = match fault {
         Some(Fault::RangesIgnored) => Asked::All,
+        Some(Fault::ConditionalRangesIgnored) if headers.contains_key(IF_RANGE) => Asked::All,
         Some(Fault::RangesRefused) if headers.contains_key(RANGE) => Asked::Nothing,
         _ => asked(headers, &file.etag, len),
     };
     let (status, mut from, to) = match asked {
         Asked::All => (StatusCode::OK, 0, len),
-        Asked::Part(from, to) => (StatusCode::PARTIAL_CONTENT, from, to),
+        Asked::Part(from, to) => {
+            let most = match fault {
+                Some(Fault::ShortRanges { most }) => most,
+                _ => u64::MAX,
+            };
+            (StatusCode::PARTIAL_CONTENT, from, to.min(from.saturating_add(most)))
+        }
         Asked::Nothing => {
-            let range = format!("bytes */{len}");
+            let known =
+                if matches!(fault, Some(Fault::UnknownLength)) { "*".to_owned() } else { len.to_string() };
+            let range = format!("bytes */{known}");
             return Answer::given((StatusCode::RANGE_NOT_SATISFIABLE, [(CONTENT_RANGE, range)]));
         }
     };
@@ -193,7 +202,8 @@ fn send(context: &Context, key: &str, file: Opened, fault: Option<Fault>, header
         breaks: None,
         held_back: None,
         bytes_per_sec: context.bytes_per_sec,
-        honest: !matches!(fault, Some(Fault::RangeShifted { .. })),
+        honest: !matches!(fault, Some(Fault::RangeShifted { .. } | Fault::Endless)),
+        repeats: false,
     };
     let mut announced = Some(whole);
     match fault {
@@ -207,29 +217,48 @@ fn send(context: &Context, key: &str, file: Opened, fault: Option<Fault>, header
             announced = Some(length);
         }
         Some(Fault::Chunked) => announced = None,
+        Some(Fault::Endless) => (plan.count, plan.repeats, announced) = (u64::MAX, true, None),
         _ => {}
     }
-    if let Some(fault) = context.library.strike_within(key, from, from + plan.count) {
+    if let Some(fault) = context.library.strike_within(key, from, from.saturating_add(plan.count)) {
         plan.break_off(fault);
     }
+    let known_length = match fault {
+        Some(Fault::UnknownLength) => "*".to_owned(),
+        _ => len.to_string(),
+    };
+    let validator = match fault {
+        Some(Fault::WeakEtag) => (ETAG, format!("W/{}", file.etag)),
+        // As many seconds as there are contents: another one was changed at another time.
+        Some(Fault::LastModifiedOnly) => (LAST_MODIFIED, moment_of(&file.etag)),
+        _ => (ETAG, file.etag.clone()),
+    };
     let ranges = !matches!(fault, Some(Fault::RangesIgnored | Fault::RangesRefused));
     let optional = [
         announced.map(|length| (CONTENT_LENGTH, length.to_string())),
         ranges.then(|| (ACCEPT_RANGES, "bytes".to_owned())),
         (status == StatusCode::PARTIAL_CONTENT)
-            .then(|| (CONTENT_RANGE, format!("bytes {from}-{}/{len}", to - 1))),
+            .then(|| (CONTENT_RANGE, format!("bytes {from}-{}/{known_length}", to - 1))),
+        matches!(fault, Some(Fault::Encoded)).then(|| (CONTENT_ENCODING, "gzip".to_owned())),
+        Some(validator),
     ];
     let mut response = Response::builder()
         .status(status)
         .header(CONTENT_TYPE, file.content_type)
-        .header(CONTENT_DISPOSITION, "attachment")
-        .header(ETAG, file.etag);
+        .header(CONTENT_DISPOSITION, "attachment");
     for (name, value) in optional.into_iter().flatten() {
         response = response.header(name, value);
     }
     Answer::given(
         response.body(plan.into_body()).map_err(|_| StatusCode::INTERNAL_SERVER_ERROR).into_response(),
     )
+}
+
+/// A time for the version with this entity tag.
+fn moment_of(etag: &str) -> String {
+    let digits = etag.bytes().fold(0_i64, |sum, byte| (sum * 31 + i64::from(byte)) % 1_000_000);
+    let at = chrono::DateTime::from_timestamp(1_700_000_000 + digits, 0).unwrap_or_default();
+    at.format("%a, %d %b %Y %H:%M:%S GMT").to_string()
 }
 
 /// Reads `Range` (RFC 9110, section 14): one range of bytes; anything else is as if it were not there.

@@ -47,6 +47,8 @@ pub(super) struct Plan {
     pub(super) bytes_per_sec: Option<u64>,
     /// Whether the client is told the truth about which bytes these are; only then do they count as served.
     pub(super) honest: bool,
+    /// Whether the content begins again at its end.
+    pub(super) repeats: bool,
 }
 
 impl Plan {
@@ -93,7 +95,9 @@ impl Plan {
             let wait = Duration::from_secs(step).div_f64(f64::from(u32::try_from(rate).unwrap_or(u32::MAX)));
             tokio::time::sleep(wait).await;
         }
-        let piece = self.content.read(self.from + sent, usize::try_from(step).unwrap_or(usize::MAX));
+        let at = self.from + sent;
+        let at = if self.repeats { at % self.content.len().max(1) } else { at };
+        let piece = self.content.read(at, usize::try_from(step).unwrap_or(usize::MAX));
         if piece.is_empty() {
             return self.finish().await;
         }

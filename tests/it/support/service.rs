@@ -49,6 +49,9 @@ impl Setup {
             ("ZOOM_ARCHIVER_WORKER__RETRY_MAX_MS", "200"),
             ("ZOOM_ARCHIVER_TRANSFER__STALL_SECS", "2"),
             ("ZOOM_ARCHIVER_TRANSFER__MANIFEST_DELAY_MS", "50"),
+            // A doubtful file is asked for again once, and at once.
+            ("ZOOM_ARCHIVER_TRANSFER__DOUBT_RETRIES", "1"),
+            ("ZOOM_ARCHIVER_TRANSFER__DOUBT_REST_SECS", "0"),
             // What a test reads of the database must be of now.
             ("ZOOM_ARCHIVER_HTTP__METRICS_MAX_AGE_MS", "0"),
             // A round asks the API: in tests that count questions, or have the API go wrong, only when it is wanted.
