@@ -279,7 +279,7 @@ impl<'a> Pipeline<'a> {
         self.saving.abort_all();
         if self.begun.measured.parts > self.saved {
             let (is_headway, checkpoint) = self.noted();
-            if let Err(error) = write(&self.context, is_headway, &checkpoint).await {
+            if let Err(error) = write(self.context, is_headway, &checkpoint).await {
                 warn!(%error, "the last parts are not written down; they will be fetched again");
             }
         }
