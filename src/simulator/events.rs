@@ -89,15 +89,29 @@ pub enum Happening<'a> {
     ArchiveFilesCompleted,
     /// A summary of the meeting is ready: this is its overview.
     SummaryCompleted(&'a str),
-    /// The sound of a recorded call is ready; Phone only, as the next one.
+    /// The summary was changed: this is its overview now.
+    SummaryUpdated(&'a str),
+    /// The summary is moved to the trash.
+    SummaryTrashed,
+    /// The summary is deleted for good.
+    SummaryDeleted,
+    /// The summary is taken out of the trash.
+    SummaryRecovered,
+    /// The sound of a recorded call is ready; Phone only, as the next ones.
     CallRecorded,
+    /// The same, told to those who may listen to it.
+    CallRecordedForAccessMember,
+    /// A recorded call is moved to the trash.
+    CallDeleted,
+    /// A recorded call is deleted for good.
+    CallPermanentlyDeleted,
     /// The transcript of a recorded call is ready.
     CallTranscribed,
 }
 
 impl Happening<'_> {
     /// One of each.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 23] = [
         Self::Started,
         Self::Paused,
         Self::Resumed,
@@ -112,7 +126,14 @@ impl Happening<'_> {
         Self::Renamed("Another topic"),
         Self::ArchiveFilesCompleted,
         Self::SummaryCompleted("All is well."),
+        Self::SummaryUpdated("All is better."),
+        Self::SummaryTrashed,
+        Self::SummaryDeleted,
+        Self::SummaryRecovered,
         Self::CallRecorded,
+        Self::CallRecordedForAccessMember,
+        Self::CallDeleted,
+        Self::CallPermanentlyDeleted,
         Self::CallTranscribed,
     ];
 
@@ -122,7 +143,20 @@ impl Happening<'_> {
         let name = match (kind, self) {
             (RecordingKind::Phone, Self::CallRecorded) => "phone.recording_completed",
             (RecordingKind::Phone, Self::CallTranscribed) => "phone.recording_transcript_completed",
-            (RecordingKind::Phone, _) | (_, Self::CallRecorded | Self::CallTranscribed) => return None,
+            (RecordingKind::Phone, Self::CallRecordedForAccessMember) => {
+                "phone.recording_completed_for_access_member"
+            }
+            (RecordingKind::Phone, Self::CallDeleted) => "phone.recording_deleted",
+            (RecordingKind::Phone, Self::CallPermanentlyDeleted) => "phone.recording_permanently_deleted",
+            (RecordingKind::Phone, _)
+            | (
+                _,
+                Self::CallRecorded
+                | Self::CallTranscribed
+                | Self::CallRecordedForAccessMember
+                | Self::CallDeleted
+                | Self::CallPermanentlyDeleted,
+            ) => return None,
             (RecordingKind::VideoSdk, Self::Started) => "session.recording_started",
             (RecordingKind::VideoSdk, Self::Paused) => "session.recording_paused",
             (RecordingKind::VideoSdk, Self::Resumed) => "session.recording_resumed",
@@ -145,6 +179,10 @@ impl Happening<'_> {
             (_, Self::Renamed(_)) => "recording.renamed",
             (_, Self::ArchiveFilesCompleted) => "recording.archive_files_completed",
             (_, Self::SummaryCompleted(_)) => "meeting.summary_completed",
+            (_, Self::SummaryUpdated(_)) => "meeting.summary_updated",
+            (_, Self::SummaryTrashed) => "meeting.summary_trashed",
+            (_, Self::SummaryDeleted) => "meeting.summary_deleted",
+            (_, Self::SummaryRecovered) => "meeting.summary_recovered",
         };
         Some(name)
     }
@@ -271,8 +309,16 @@ fn happened_object(recording: &FakeRecording, what: Happening<'_>, links: &Links
             let files: Vec<_> = all.iter().map(archived).collect();
             object.insert("archive_files".to_owned(), Value::Array(files));
         }
-        Happening::SummaryCompleted(overview) => return summary_object(recording, overview),
-        Happening::CallRecorded | Happening::CallTranscribed => {
+        Happening::SummaryCompleted(overview) => return summary_object(recording, overview, 0),
+        Happening::SummaryUpdated(overview) => return summary_object(recording, overview, 60),
+        Happening::SummaryTrashed | Happening::SummaryDeleted | Happening::SummaryRecovered => {
+            return summary_object(recording, "", 0);
+        }
+        Happening::CallRecorded
+        | Happening::CallTranscribed
+        | Happening::CallRecordedForAccessMember
+        | Happening::CallDeleted
+        | Happening::CallPermanentlyDeleted => {
             return json!({ "recordings": [call_object(recording, what, links)] });
         }
         _ => {}
@@ -280,7 +326,8 @@ fn happened_object(recording: &FakeRecording, what: Happening<'_>, links: &Links
     Value::Object(object)
 }
 
-fn summary_object(recording: &FakeRecording, overview: &str) -> Value {
+/// `changed_after`: seconds from its end to the last change.
+fn summary_object(recording: &FakeRecording, overview: &str, changed_after: i64) -> Value {
     let end = recording.start_time + TimeDelta::minutes(i64::from(recording.minutes));
     json!({
         "meeting_uuid": recording.instance_id,
@@ -293,7 +340,7 @@ fn summary_object(recording: &FakeRecording, overview: &str) -> Value {
         "summary_start_time": time(recording.start_time),
         "summary_end_time": time(end),
         "summary_created_time": time(end),
-        "summary_last_modified_time": time(end),
+        "summary_last_modified_time": time(end + TimeDelta::seconds(changed_after)),
         "summary_title": format!("Summary of {}", recording.topic),
         "summary_overview": overview,
         "summary_details": [{ "label": "Archive", "summary": "Everything is kept." }],

@@ -28,10 +28,16 @@ pub enum Shape {
     Batch,
     /// `payload.object` is the summary of a meeting, with its text.
     Summary,
+    /// The same, but with another text than before: a newer summary is a file of its own.
+    UpdatedSummary,
+    /// `payload.object` names the meeting of a summary; a text that it may hold is not to be had, or is known.
+    BareSummary,
     /// `payload.object.recordings` lists recorded calls.
     Calls,
     /// The same, but what is ready is their transcripts.
     CallTranscripts,
+    /// The same; files are not to be had.
+    BareCalls,
 }
 
 /// The table.
@@ -65,8 +71,16 @@ pub const EVENTS: &[EventKind] = &[
     // What an archiving account keeps has a life of its own: it says nothing of the cloud recording.
     EventKind { name: "recording.archive_files_completed", change: NOTHING, shape: Shape::Files },
     summary("meeting.summary_completed", Shape::Summary),
+    summary("meeting.summary_updated", Shape::UpdatedSummary),
+    // What becomes of the summary at Zoom changes nothing of the one that is archived.
+    EventKind { name: "meeting.summary_trashed", change: NOTHING, shape: Shape::BareSummary },
+    EventKind { name: "meeting.summary_deleted", change: NOTHING, shape: Shape::BareSummary },
+    EventKind { name: "meeting.summary_recovered", change: NOTHING, shape: Shape::BareSummary },
     // Phone
     stands("phone.recording_completed", RecordingState::Completed, Shape::Calls),
+    stands("phone.recording_completed_for_access_member", RecordingState::Completed, Shape::Calls),
+    stands("phone.recording_deleted", RecordingState::Trashed, Shape::BareCalls),
+    stands("phone.recording_permanently_deleted", RecordingState::Deleted, Shape::BareCalls),
     transcript("phone.recording_transcript_completed", TextState::Completed, Shape::CallTranscripts),
 ];
 

@@ -119,9 +119,11 @@ fn read_event(kind: &EventKind, value: Value) -> Result<Message, String> {
     let told = Told::read(kind, &value)?;
     let announcement = match kind.shape {
         Shape::Files | Shape::Bare => of_recording(kind, &told, object_of(&value)?)?,
-        Shape::Summary => summary::read(&told, object_of(&value)?)?,
+        Shape::Summary | Shape::UpdatedSummary | Shape::BareSummary => {
+            summary::read(&told, kind.shape, object_of(&value)?)?
+        }
         Shape::Batch => return Ok(Message::Announcements { name, parts: batch(&told, value)? }),
-        Shape::Calls | Shape::CallTranscripts => {
+        Shape::Calls | Shape::CallTranscripts | Shape::BareCalls => {
             return Ok(Message::Announcements { name, parts: phone::read(&told, kind.shape, value)? });
         }
     };

@@ -1,4 +1,4 @@
-//! `phone.recording_completed` and `phone.recording_transcript_completed`: recorded calls of Zoom Phone. One event may
+//! `phone.recording_*`: recorded calls of Zoom Phone. One event may
 //! tell of several; each is a recording with two files at most, its sound and its transcript.
 //!
 //! Shape: Zoom's event reference for Phone: `payload.object.recordings[]` with `id`, `download_url` and, of a
@@ -55,7 +55,7 @@ fn announcement(told: &Told, shape: Shape, call: &Value) -> Result<Announcement,
         happened_at: told.happened_at,
         change: told.change,
         scope: Scope::Recording,
-        files: vec![file(told, shape, call, id)],
+        files: if shape == Shape::BareCalls { Vec::new() } else { vec![file(told, shape, call, id)] },
         odd: Vec::new(),
     })
 }

@@ -1,12 +1,14 @@
-//! `meeting.summary_completed`: the text of the summary is in the event itself. It becomes a file of the meeting like
+//! `meeting.summary_completed`, `meeting.summary_updated`: the text of the summary is in the event itself. It becomes a file of the meeting like
 //! any other, but for its content, which need not be fetched.
 //!
 //! Shape: Zoom's event reference for Meetings, `meeting.summary_completed`: `meeting_uuid`, `meeting_topic` and other
 //! keys of the meeting with `meeting_` before them; `summary_title`, `summary_overview`, `summary_details`,
 //! `next_steps`; nothing that says whether it was a webinar.
 
+use chrono::SecondsFormat;
 use serde_json::{Map, Value};
 
+use super::events::Shape;
 use super::payload::{Told, check_length, strip_map, text, time};
 use crate::domain::recording::{
     AnnouncedFile, AnnouncedRecording, Announcement, FileIdentity, RecordingIdentity, RecordingKind, Scope,
@@ -29,14 +31,22 @@ const TEXT_KEYS: &[&str] = &[
 ///
 /// # Errors
 /// In words, when it is about no meeting.
-pub(super) fn read(told: &Told, object: &Map<String, Value>) -> Result<Announcement, String> {
+pub(super) fn read(told: &Told, shape: Shape, object: &Map<String, Value>) -> Result<Announcement, String> {
     let meeting = of_the_meeting(object);
     let instance_id = text(meeting.get("uuid")).ok_or("no meeting_uuid")?;
     check_length("meeting_uuid", &instance_id)?;
     let identity =
         RecordingIdentity { account_id: told.account_id.clone(), kind: RecordingKind::Meeting, instance_id };
     let mut odd = Vec::new();
-    let file = file(object).map_err(|reason| odd.push(reason)).ok();
+    let file = match shape {
+        Shape::BareSummary => None,
+        Shape::UpdatedSummary => {
+            let at = text(object.get("summary_last_modified_time"));
+            let at = at.or_else(|| told.happened_at.map(|at| at.to_rfc3339_opts(SecondsFormat::AutoSi, true)));
+            file(object, at.as_deref()).map_err(|reason| odd.push(reason)).ok()
+        }
+        _ => file(object, None).map_err(|reason| odd.push(reason)).ok(),
+    };
     Ok(Announcement {
         recording: AnnouncedRecording {
             identity,
@@ -64,8 +74,9 @@ fn is_text(key: &str) -> bool {
     TEXT_KEYS.contains(&key)
 }
 
-/// The summary as a file: JSON, all that Zoom said. A meeting has several when the summary was begun several times.
-fn file(object: &Map<String, Value>) -> Result<AnnouncedFile, String> {
+/// The summary as a file: JSON, all that Zoom said. A meeting has several when the summary was begun several times, and another
+/// one for each time at which it was changed.
+fn file(object: &Map<String, Value>, changed_at: Option<&str>) -> Result<AnnouncedFile, String> {
     if !object.keys().any(|key| is_text(key)) {
         return Err("there is no text in the summary".to_owned());
     }
@@ -74,6 +85,7 @@ fn file(object: &Map<String, Value>) -> Result<AnnouncedFile, String> {
         Some(began) => format!("SUMMARY@{began}"),
         None => "SUMMARY".to_owned(),
     };
+    let name = changed_at.map_or_else(|| name.clone(), |at| format!("{name} changed {at}"));
     check_length("summary_start_time", &name)?;
     let whole = Value::Object(strip_map(object.clone()));
     let mut content = serde_json::to_vec_pretty(&whole).map_err(|error| error.to_string())?;

@@ -15,7 +15,7 @@ use zoom_archiver::simulator::{Content, FakeFile, FakeRecording, FakeZoom, Fault
 use zoom_archiver::zoom::events::{EVENTS, Shape, find};
 use zoom_archiver::zoom::payload::{self, Message};
 
-use crate::support::scene::Scene;
+use crate::support::scene::{Scene, with_api};
 use crate::support::service::eventually;
 
 /// One of each kind.
@@ -68,7 +68,10 @@ async fn every_event_of_the_table_is_sent_by_the_fake_zoom_and_read() {
             let identity = &announcement.recording.identity;
             assert_eq!(identity.account_id, recording.account_id, "{name}");
             assert_eq!(identity.instance_id, recording.instance_id, "{name}");
-            let leaves_kind_open = matches!(find(&name).unwrap().shape, Shape::Batch | Shape::Summary);
+            let leaves_kind_open = matches!(
+                find(&name).unwrap().shape,
+                Shape::Batch | Shape::Summary | Shape::UpdatedSummary | Shape::BareSummary
+            );
             let meant = if leaves_kind_open { RecordingKind::Meeting } else { recording.kind };
             assert_eq!(identity.kind, meant, "{name}");
             assert_eq!(announcement.change, find(&name).unwrap().change, "{name}");
@@ -217,7 +220,7 @@ impl Scene {
 
 /// What each event makes of what people see of its recording: how it stands, its transcript, its summary. Said here in full,
 /// so that the table in the code does not agree with itself alone.
-const SEEN: [(&str, [Option<&str>; 3]); 28] = [
+const SEEN: [(&str, [Option<&str>; 3]); 35] = [
     ("session.recording_started", [Some("started"), None, None]),
     ("session.recording_paused", [Some("paused"), None, None]),
     ("session.recording_resumed", [Some("started"), None, None]),
@@ -244,7 +247,14 @@ const SEEN: [(&str, [Option<&str>; 3]); 28] = [
     ("recording.renamed", [None, None, None]),
     ("recording.archive_files_completed", [None, None, None]),
     ("meeting.summary_completed", [None, None, Some("completed")]),
+    ("meeting.summary_updated", [None, None, Some("completed")]),
+    ("meeting.summary_trashed", [None, None, None]),
+    ("meeting.summary_deleted", [None, None, None]),
+    ("meeting.summary_recovered", [None, None, None]),
     ("phone.recording_completed", [Some("completed"), None, None]),
+    ("phone.recording_completed_for_access_member", [Some("completed"), None, None]),
+    ("phone.recording_deleted", [Some("trashed"), None, None]),
+    ("phone.recording_permanently_deleted", [Some("deleted"), None, None]),
     ("phone.recording_transcript_completed", [None, Some("completed"), None]),
 ];
 
@@ -506,6 +516,77 @@ async fn a_recorded_call_is_archived_with_its_transcript() {
     // What opened them is the key to much else, and lies in no row.
     let work = scene.store.transfer_work(files[0].id).await.unwrap().unwrap();
     assert!(work.download_token.is_none());
+    scene.close().await;
+}
+
+#[tokio::test]
+async fn a_call_that_is_told_to_everybody_who_may_listen_to_it_is_archived_once() {
+    let scene = Scene::staged(Options::default(), with_api).await;
+    let call = FakeRecording::call(16);
+    scene.shelve(&call);
+    for what in [Happening::CallRecorded, Happening::CallRecordedForAccessMember, Happening::CallRecorded] {
+        scene.tell(&call, what).await;
+    }
+    let file = scene.one_file_in(FileState::Archived).await;
+    scene.assert_archived(&file, call.files[0].content).await;
+    for (what, state) in [
+        (Happening::CallDeleted, RecordingState::Trashed),
+        (Happening::CallPermanentlyDeleted, RecordingState::Deleted),
+    ] {
+        scene.tell(&call, what).await;
+        let (row, files) = scene.store.recording(file.recording_id).await.unwrap().unwrap();
+        assert_eq!((row.state, files.len(), files[0].state), (Some(state), 1, FileState::Archived), "{what:?}");
+    }
+    scene.settled().await;
+    scene.close().await;
+}
+
+#[tokio::test]
+async fn a_newer_summary_is_another_object_and_the_old_one_stays() {
+    let scene = Scene::start().await;
+    let meeting = FakeRecording::meeting(17);
+    for what in [
+        Happening::SummaryCompleted("All is well."),
+        Happening::SummaryUpdated("All is better."),
+        Happening::SummaryUpdated("All is better."),
+        Happening::SummaryDeleted,
+    ] {
+        scene.tell(&meeting, what).await;
+    }
+    scene.settled().await;
+    let files = scene.files().await;
+    assert!(files.iter().all(|file| file.state == FileState::Archived), "{files:?}");
+    let mut texts = BTreeSet::new();
+    for file in &files {
+        let summary: Value = serde_json::from_slice(&scene.object(file).await).unwrap();
+        texts.insert(summary["summary_overview"].as_str().unwrap().to_owned());
+    }
+    assert_eq!(texts, BTreeSet::from(["All is better.".to_owned(), "All is well.".to_owned()]));
+    assert_eq!(files.len(), 2);
+    assert_eq!(scene.manifest(&files[0]).await["files"].as_array().unwrap().len(), 2);
+    scene.close().await;
+}
+
+#[tokio::test]
+async fn a_topic_that_is_no_clean_text_costs_no_recording() {
+    let scene = Scene::start().await;
+    let recording = FakeRecording::meeting(18);
+    scene.shelve(&recording);
+    let body = scene.zoom.announce(&recording, EventKind::Recording, Quirks::default());
+    let body = String::from_utf8(body).unwrap();
+    let topic = format!("\"topic\":\"{}\"", recording.topic);
+    assert!(body.contains(&topic), "{body}");
+    for spoilt in [b"\"topic\":\"Budget \\ud83d\"".as_slice(), b"\"topic\":\"Budget \xe9\""] {
+        let (before, after) = body.split_once(&topic).unwrap();
+        let body = [b"\xef\xbb\xbf", before.as_bytes(), spoilt, after.as_bytes()].concat();
+        assert!(scene.sender.deliver(&body).await.answer.is_accepted());
+        scene.settled().await;
+        let files = scene.files().await;
+        assert!(files.iter().all(|file| file.state == FileState::Archived), "{files:?}");
+        let (row, _) = scene.store.recording(files[0].recording_id).await.unwrap().unwrap();
+        assert_eq!(row.topic.as_deref(), Some("Budget \u{fffd}"));
+    }
+    assert_eq!(scene.store.unreadable_events().await.unwrap(), 0);
     scene.close().await;
 }
 
