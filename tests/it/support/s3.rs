@@ -14,6 +14,7 @@ use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_s3::operation::head_object::HeadObjectOutput as HeadObject;
 use bytes::{Bytes, BytesMut};
 use futures_util::TryStreamExt;
+use http_body_util::BodyExt;
 use hyper::service::{Service, service_fn};
 use md5::{Digest, Md5};
 use s3s::auth::{S3Auth, SecretKey};
@@ -94,7 +95,11 @@ impl S3Server {
                     let (service, quirks) = (service.clone(), quirks.clone());
                     async move {
                         let mut response = match quirks.refused(&request) {
-                            Some(refusal) => refusal,
+                            Some(refusal) => {
+                                // As nginx does, with `lingering_close`: who still sends would else lose the answer.
+                                let _ = BodyExt::collect(request.into_body()).await;
+                                refusal
+                            }
                             None => Service::call(&service, request).await?,
                         };
                         response.headers_mut().insert(http::header::DATE, quirks.date());
