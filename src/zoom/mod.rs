@@ -3,6 +3,7 @@
 //! - [`signature`]: whether Zoom sent a request
 //! - [`events`]: every event that is about a recording, and what it means: one table
 //! - [`payload`]: what an event says
+//! - `redact`: what of it is kept
 //! - `summary`, `phone`: events whose shape is none of the usual
 //! - [`accounts`]: which account a question is asked with
 //! - [`api`]: questions to Zoom's API, with the credentials for it
@@ -21,6 +22,7 @@ pub mod events;
 mod jwt;
 pub mod payload;
 mod phone;
+mod redact;
 pub mod session_token;
 pub mod signature;
 mod summary;

@@ -10,7 +10,7 @@ use secrecy::SecretString;
 use serde_json::{Map, Value};
 
 use super::events::{self, EventKind, Shape};
-use super::{phone, summary, token};
+use super::{phone, redact, summary, token};
 use crate::domain::file_identity::{Description, stand_in};
 use crate::domain::json;
 use crate::domain::media::{content_type, extension_of, type_of};
@@ -22,19 +22,12 @@ use crate::domain::recording::{
 /// Longest event name that is kept, in bytes; names label metrics.
 const MAX_NAME_BYTES: usize = 80;
 
-/// Keys whose values are secrets; they stay out of everything that is kept.
-const SECRET_KEYS: &[&str] = &[
-    "download_token",
-    "download_access_token",
-    "download_url",
-    "transcript_download_url",
-    "password",
-    "passcode",
-    "recording_play_passcode",
-];
-
 /// Longest id that is taken for one, in bytes: ids stand in unique indexes. Zoom's have some forty.
 const MAX_ID_BYTES: usize = 512;
+
+/// What the reason of an event begins with that was signed with the secret of another account than it names. Such an event is
+/// not replayed: the row does not tell who signed it.
+pub const FOREIGN_ACCOUNT: &str = "it names an account that is not its signer's";
 
 /// Account of a recording whose event names none.
 pub const UNKNOWN_ACCOUNT: &str = "unknown";
@@ -130,7 +123,7 @@ fn read_event(kind: &EventKind, value: Value) -> Result<Message, String> {
     Ok(Message::Announcement {
         name,
         announcement: Box::new(announcement),
-        body: without_secrets(value).to_string().into(),
+        body: redact::value(value).to_string().into(),
     })
 }
 
@@ -256,7 +249,7 @@ impl Part {
         if let Some(object) = own.pointer_mut("/payload/object").and_then(Value::as_object_mut) {
             object.insert(key.to_owned(), Value::Array(vec![entry.clone()]));
         }
-        Self { announcement, body: without_secrets(own).to_string().into() }
+        Self { announcement, body: redact::value(own).to_string().into() }
     }
 }
 
@@ -286,7 +279,7 @@ pub fn read_answer(asked: &RecordingIdentity, answer: Value) -> Result<(Announce
     }
     let token = text(object.get("download_access_token"));
     let announcement = described(asked.clone(), object, token.as_deref());
-    Ok((announcement, without_secrets(answer).to_string().into()))
+    Ok((announcement, redact::value(answer).to_string().into()))
 }
 
 /// The token of an event or an answer, read once for all of its files.
@@ -394,7 +387,7 @@ fn announced_file(collection: &str, entry: &Value, token: &Token) -> Result<Anno
         download_token: token.secret.clone(),
         token_expires_at: token.expires_at,
         content: None,
-        metadata: strip_map(entry.clone()),
+        metadata: redact::map(entry.clone()),
     })
 }
 
@@ -430,38 +423,13 @@ pub(super) fn check_length(key: &str, id: &str) -> Result<(), String> {
 /// What the event says of the recording itself: all but the lists of its files.
 fn recording_metadata(object: &Map<String, Value>) -> Map<String, Value> {
     let own = object.iter().filter(|(key, _)| !key.ends_with("_files"));
-    strip_map(own.map(|(key, value)| (key.clone(), value.clone())).collect())
+    redact::map(own.map(|(key, value)| (key.clone(), value.clone())).collect())
 }
 
 /// A body for people to see: without secrets, also where it is kept as it came; `None` when it is no JSON.
 #[must_use]
 pub fn to_show(body: &[u8]) -> Option<Value> {
-    json::parse(body).ok().map(without_secrets)
-}
-
-/// The same JSON without the values of [`SECRET_KEYS`], and without the queries of URLs.
-fn without_secrets(value: Value) -> Value {
-    match value {
-        Value::Object(map) => Value::Object(strip_map(map)),
-        Value::Array(items) => Value::Array(items.into_iter().map(without_secrets).collect()),
-        // A text that merely begins with an address is a text.
-        Value::String(text) if is_url(&text) => {
-            Value::String(text.split(['?', '#']).next().unwrap_or_default().to_owned())
-        }
-        other => other,
-    }
-}
-
-fn is_url(text: &str) -> bool {
-    let has_scheme = text.starts_with("https://") || text.starts_with("http://");
-    has_scheme && !text.contains(char::is_whitespace)
-}
-
-pub(super) fn strip_map(map: Map<String, Value>) -> Map<String, Value> {
-    map.into_iter()
-        .filter(|(key, _)| !SECRET_KEYS.contains(&key.as_str()))
-        .map(|(key, value)| (key, without_secrets(value)))
-        .collect()
+    json::parse(body).ok().map(redact::value)
 }
 
 /// A string or a number as text; nothing when missing, null, empty or of another kind.

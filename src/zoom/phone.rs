@@ -9,8 +9,8 @@
 use serde_json::{Map, Value};
 
 use super::events::Shape;
-use super::payload::{Part, Told, check_length, secret, size, strip_map, take_list, text, time, with_odd};
-use super::token;
+use super::payload::{Part, Told, check_length, secret, size, take_list, text, time, with_odd};
+use super::{redact, token};
 use crate::domain::recording::{
     AnnouncedFile, AnnouncedRecording, Announcement, FileIdentity, RecordingIdentity, RecordingKind, Scope,
 };
@@ -50,7 +50,7 @@ fn announcement(told: &Told, shape: Shape, call: &Value) -> Result<Announcement,
             identity,
             topic: topic(call),
             start_time: time(call.get("date_time")),
-            metadata: strip_map(call.clone()),
+            metadata: redact::map(call.clone()),
         },
         happened_at: told.happened_at,
         change: told.change,
@@ -91,6 +91,6 @@ fn file(told: &Told, shape: Shape, call: &Map<String, Value>, id: String) -> Ann
         download_token: token,
         content: None,
         skip: None,
-        metadata: strip_map(call.clone()),
+        metadata: redact::map(call.clone()),
     }
 }

@@ -9,7 +9,8 @@ use chrono::SecondsFormat;
 use serde_json::{Map, Value};
 
 use super::events::Shape;
-use super::payload::{Told, check_length, strip_map, text, time};
+use super::payload::{Told, check_length, text, time};
+use super::redact;
 use crate::domain::recording::{
     AnnouncedFile, AnnouncedRecording, Announcement, FileIdentity, RecordingIdentity, RecordingKind, Scope,
 };
@@ -42,7 +43,8 @@ pub(super) fn read(told: &Told, shape: Shape, object: &Map<String, Value>) -> Re
         Shape::BareSummary => None,
         Shape::UpdatedSummary => {
             let at = text(object.get("summary_last_modified_time"));
-            let at = at.or_else(|| told.happened_at.map(|at| at.to_rfc3339_opts(SecondsFormat::AutoSi, true)));
+            let at =
+                at.or_else(|| told.happened_at.map(|at| at.to_rfc3339_opts(SecondsFormat::AutoSi, true)));
             file(object, at.as_deref()).map_err(|reason| odd.push(reason)).ok()
         }
         _ => file(object, None).map_err(|reason| odd.push(reason)).ok(),
@@ -52,7 +54,7 @@ pub(super) fn read(told: &Told, shape: Shape, object: &Map<String, Value>) -> Re
             identity,
             topic: text(meeting.get("topic")),
             start_time: time(meeting.get("start_time")),
-            metadata: strip_map(meeting),
+            metadata: redact::map(meeting),
         },
         happened_at: told.happened_at,
         change: told.change,
@@ -87,7 +89,7 @@ fn file(object: &Map<String, Value>, changed_at: Option<&str>) -> Result<Announc
     };
     let name = changed_at.map_or_else(|| name.clone(), |at| format!("{name} changed {at}"));
     check_length("summary_start_time", &name)?;
-    let whole = Value::Object(strip_map(object.clone()));
+    let whole = Value::Object(redact::map(object.clone()));
     let mut content = serde_json::to_vec_pretty(&whole).map_err(|error| error.to_string())?;
     content.push(b'\n');
     let about = object.iter().filter(|(key, _)| key.starts_with("summary_") && !is_text(key));
@@ -103,6 +105,6 @@ fn file(object: &Map<String, Value>, changed_at: Option<&str>) -> Result<Announc
         token_expires_at: None,
         content: Some(content),
         skip: None,
-        metadata: strip_map(about.map(|(key, value)| (key.clone(), value.clone())).collect()),
+        metadata: redact::map(about.map(|(key, value)| (key.clone(), value.clone())).collect()),
     })
 }

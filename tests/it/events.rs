@@ -535,7 +535,11 @@ async fn a_call_that_is_told_to_everybody_who_may_listen_to_it_is_archived_once(
     ] {
         scene.tell(&call, what).await;
         let (row, files) = scene.store.recording(file.recording_id).await.unwrap().unwrap();
-        assert_eq!((row.state, files.len(), files[0].state), (Some(state), 1, FileState::Archived), "{what:?}");
+        assert_eq!(
+            (row.state, files.len(), files[0].state),
+            (Some(state), 1, FileState::Archived),
+            "{what:?}"
+        );
     }
     scene.settled().await;
     scene.close().await;
