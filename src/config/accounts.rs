@@ -27,6 +27,9 @@ pub struct AccountConfig {
     /// Zoom's id of it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub account_id: Option<String>,
+    /// Zoom's ids of further accounts that events with its secret may be about.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    sub_account_ids: Vec<String>,
     /// Secret Tokens of its apps, comma-separated.
     #[serde(skip_serializing)]
     webhook_secret_token: Option<Hidden>,
@@ -164,6 +167,7 @@ impl AccountConfig {
         Ok(ZoomAccount {
             name: self.name.clone(),
             account_id,
+            sub_account_ids: self.sub_account_ids.clone(),
             webhook_secret_tokens: tokens.map(|text| list_of(text.expose_secret())).unwrap_or_default(),
             credentials: ZoomCredentials { video_sdk, oauth },
             sdk,

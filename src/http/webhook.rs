@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::field::Empty;
 use tracing::{Instrument, Span, error, info, info_span, warn};
 
+use super::signers::Signers;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::config::secrets::ZoomAccount;
@@ -38,9 +39,7 @@ use crate::zoom::signature::{self, ReplayWindow, SIGNATURE_HEADER, TIMESTAMP_HEA
 /// What the webhook works with.
 pub struct Receiver {
     store: SharedStore,
-    secrets: Vec<SecretString>,
-    /// By position in `secrets`: the id of the account that the secret belongs to, where it is known.
-    owners: Vec<Option<String>>,
+    signers: Signers,
     names: AccountNames,
     window: ReplayWindow,
     clock: Clock,
@@ -67,14 +66,9 @@ impl Receiver {
         stop: CancellationToken,
         clock: Clock,
     ) -> Self {
-        let secrets = accounts.iter().flat_map(|account| {
-            account.webhook_secret_tokens.iter().map(|it| (it.clone(), account.account_id.clone()))
-        });
-        let (secrets, owners) = secrets.unzip();
         Self {
             store,
-            secrets,
-            owners,
+            signers: Signers::new(accounts),
             names,
             window: ReplayWindow { back: config.zoom.replay_window(), ahead: config.zoom.replay_ahead() },
             clock,
@@ -179,9 +173,13 @@ impl Receiver {
             received => received?,
         };
         let signed_by = self.verify(seen, &body)?;
-        let mut events = match payload::read(&body) {
+        let read = payload::read(&body);
+        if let Some(event) = self.foreign(&read, &body, signed_by) {
+            return self.record(vec![event]).await;
+        }
+        let mut events = match read {
             Message::UrlValidation { plain_token } => {
-                return Ok(validate(&self.secrets[signed_by], plain_token));
+                return Ok(validate(&self.signers.secrets()[signed_by], plain_token));
             }
             Message::Other { name } if name == SESSION_STARTED => {
                 self.count_event(&name, "live", self.label_of(signed_by));
@@ -212,6 +210,28 @@ impl Receiver {
         self.record(events).await
     }
 
+    /// The event to keep raw where a body names an account that is not its signer's: what one account says of another is not
+    /// believed, and nothing of it is forgotten.
+    fn foreign(&self, read: &Message, body: &[u8], signed_by: usize) -> Option<Event> {
+        let begun;
+        let (name, account_id) = match read {
+            Message::Announcement { name, announcement, .. } => {
+                (name, announcement.recording.identity.account_id.as_str())
+            }
+            Message::Announcements { name, parts } => {
+                (name, parts.first()?.announcement.recording.identity.account_id.as_str())
+            }
+            Message::Other { name } if name == SESSION_STARTED => {
+                begun = Begun::read(body)?.account_id;
+                (name, if begun.is_empty() { UNKNOWN_ACCOUNT } else { begun.as_str() })
+            }
+            _ => return None,
+        };
+        let reason = self.signers.objection(signed_by, account_id)?;
+        self.count_event(name, "foreign", self.label_of(signed_by));
+        Some(self.event(name.clone(), EventContent::Unreadable { reason }, body.to_vec()))
+    }
+
     fn count_event(&self, name: &str, outcome: &'static str, account: &str) {
         let labels = [
             ("event", self.names_seen.label(name)),
@@ -232,7 +252,7 @@ impl Receiver {
 
     /// What the account of a secret is called there.
     fn label_of(&self, signed_by: usize) -> &str {
-        self.names.label(self.owners[signed_by].as_deref().unwrap_or(UNKNOWN_ACCOUNT))
+        self.names.label(self.signers.account_id(signed_by).unwrap_or(UNKNOWN_ACCOUNT))
     }
 
     fn event(&self, name: String, content: EventContent, body: Vec<u8>) -> Event {
@@ -251,7 +271,7 @@ impl Receiver {
         let EventContent::Announcement(announcement) = &mut event.content else { return };
         let account_id = &mut announcement.recording.identity.account_id;
         if account_id == UNKNOWN_ACCOUNT
-            && let Some(owner) = &self.owners[signed_by]
+            && let Some(owner) = self.signers.account_id(signed_by)
         {
             owner.clone_into(account_id);
         }
@@ -260,7 +280,7 @@ impl Receiver {
     /// The position of the secret that verifies it.
     fn verify(&self, seen: SignedHeaders<'_>, body: &[u8]) -> Result<usize, Answer> {
         let now = self.clock.now();
-        signature::verify(&self.secrets, seen.timestamp, seen.signature, body, now, self.window)
+        signature::verify(self.signers.secrets(), seen.timestamp, seen.signature, body, now, self.window)
             .map_err(unsigned)
     }
 
@@ -337,7 +357,7 @@ impl Receiver {
             return Ok(Answer::Accepted);
         };
         if session.account_id.is_empty()
-            && let Some(owner) = &self.owners[signed_by]
+            && let Some(owner) = self.signers.account_id(signed_by)
         {
             owner.clone_into(&mut session.account_id);
         }

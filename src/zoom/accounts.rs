@@ -194,6 +194,7 @@ mod tests {
         ZoomAccount {
             name: name.to_owned(),
             account_id: id,
+            sub_account_ids: Vec::new(),
             webhook_secret_tokens: Vec::new(),
             credentials,
             sdk: None,

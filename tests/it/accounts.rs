@@ -5,10 +5,11 @@ use std::io::Write;
 
 use secrecy::SecretString;
 use serde_json::Value;
+use zoom_archiver::clock::Clock;
 use zoom_archiver::domain::file::{FileRow, FileState};
-use zoom_archiver::domain::recording::RecordingKind;
+use zoom_archiver::domain::recording::{RecordingKind, RecordingState};
 use zoom_archiver::simulator::credentials::{FIRST, FakeAccount, SECOND};
-use zoom_archiver::simulator::events::{EventKind, Quirks};
+use zoom_archiver::simulator::events::{EventKind, Happening, Quirks};
 use zoom_archiver::simulator::{FakeFile, FakeRecording, FakeZoom, Options, Sender};
 
 use crate::support::scene::Scene;
@@ -193,5 +194,47 @@ async fn what_comes_under_a_second_account_is_archived_once_and_status_says_so()
     assert!(words.contains("known under another account"), "{words}");
     let told = |line: &Value| line["message"].as_str().is_some_and(|it| it.contains("another account"));
     assert_eq!(scene.service.log.wait_for(told).await["level"], "WARN");
+    scene.close().await;
+}
+
+#[tokio::test]
+async fn what_one_account_signs_of_another_changes_nothing_and_is_kept_raw() {
+    let settings = settings();
+    let scene = Scene::staged(Options::default(), with(&settings)).await;
+    let recordings = recordings();
+    let [of_first, of_second] = [FIRST.account_id, SECOND.account_id]
+        .map(|id| recordings.iter().find(|it| it.account_id == id).unwrap());
+    let [first, second] = SECRETS.map(|secret| sender(&scene, secret));
+    let genuine = scene.zoom.announce(of_second, EventKind::Recording, Quirks::default());
+    assert!(second.deliver(&genuine).await.answer.is_accepted());
+    scene.settled().await;
+    let before = archived(&scene).await;
+
+    let forged = [
+        scene.zoom.announce(of_second, EventKind::Recording, Quirks::default()),
+        scene.zoom.tell(of_second, Happening::Deleted, Quirks::default(), Clock::System.now()).unwrap(),
+        scene.zoom.tell(of_second, Happening::Trashed, Quirks::default(), Clock::System.now()).unwrap(),
+    ];
+    for body in &forged {
+        let answer = first.deliver(body).await.answer;
+        assert!(answer.is_accepted(), "what Zoom signed is never refused: {answer}");
+    }
+    let (row, files) = scene.store.recording(before[0].recording_id).await.unwrap().unwrap();
+    assert_eq!((row.state, files.len()), (Some(RecordingState::Completed), before.len()));
+    assert_eq!(scene.store.unreadable_events().await.unwrap(), 3);
+    assert_eq!(scene.service.metric("zoom_archiver_events_total", "outcome=\"foreign\"").await, 3.0);
+
+    // Replaying does not believe it either: nothing tells any more who signed it.
+    let output = scene.setup.run(&["events", "replay", "--unreadable", "--json"]).await;
+    assert!(!String::from_utf8_lossy(&output.stdout).is_empty(), "{output:?}");
+    let (row, _) = scene.store.recording(before[0].recording_id).await.unwrap().unwrap();
+    assert_eq!(row.state, Some(RecordingState::Completed));
+    assert_eq!(scene.store.unreadable_events().await.unwrap(), 3);
+
+    // Its own events are believed as ever.
+    let own = scene.zoom.announce(of_first, EventKind::Recording, Quirks::default());
+    assert!(first.deliver(&own).await.answer.is_accepted());
+    scene.settled().await;
+    assert_eq!(archived(&scene).await.len(), before.len() + 1);
     scene.close().await;
 }

@@ -14,7 +14,7 @@ use crate::domain::event::{self, EventContent, EventRow};
 use crate::domain::ids::{EventId, RecordingId};
 use crate::domain::recording::Announcement;
 use crate::store::EventFilter;
-use crate::zoom::payload::{self, Message, UNKNOWN_ACCOUNT};
+use crate::zoom::payload::{self, FOREIGN_ACCOUNT, Message, UNKNOWN_ACCOUNT};
 
 list_query! {
     pub(super) struct Wanted {
@@ -88,6 +88,10 @@ pub(super) async fn replay(
     Path(id): Path<EventId>,
 ) -> Result<Json<Replayed>, Problem> {
     let (row, body) = known(&desk, id).await?;
+    if let Some(reason) = row.unreadable.as_ref().filter(|reason| reason.starts_with(FOREIGN_ACCOUNT)) {
+        let reason = Some(reason.clone());
+        return Ok(Json(Replayed { id, readable: false, reason, new_files: 0, known_files: 0, woken: 0 }));
+    }
     let mut told = Replayed { id, readable: true, reason: None, new_files: 0, known_files: 0, woken: 0 };
     let mut events = match read(&row, &body) {
         Ok(events) => events,
