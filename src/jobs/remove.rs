@@ -15,6 +15,7 @@ use tracing::{info, warn};
 
 use super::Jobs;
 use super::transfer::alive_while;
+use super::transfer::finish::announced_sha256;
 use crate::archive::read_back;
 use crate::config::after_archive::AtZoom;
 use crate::domain::event::Event;
@@ -187,9 +188,12 @@ async fn whole_at_zoom(
         return Err(Obstacle::NotNow(Outcome::Later { reason, after: PROCESSING_REST }));
     }
     for (file, row) in answer.files.iter().zip(rows_of(&answer.files, files)) {
-        let proven = row.and_then(|row| row.archived.as_ref()).map(|archived| archived.bytes);
-        if proven.is_some() && file.announced_bytes.is_some() && proven != file.announced_bytes {
-            return stays("Zoom names another size than was archived");
+        let Some((row, archived)) = row.and_then(|row| Some((row, row.archived.as_ref()?))) else { continue };
+        if file.announced_bytes.is_some_and(|bytes| bytes != archived.bytes) {
+            return stays(format!("Zoom names another size of its file {} than was archived", row.id));
+        }
+        if announced_sha256(&file.metadata).is_some_and(|sha256| sha256 != archived.sha256) {
+            return stays(format!("Zoom names another SHA-256 of its file {} than was archived", row.id));
         }
     }
     Ok(event)

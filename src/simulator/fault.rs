@@ -235,6 +235,8 @@ pub enum ApiFault {
     Cut,
     /// The right answer, in which `null` stands for the first file.
     NullFile,
+    /// The right answer, which names another SHA-256 of its first file than the file has.
+    AnotherSha256,
     /// The right answer without a download token, as for an app whose role may not see the content.
     NoDownloadToken,
     /// 400 with code 300, as for a page token that has expired.

@@ -324,6 +324,8 @@ async fn a_type_that_is_excluded_stays_and_what_has_no_id_stays_with_it(ground: 
     let output = scene.setup.cli(&["recordings", "recover", &id]).output().await.unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(trashed(&scene, &recording), Vec::<usize>::new());
+    // What the manifest says of it is written anew.
+    scene.settled().await;
     scene.close().await;
 }
 
@@ -348,6 +350,19 @@ async fn another_size_at_zoom_keeps_everything_there(ground: Ground) {
     assert_eq!((trashed(&scene, &recording), removals(&scene)), (vec![], 0));
     let told = scene.service.log.wait_for(|line| line["message"] == "the recording stays at Zoom").await;
     assert!(told["reason"].as_str().unwrap().contains("another size"), "{told}");
+    scene.close().await;
+}
+
+async fn another_sha256_at_zoom_keeps_everything_there(ground: Ground) {
+    let other = async |scene: &Scene, _: &[FileRow]| {
+        scene.zoom.library().inject_api(&recording(), ApiFault::AnotherSha256, When::Always);
+    };
+    let (scene, recording) = looked_at(ground, other, |setup| setup).await;
+    assert_eq!(job_rests(&scene).await, JobState::Done);
+    assert_eq!((trashed(&scene, &recording), removals(&scene)), (vec![], 0));
+    let told = scene.service.log.wait_for(|line| line["message"] == "the recording stays at Zoom").await;
+    let reason = told["reason"].as_str().unwrap();
+    assert!(scene.files().await.iter().any(|file| reason.contains(&file.id.to_string())), "{told}");
     scene.close().await;
 }
 
@@ -393,6 +408,7 @@ on_each_ground! {
     a_type_that_is_excluded_stays_and_what_has_no_id_stays_with_it,
     what_the_filters_leave_out_stays_at_zoom,
     another_size_at_zoom_keeps_everything_there,
+    another_sha256_at_zoom_keeps_everything_there,
     a_recording_that_may_go_on_is_left_alone,
     an_answer_without_files_removes_nothing,
 }

@@ -1,5 +1,6 @@
 //! The end of a transfer: what is doubtful about a file, an object that is there already, and what is recorded.
 
+use serde_json::{Map, Value};
 use tracing::info;
 
 use super::super::Jobs;
@@ -60,12 +61,15 @@ pub(super) async fn ask_once_more(
     }
 }
 
+/// The SHA-256 that Zoom names of a file, if it does; an empty text names none.
+pub(in crate::jobs) fn announced_sha256(metadata: &Map<String, Value>) -> Option<Sha256Digest> {
+    metadata.get(ANNOUNCED_SHA256)?.as_str()?.to_ascii_lowercase().parse().ok()
+}
+
 /// What speaks against the content of a file, if anything: it has not the shape of its type, or not the digest
 /// that Zoom announced, or that was proven of it when it was archived before.
 pub(super) fn doubt(file: &FileRow, measured: &Measured) -> Option<String> {
-    let announced = file.metadata.get(ANNOUNCED_SHA256).and_then(|value| value.as_str());
-    let announced = announced.and_then(|text| text.to_ascii_lowercase().parse::<Sha256Digest>().ok());
-    if announced.is_some_and(|announced| announced != measured.proof().sha256) {
+    if announced_sha256(&file.metadata).is_some_and(|announced| announced != measured.proof().sha256) {
         return Some("its SHA-256 is not the one that Zoom announced".to_owned());
     }
     if let Some((_, before)) = file.proven_before.filter(|(_, before)| *before != measured.proof().sha256) {

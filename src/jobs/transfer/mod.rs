@@ -14,7 +14,7 @@
 
 mod access;
 mod checkpoint;
-mod finish;
+pub(super) mod finish;
 mod inline;
 mod lane;
 mod pipeline;

@@ -45,6 +45,14 @@ pub(super) async fn strike(fault: ApiFault, answer: impl FnOnce() -> Response) -
                 .into_response()
         }
         ApiFault::NullFile => without_first_file(answer()).await,
+        ApiFault::AnotherSha256 => {
+            let change = |value: &mut Value| {
+                if let Some(first) = value.pointer_mut("/recording_files/0").and_then(Value::as_object_mut) {
+                    first.insert("encryption_fingerprint".to_owned(), json!("0f".repeat(32)));
+                }
+            };
+            changed(answer(), change).await
+        }
         ApiFault::NoDownloadToken => {
             let change =
                 |value: &mut Value| drop(value.as_object_mut().map(|it| it.remove("download_access_token")));
