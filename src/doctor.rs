@@ -162,6 +162,11 @@ pub(crate) async fn zoom(accounts: &Accounts, after_archive: &AfterArchiveConfig
         for (kind, of) in lists(account) {
             findings.push(may_list(account, kind, of).await);
         }
+        if account.api.knows(RecordingKind::VideoSdk)
+            && account.api.account_id(RecordingKind::VideoSdk).is_none()
+        {
+            findings.push(sessions_of_nobody(account));
+        }
         findings.extend(scopes(account, after_archive).await);
         if asks_nothing(account) {
             findings.push(without_credentials(account));
@@ -211,15 +216,25 @@ fn without_credentials(account: &Account) -> Finding {
     )
 }
 
+/// Zoom's list of sessions does not say which account they are of, so `backfill` and `reconcile` do not use it.
+fn sessions_of_nobody(account: &Account) -> Finding {
+    Finding::note(
+        Subject::Zoom,
+        format!(
+            "account {}: its sessions cannot be listed, although its credentials are taken: Zoom's list does not say whose \
+             they are, so lost webhooks are not found",
+            account.name
+        ),
+        "set ZOOM_VIDEO_SDK_ACCOUNT_ID, or account_id in its section of zoom.accounts, to the id that events name",
+    )
+}
+
 async fn may_list(account: &Account, kind: RecordingKind, of: ListOf) -> Finding {
     let today = Days::last(1, Clock::System.now());
     match account.api.recordings(of, Within::Days(today)).next().await {
         Ok(_) => Finding::well(
             Subject::Zoom,
-            format!(
-                "account {}: its credentials for {} are taken and may list recordings",
-                account.name, kind
-            ),
+            format!("account {}: its credentials for {} are taken", account.name, kind),
         ),
         Err(error) => Finding::wrong(Subject::Zoom, format!("account {}: {error}", account.name)),
     }

@@ -70,12 +70,22 @@ pub struct ZoomAccount {
     pub name: String,
     /// Zoom's id of it, where it is known.
     pub account_id: Option<String>,
+    /// Zoom's ids of further accounts that events with its secret may be about: those of a master app.
+    pub sub_account_ids: Vec<String>,
     /// Secret Tokens of its apps.
     pub webhook_secret_tokens: Vec<SecretString>,
     /// What the API is asked with about its recordings.
     pub credentials: ZoomCredentials,
     /// What session tokens are signed with.
     pub sdk: Option<SdkCredentials>,
+}
+
+impl ZoomAccount {
+    /// Whether its secrets are in the environment.
+    #[must_use]
+    pub fn is_of_environment(&self) -> bool {
+        self.name == DEFAULT_ACCOUNT
+    }
 }
 
 /// What Zoom's API is asked with. Each product has credentials of its own, and each may be missing.
@@ -258,6 +268,7 @@ impl Secrets {
         let own = ZoomAccount {
             name: DEFAULT_ACCOUNT.to_owned(),
             account_id: self.zoom.account_id(),
+            sub_account_ids: Vec::new(),
             webhook_secret_tokens: self.webhook_secret_tokens.clone(),
             credentials: self.zoom.clone(),
             sdk: self.sdk.clone(),

@@ -9,6 +9,7 @@ use secrecy::ExposeSecret;
 use serde_json::Value;
 use tempfile::TempDir;
 use url::Url;
+use zoom_archiver::simulator::credentials::ACCOUNT_ID;
 use zoom_archiver::simulator::ledger::Endpoint;
 use zoom_archiver::simulator::{ApiFault, Options, When};
 
@@ -533,6 +534,20 @@ async fn without_credentials_doctor_says_what_cannot_be_done() {
         subject == "zoom" && verdict == "note" && words.contains("not renewed")
     };
     assert!(found.iter().any(told), "{found:?}");
+}
+
+#[tokio::test]
+async fn sessions_that_cannot_be_listed_for_want_of_an_account_id_are_told() {
+    let zoom = fake_zoom(Options::default()).await;
+    for (account_id, is_told) in [("", true), (ACCOUNT_ID, false)] {
+        let setup = |setup| with_api(setup, &zoom).env("ZOOM_VIDEO_SDK_ACCOUNT_ID", account_id);
+        let (_data, setup) = migrated(setup).await;
+        let found = findings(&setup.run(&["doctor", "--json"]).await);
+        let names_it = |(subject, verdict, words): &(String, String, String)| {
+            subject == "zoom" && verdict == "note" && words.contains("ZOOM_VIDEO_SDK_ACCOUNT_ID")
+        };
+        assert_eq!(found.iter().any(names_it), is_told, "{found:?}");
+    }
 }
 
 #[tokio::test]
