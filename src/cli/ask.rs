@@ -26,8 +26,10 @@ use url::Url;
 use url::form_urlencoded::Serializer;
 
 use super::reach::{Failure, Reach};
+use super::terminal;
 use super::{Common, failed};
 use crate::archive;
+use crate::domain::origin::is_loopback;
 use crate::http::api::problem::Problem;
 use crate::http::api::words::{Listed, MAX_PAGE};
 use crate::http::api::{self, Desk, PREFIX, Shelf};
@@ -47,6 +49,9 @@ pub(super) struct Whom {
     /// File that holds ADMIN_TOKEN, for --url; without it ADMIN_TOKEN itself counts, where it is set.
     #[arg(long, global = true, value_name = "FILE", requires = "url")]
     token_file: Option<PathBuf>,
+    /// Sends the token over plain http to another machine as well: whoever is on the way can read it.
+    #[arg(long, global = true, requires = "url")]
+    allow_plain_http: bool,
 }
 
 /// How much of a list is wanted, and in which shape.
@@ -140,6 +145,14 @@ impl Office {
             }
             None => secrets.admin_token,
         };
+        if token.is_some() && url.scheme() == "http" && !is_loopback(url) && !whom.allow_plain_http {
+            let origin = url.origin().ascii_serialization();
+            return Err(format!(
+                "--url {origin}: the token is not sent over plain http to another machine; use https, a tunnel to \
+                 loopback, or --allow-plain-http"
+            )
+            .into());
+        }
         let client = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
             .timeout(PATIENCE)
@@ -286,7 +299,7 @@ pub(super) async fn print_list<T, const N: usize>(
 where
     T: DeserializeOwned + Serialize,
 {
-    let mut out = io::stdout().lock();
+    let mut out = terminal::stdout();
     if args.json {
         office
             .each(path, query, args, |page: Vec<T>| {
@@ -309,7 +322,7 @@ where
 
 /// Prints one thing: as lines of its fields, or as JSON.
 pub(super) fn print_one(thing: &impl Serialize, json: bool) -> Result<ExitCode, Failure> {
-    let mut out = io::stdout().lock();
+    let mut out = terminal::stdout();
     if json {
         print_json(&mut out, thing)?;
         return Ok(ExitCode::SUCCESS);

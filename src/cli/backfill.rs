@@ -11,6 +11,7 @@ use serde_json::json;
 use tracing::info;
 
 use super::reach::{Day, Failure, Reach, days, last};
+use super::terminal;
 use super::{Common, failed};
 use crate::reconcile::ReconcileError;
 use crate::reconcile::compare::{Tally, compare};
@@ -163,14 +164,14 @@ impl Words {
     /// What a person should know, and no program waits for.
     fn beside(&self, words: &str) {
         // Whoever has closed it does not want to know.
-        let _ = writeln!(io::stderr().lock(), "note: {words}");
+        let _ = writeln!(terminal::stderr(), "note: {words}");
     }
 
     fn found(&self, days: Days, found: &Tally) -> io::Result<()> {
         if self.json {
             return Ok(());
         }
-        let mut out = io::stdout().lock();
+        let mut out = terminal::stdout();
         let (from, to) = (days.from, last(days));
         writeln!(
             out,
@@ -204,7 +205,7 @@ impl Words {
         recorded: Recorded,
         unlisted: &[String],
     ) -> io::Result<()> {
-        let mut out = io::stdout().lock();
+        let mut out = terminal::stdout();
         if self.json {
             let mut told = json!({
                 "from": days.from.to_string(),

@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 
 use super::ask::{Office, print_one};
 use super::reach::Failure;
+use super::terminal;
 
 /// How it is told.
 #[derive(Debug, Clone, Copy, Args)]
@@ -81,7 +82,7 @@ impl Deeds {
 
     /// Something on the way, where it is told in words.
     pub(super) fn say(&self, words: fmt::Arguments<'_>) -> io::Result<()> {
-        if self.telling.json { Ok(()) } else { writeln!(io::stdout().lock(), "{words}") }
+        if self.telling.json { Ok(()) } else { writeln!(terminal::stdout(), "{words}") }
     }
 
     /// Whether it was done to all of them.

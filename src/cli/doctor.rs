@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use clap::Args;
 use serde_json::json;
 
+use super::terminal;
 use super::{Common, failed};
 use crate::clock::Clock;
 use crate::config::{Config, Secrets};
@@ -65,7 +66,7 @@ async fn zoom(config: &Config, secrets: &Secrets) -> Vec<Finding> {
 }
 
 fn print(findings: &[Finding], as_json: bool) -> io::Result<()> {
-    let mut out = io::stdout().lock();
+    let mut out = terminal::stdout();
     for found in findings {
         if as_json {
             writeln!(out, "{}", json!(found))?;

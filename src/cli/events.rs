@@ -1,6 +1,6 @@
 //! `events list|show|replay`: what Zoom has told, as it is kept, and how it is recorded once more.
 
-use std::io::{self, Write};
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
@@ -9,6 +9,7 @@ use serde_json::json;
 use super::Common;
 use super::ask::{Archive, ListArgs, Office, Whom, ended, moment, print_list, print_one, said};
 use super::reach::Failure;
+use super::terminal;
 use crate::domain::ids::{EventId, RecordingId};
 use crate::http::api::words::{Event, EventShown, Replayed};
 
@@ -105,7 +106,7 @@ async fn replay(office: &Office, events: Vec<EventId>, json: bool) -> Result<Exi
             Some(reason) => format!("cannot be read: {reason}"),
             None => format!("{} new files, {} known, {} woken", told.new_files, told.known_files, told.woken),
         };
-        writeln!(io::stdout().lock(), "{event}: {words}")?;
+        writeln!(terminal::stdout(), "{event}: {words}")?;
     }
     Ok(if all_read { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -15,6 +15,8 @@ use crate::domain::recording::{AnnouncedFile, Announcement};
 use crate::zoom::auto_start::{Begun, Rule, SESSION_STARTED};
 use crate::zoom::payload::{self, Message};
 
+use super::terminal;
+
 /// What would become of one file.
 struct Verdict<'a> {
     announcement: &'a Announcement,
@@ -52,7 +54,7 @@ pub(super) fn explain(
     };
     let template = KeyTemplate::parse(&config.archive.key_template)?.with_accounts(names.clone());
     let filter = config.filters.filter(names);
-    let mut out = io::stdout().lock();
+    let mut out = terminal::stdout();
     for announcement in &announcements {
         let verdicts: Vec<_> = verdicts(announcement, &template, &filter).collect();
         if as_json {
@@ -88,7 +90,7 @@ fn begins(config: &Config, event: &[u8]) -> String {
 }
 
 fn say(words: &str) -> Result<(), Box<dyn std::error::Error>> {
-    writeln!(io::stdout().lock(), "{words}")?;
+    writeln!(terminal::stdout(), "{words}")?;
     Ok(())
 }
 

@@ -12,6 +12,7 @@ use super::Common;
 use super::ask::ended;
 use super::deeds::{Deeds, Telling};
 use super::reach::{Failure, Reach};
+use super::terminal;
 use crate::archive;
 use crate::config::{Config, Secrets};
 use crate::domain::file::FileRow;
@@ -82,7 +83,7 @@ async fn act(common: &Common, action: Action) -> Result<ExitCode, Failure> {
 }
 
 async fn list(store: &SharedStore, wanted: &[FileFinding], as_json: bool) -> Result<ExitCode, Failure> {
-    let mut out = io::stdout().lock();
+    let mut out = terminal::stdout();
     each_page(store, wanted, |page| page.iter().try_for_each(|file| tell(&mut out, file, as_json))).await?;
     Ok(ExitCode::SUCCESS)
 }
@@ -182,7 +183,7 @@ async fn is_right(store: &SharedStore, verifier: &Verifier, file: FileId) -> Res
 
 /// The objects that nobody knows.
 async fn foreign(store: &SharedStore, json: bool) -> Result<ExitCode, Failure> {
-    let (mut out, mut after) = (io::stdout().lock(), None);
+    let (mut out, mut after) = (terminal::stdout(), None);
     loop {
         let page = store.foreign(after.as_deref(), PAGE).await?;
         for object in &page {

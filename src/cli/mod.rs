@@ -24,6 +24,7 @@ mod serve;
 mod session_token;
 mod simulate;
 mod status;
+mod terminal;
 mod verify;
 
 use std::io::Write;
@@ -173,7 +174,7 @@ fn misused(message: &str) -> ExitCode {
 
 /// Says what went wrong, and gives the exit code for it.
 fn failed(message: &str) -> ExitCode {
-    let mut stderr = std::io::stderr().lock();
+    let mut stderr = terminal::stderr();
     for line in message.lines() {
         // Whoever has closed it does not want to know.
         let _ = writeln!(stderr, "error: {line}");

@@ -1,6 +1,6 @@
 //! `notify test`: sends a sample to the receivers of notifications, and says what came back. Needs no database.
 
-use std::io::{self, Write};
+use std::io::Write;
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -8,6 +8,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::reach::Failure;
+use super::terminal;
 use super::{Common, failed, misused};
 use crate::clock::Clock;
 use crate::config::notify::Target;
@@ -67,7 +68,7 @@ async fn test(notifier: &Notifier, targets: &[&Target], as_json: bool) -> Result
     for target in targets {
         let report = try_one(notifier, target).await;
         taken += usize::from(report.is_taken);
-        let mut out = io::stdout().lock();
+        let mut out = terminal::stdout();
         if as_json {
             writeln!(out, "{}", report.in_json(target))?;
         } else {

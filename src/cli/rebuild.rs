@@ -11,6 +11,7 @@ use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 use serde_json::json;
 
 use super::reach::Failure;
+use super::terminal;
 use super::{Common, failed};
 use crate::archive::{self, ArchiveError, SharedArchive};
 use crate::domain::manifest::{Manifest, folder_of_manifest, manifest_key};
@@ -153,7 +154,7 @@ fn bar(as_json: bool) -> ProgressBar {
 }
 
 fn tell(folder: &str, reason: &str, as_json: bool) -> io::Result<()> {
-    let (mut out, key) = (io::stdout().lock(), manifest_key(folder));
+    let (mut out, key) = (terminal::stdout(), manifest_key(folder));
     if as_json {
         return writeln!(out, "{}", json!({ "unread": key, "reason": reason }));
     }
@@ -162,7 +163,7 @@ fn tell(folder: &str, reason: &str, as_json: bool) -> io::Result<()> {
 
 fn conclude(report: &Report, as_json: bool) -> io::Result<()> {
     let Report { manifests, recordings, files, unread } = report;
-    let mut out = io::stdout().lock();
+    let mut out = terminal::stdout();
     if as_json {
         let told =
             json!({ "manifests": manifests, "recordings": recordings, "files": files, "unread": unread });

@@ -10,6 +10,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
 use super::reach::{Day, Failure, Reach, days, last};
+use super::terminal;
 use super::{Common, failed};
 use crate::archive;
 use crate::clock::Clock;
@@ -78,7 +79,7 @@ async fn reconcile(common: &Common, args: &ReconcileArgs, span: Option<Days>) ->
     let unlisted: Vec<String> = sources.unlisted.iter().chain(&report.unlisted).cloned().collect();
     for words in report.odd.iter().chain(&unlisted) {
         // Whoever has closed it does not want to know.
-        let _ = writeln!(io::stderr().lock(), "note: {words}");
+        let _ = writeln!(terminal::stderr(), "note: {words}");
     }
     // What could not be listed or read may be missing.
     let is_clean = report.counts.is_clean() && report.odd.is_empty() && unlisted.is_empty();
@@ -96,7 +97,7 @@ fn bar(as_json: bool) -> ProgressBar {
 
 /// One file that is not everywhere. For people only those about which something is to be done.
 fn tell(finding: &Finding, as_json: bool) -> io::Result<()> {
-    let mut out = io::stdout().lock();
+    let mut out = terminal::stdout();
     if as_json {
         return writeln!(out, "{}", serde_json::to_string(finding)?);
     }
@@ -138,7 +139,7 @@ fn conclude(
     unlisted: &[String],
     is_clean: bool,
 ) -> io::Result<()> {
-    let mut out = io::stdout().lock();
+    let mut out = terminal::stdout();
     let (from, to) = (days.from, last(days));
     if as_json {
         let report = json!({

@@ -1,11 +1,12 @@
 //! `recording start|stop|pause|resume`: controls the cloud recording of a Video SDK session that goes on.
 
-use std::io::{self, Write};
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Args;
 use serde_json::json;
 
+use super::terminal;
 use super::{Common, failed};
 use crate::clock::Clock;
 use crate::telemetry::{self, LogTarget};
@@ -42,7 +43,7 @@ async fn act(common: &Common, args: &RecordingArgs) -> Result<(), Box<dyn std::e
     let accounts = Accounts::new(&config.zoom, secrets.zoom_accounts(), Clock::System)?;
     let account = accounts.for_sessions(args.account.as_deref())?;
     account.api.control(&args.session, args.control).await?;
-    let mut out = io::stdout().lock();
+    let mut out = terminal::stdout();
     if args.json {
         let told =
             json!({ "session_id": args.session, "control": args.control.as_str(), "account": account.name });

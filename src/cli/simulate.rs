@@ -15,6 +15,8 @@ use url::Url;
 use crate::simulator::rehearsal::{Misbehaviour, Rehearsal, Report};
 use crate::simulator::{FakeRecording, FakeZoom, Options, Sender};
 
+use super::terminal;
+
 /// Time for the last bytes to leave at the end.
 const GRACE: Duration = Duration::from_secs(10);
 
@@ -143,7 +145,7 @@ fn recordings(args: &SimulateArgs, seed: u64) -> Vec<FakeRecording> {
 
 /// Says what the receiver needs before it can fetch anything.
 fn introduce(zoom: &FakeZoom, seed: u64, as_json: bool) -> io::Result<()> {
-    let mut out = io::stdout().lock();
+    let mut out = terminal::stdout();
     let origin = zoom.origin();
     if as_json {
         writeln!(out, "{}", json!({ "download_hosts": origin, "seed": seed }))?;
@@ -165,7 +167,7 @@ fn progress_bar(as_json: bool) -> ProgressBar {
 }
 
 fn print_json(report: &Report) -> io::Result<()> {
-    let mut out = io::stdout().lock();
+    let mut out = terminal::stdout();
     writeln!(out, "{}", json!({ "ok": report.is_good(), "report": report }))?;
     out.flush()
 }
@@ -190,7 +192,7 @@ fn print_table(report: &Report) -> io::Result<()> {
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
-    let mut out = io::stdout().lock();
+    let mut out = terminal::stdout();
     writeln!(out, "{table}")?;
     let fetched = report.files.iter().filter(|file| file.fetched_whole).count();
     writeln!(
@@ -214,6 +216,6 @@ fn print_table(report: &Report) -> io::Result<()> {
 
 fn complain(message: &str, code: ExitCode) -> ExitCode {
     // Nobody is left to tell when even this fails.
-    let _ = writeln!(io::stderr().lock(), "error: {message}");
+    let _ = writeln!(terminal::stderr(), "error: {message}");
     code
 }

@@ -11,6 +11,7 @@ use serde::Serialize;
 use super::Common;
 use super::ask::{Archive, Office, Whom, ended, moment, print_one, span_in_words};
 use super::reach::Failure;
+use super::terminal;
 use crate::domain::job::JobState;
 use crate::domain::loss::IN_TRASH;
 use crate::http::api::words::{Holdup, LosingFile, Status};
@@ -46,7 +47,7 @@ async fn look(common: &Common, args: &StatusArgs) -> Result<ExitCode, Failure> {
     if args.json {
         print_one(&status, true)?;
     } else {
-        print(&mut io::stdout().lock(), &status)?;
+        print(&mut terminal::stdout(), &status)?;
     }
     Ok(if status.archive_trouble.is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
@@ -77,7 +78,7 @@ impl Away {
             print_one(self, true)?;
             return Ok(ExitCode::FAILURE);
         }
-        let mut out = io::stdout().lock();
+        let mut out = terminal::stdout();
         let place = self.database.as_ref().map(|place| format!("{place}: ")).unwrap_or_default();
         writeln!(out, "database      {place}{}", self.database_trouble)?;
         writeln!(out, "              → zoom-archiver {}", self.command)?;

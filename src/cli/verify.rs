@@ -12,6 +12,7 @@ use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 use serde_json::json;
 
 use super::reach::{Day, Failure, Reach};
+use super::terminal;
 use super::{Common, failed};
 use crate::archive;
 use crate::domain::verification::{ListedObject, Mend};
@@ -193,7 +194,7 @@ fn bar(as_json: bool, bytes: Option<u64>) -> ProgressBar {
 /// One file that is not as it was proven.
 fn tell(looked: &Looked, as_json: bool) -> io::Result<()> {
     let Looked { file, found: Some(found) } = looked else { return Ok(()) };
-    let mut out = io::stdout().lock();
+    let mut out = terminal::stdout();
     let key = file.object_key.as_deref().unwrap_or_default();
     if as_json {
         let finding = json!({
@@ -218,7 +219,7 @@ fn tell(looked: &Looked, as_json: bool) -> io::Result<()> {
 }
 
 fn tell_foreign(object: &ListedObject, as_json: bool) -> io::Result<()> {
-    let mut out = io::stdout().lock();
+    let mut out = terminal::stdout();
     if as_json {
         return writeln!(out, "{}", json!({ "foreign": object.key, "bytes": object.bytes }));
     }
@@ -230,7 +231,7 @@ fn tell_foreign(object: &ListedObject, as_json: bool) -> io::Result<()> {
 }
 
 fn conclude(report: &Report, as_json: bool) -> io::Result<()> {
-    let mut out = io::stdout().lock();
+    let mut out = terminal::stdout();
     if as_json {
         let told = json!({
             "clean": report.is_clean(),

@@ -132,6 +132,11 @@ async fn deeds_over_the_network_are_those_on_the_database() {
     let output = program().args(["status", "--url", "http://127.0.0.1:9"]).output().await.unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stderr).contains("does not answer"), "{}", text(&output.stderr));
+    // An address for documentation (RFC 5737): a token for it is not even sent.
+    let far = ["status", "--url", "http://192.0.2.1:8081"];
+    let output = program().args(far).env("ADMIN_TOKEN", TOKEN).output().await.unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("--allow-plain-http"), "{}", text(&output.stderr));
     scene.settled().await;
     scene.close().await.assert_free_of([TOKEN]);
 }
