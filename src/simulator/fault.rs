@@ -239,6 +239,11 @@ pub enum ApiFault {
     AnotherSha256,
     /// The right answer without a download token, as for an app whose role may not see the content.
     NoDownloadToken,
+    /// The same, with the files at another origin.
+    NoDownloadTokenAt {
+        /// Which one, as in `http://127.0.0.1:9`.
+        origin: String,
+    },
     /// 400 with code 300, as for a page token that has expired.
     InvalidField,
     /// The right answer, in which every topic begins with half an emoji.

@@ -76,14 +76,15 @@ impl Server {
         };
         let context =
             Context { library, base: base.clone(), behind: format!("http://{behind}"), bytes_per_sec };
-        let signed = Router::new().route(answer::SIGNED_PATH, get(answer::signed));
-        let front_router = signed
+        let files = Router::new()
+            .route(answer::SIGNED_PATH, get(answer::signed))
+            .route(answer::DOWNLOAD_PATH, get(answer::download));
+        let front_router = files
             .clone()
-            .route(answer::DOWNLOAD_PATH, get(answer::download))
             .route(api::API_PATH, any(api::question))
             .route(api::TOKEN_PATH, post(api::access_token))
             .with_state(context.clone());
-        let behind_router = signed.with_state(context);
+        let behind_router = files.with_state(context);
         let finishing = CancellationToken::new();
         let tasks = [(front_listener, front_router), (behind_listener, behind_router)]
             .map(|(listener, router)| tokio::spawn(accept(listener, router, finishing.clone())));

@@ -2,10 +2,11 @@
 //! fresh token, or the way from the front door, and goes on with what it has.
 
 use http::StatusCode;
+use serde_json::Value;
 use zoom_archiver::domain::file::FileState;
 use zoom_archiver::domain::job::WaitsFor;
 use zoom_archiver::domain::recording::RecordingKind;
-use zoom_archiver::simulator::events::EventKind;
+use zoom_archiver::simulator::events::{EventKind, Quirks};
 use zoom_archiver::simulator::ledger::Endpoint;
 use zoom_archiver::simulator::library::Refusal;
 use zoom_archiver::simulator::{
@@ -171,6 +172,34 @@ async fn where_the_api_gives_no_download_token_its_own_bearer_opens_the_file() {
         let (scene, recording) = without_download_tokens(kind, number).await;
         scene.zoom.library().open_files_by_api_bearer();
         arrives(&scene, &recording).await;
+        scene.close().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_apis_bearer_goes_to_no_origin_that_only_the_settings_allow() {
+    for (kind, number) in [(RecordingKind::VideoSdk, 99), (RecordingKind::Meeting, 100)] {
+        let scene = Scene::staged(Options::default(), |setup, zoom| {
+            let hosts = format!("{},{}", zoom.origin(), zoom.second_origin());
+            in_one_attempt(with_api(setup, zoom), 1).env("ZOOM_ARCHIVER_ZOOM__DOWNLOAD_HOSTS", hosts)
+        })
+        .await;
+        let recording = FakeRecording::new(kind, number).with([FakeFile::generated(number, SMALL)]);
+        scene.shelve(&recording);
+        let library = scene.zoom.library();
+        let origin = scene.zoom.second_origin();
+        let fault = ApiFault::NoDownloadTokenAt { origin: origin.clone() };
+        library.inject_api(&recording, fault, When::Always);
+        library.open_files_by_api_bearer();
+        let body = scene.zoom.announce(&recording, EventKind::Recording, Quirks::default());
+        let mut body: Value = serde_json::from_slice(&body).unwrap();
+        assert!(body.as_object_mut().unwrap().remove("download_token").is_some());
+        let elsewhere = body.to_string().replace(&scene.zoom.origin(), &origin);
+        assert!(scene.sender.deliver(elsewhere.as_bytes()).await.answer.is_accepted());
+        let row = scene.one_file_in(FileState::Parked).await;
+        let reason = row.reason.unwrap_or_default();
+        assert!(reason.contains("View the recording content"), "{reason}");
+        // `close` asserts that the second origin saw no token of the API.
         scene.close().await;
     }
 }

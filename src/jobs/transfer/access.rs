@@ -60,15 +60,25 @@ pub(super) async fn open(
     Ok(Access { remote: Arc::new(Remote::new(url, work.download_token.clone())), bearer: None })
 }
 
-/// What follows when Zoom refuses its API's own bearer token for a file, however often it is renewed: the right to see the
-/// content is missing.
+/// What follows when Zoom refuses its API's own bearer token for a file, however often it is renewed.
 pub(super) fn refused_bearer(work: &TransferWork, error: &DownloadError) -> Outcome {
+    without_right(work, error, "its own token is refused")
+}
+
+/// What follows when the API gives no download token for a file that does not lie at Zoom's own hosts, where alone the API's
+/// own bearer token is sent.
+pub(super) fn unsent_bearer(work: &TransferWork, error: &DownloadError) -> Outcome {
+    without_right(work, error, "its own token is sent to Zoom's own hosts only")
+}
+
+/// The role lacks the right to see the content: `why` its API's own bearer token does not open the file either.
+fn without_right(work: &TransferWork, error: &DownloadError, why: &str) -> Outcome {
     let owner = match work.recording.identity.kind {
         RecordingKind::VideoSdk => "of the owner of the Video SDK account",
         _ => "of the owner of the Server-to-Server OAuth app",
     };
     let reason = format!(
-        "{error}; Zoom's API gives no download token for it and its own token is refused: give the role {owner} the right \
+        "{error}; Zoom's API gives no download token for it and {why}: give the role {owner} the right \
          \"View the recording content\" (Account Management, Roles, Recording Management), then retry"
     );
     Outcome::Park { waits_for: WaitsFor::Person, reason }

@@ -181,6 +181,9 @@ async fn carry(jobs: &Jobs, file: FileId, job: &Job, context: &JobContext) -> Re
                 alive_while(context, tokio::time::sleep(rest.mul_f64(rand::random_range(0.5..1.5)))).await;
                 refused_bearers.extend(bearer);
             }
+            Ended::Zoom(error @ DownloadError::Expired(_)) if is_fresh && work.download_token.is_none() => {
+                return Err(access::unsent_bearer(&work, &error));
+            }
             // Not parked: what would wake it has just come, and did not help.
             Ended::Zoom(error @ (DownloadError::Expired(_) | DownloadError::NoUrl)) if is_fresh => {
                 super::count_failure("zoom", error.class());

@@ -62,6 +62,10 @@ pub(super) async fn download(
     let Some(file) = context.library.open(&key) else { return no_such_file() };
     let admitted = bearer(&headers).is_some_and(|token| {
         let library = &context.library;
+        let is_of_api = super::api::signer(token).is_some() || library.admits_access_token(token).is_some();
+        if is_of_api && is_at_other_origin(&context, &headers) {
+            library.note_violation(Violation::TokenAtOtherOrigin { host: host(&headers) });
+        }
         library.admits(token, &file.instance_id) || opens_as_bearer(library, token, &file.instance_id)
     });
     let answer = if admitted {
@@ -83,6 +87,10 @@ fn opens_as_bearer(library: &Library, token: &str, instance_id: &str) -> bool {
     is_good && (recording.kind == RecordingKind::Phone || library.are_files_open_to_api_bearer())
 }
 
+fn is_at_other_origin(context: &Context, headers: &HeaderMap) -> bool {
+    format!("http://{}", host(headers)) == context.behind
+}
+
 /// Behind a redirect: asks for the permission in the URL, and wants no bearer token.
 pub(super) async fn signed(
     State(context): State<Context>,
@@ -92,8 +100,7 @@ pub(super) async fn signed(
     headers: HeaderMap,
 ) -> Response {
     note_token_in_query(&context, &query, &headers);
-    let at_other_origin = format!("http://{}", host(&headers)) == context.behind;
-    if at_other_origin && headers.contains_key(AUTHORIZATION) {
+    if is_at_other_origin(&context, &headers) && headers.contains_key(AUTHORIZATION) {
         context.library.note_violation(Violation::TokenAtOtherOrigin { host: host(&headers) });
     }
     let Some(file) = context.library.open(&key) else { return no_such_file() };

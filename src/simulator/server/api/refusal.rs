@@ -58,6 +58,19 @@ pub(super) async fn strike(fault: ApiFault, answer: impl FnOnce() -> Response) -
                 |value: &mut Value| drop(value.as_object_mut().map(|it| it.remove("download_access_token")));
             changed(answer(), change).await
         }
+        ApiFault::NoDownloadTokenAt { origin } => {
+            let change = |value: &mut Value| {
+                value.as_object_mut().map(|it| it.remove("download_access_token"));
+                let files = value.pointer_mut("/recording_files").and_then(Value::as_array_mut);
+                for file in files.into_iter().flatten() {
+                    let moved = file["download_url"]
+                        .as_str()
+                        .and_then(|url| Some(format!("{origin}/{}", url.splitn(4, '/').nth(3)?)));
+                    file["download_url"] = json!(moved);
+                }
+            };
+            changed(answer(), change).await
+        }
         ApiFault::InvalidField => invalid_field(),
         ApiFault::HalfAnEmoji => {
             let body = body::to_bytes(answer().into_body(), usize::MAX).await.unwrap_or_default();
