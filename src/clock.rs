@@ -34,6 +34,13 @@ impl Clock {
     }
 }
 
+/// Seconds by which a clock is ahead that wrote this `Date` (RFC 9110, section 5.6.7) just now; less than 0 when it is behind.
+/// `None` for what is no date.
+pub(crate) fn seconds_ahead(date: &str, now: DateTime<Utc>) -> Option<i64> {
+    let date = DateTime::parse_from_rfc2822(date).ok()?;
+    Some((date.to_utc() - now).num_seconds())
+}
+
 /// A clock elsewhere, as far as the dates of its owner's answers tell of it.
 #[derive(Debug)]
 pub(crate) struct ClockElsewhere(AtomicI64);
@@ -50,8 +57,8 @@ impl Default for ClockElsewhere {
 impl ClockElsewhere {
     /// Notes the `Date` of an answer that has just come.
     pub(crate) fn note(&self, date: &str, now: DateTime<Utc>) {
-        if let Ok(date) = DateTime::parse_from_rfc2822(date) {
-            self.0.store((date.to_utc() - now).num_seconds(), Ordering::Relaxed);
+        if let Some(ahead) = seconds_ahead(date, now) {
+            self.0.store(ahead, Ordering::Relaxed);
         }
     }
 

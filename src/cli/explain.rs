@@ -6,6 +6,7 @@ use std::path::Path;
 use comfy_table::{Table, presets};
 use serde_json::{Value, json};
 
+use super::terminal;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::domain::account::AccountNames;
@@ -14,8 +15,6 @@ use crate::domain::key::{KeyInput, KeyTemplate};
 use crate::domain::recording::{AnnouncedFile, Announcement};
 use crate::zoom::auto_start::{Begun, Rule, SESSION_STARTED};
 use crate::zoom::payload::{self, Message};
-
-use super::terminal;
 
 /// What would become of one file.
 struct Verdict<'a> {

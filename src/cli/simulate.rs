@@ -12,10 +12,9 @@ use secrecy::SecretString;
 use serde_json::json;
 use url::Url;
 
+use super::terminal;
 use crate::simulator::rehearsal::{Misbehaviour, Rehearsal, Report};
 use crate::simulator::{FakeRecording, FakeZoom, Options, Sender};
-
-use super::terminal;
 
 /// Time for the last bytes to leave at the end.
 const GRACE: Duration = Duration::from_secs(10);

@@ -1,8 +1,6 @@
 //! JSON from outside that is not quite JSON. Zoom cuts a topic amid an emoji, which leaves half a surrogate pair; others put raw
 //! bytes, a byte order mark or control characters into their texts. One such text must not cost the whole document.
 
-use std::borrow::Cow;
-
 use serde_json::Value;
 
 /// What stands in for text that cannot be read.
@@ -22,9 +20,8 @@ pub fn parse(body: &[u8]) -> serde_json::Result<Value> {
 
 fn repaired(body: &[u8]) -> String {
     let text = String::from_utf8_lossy(body);
-    let text = text.strip_prefix('\u{feff}').map_or(text.clone(), |rest| Cow::Owned(rest.to_owned()));
     let mut out = String::with_capacity(text.len());
-    let (mut rest, mut in_string) = (text.as_ref(), false);
+    let (mut rest, mut in_string) = (text.strip_prefix('\u{feff}').unwrap_or(&text), false);
     while let Some(next) = rest.chars().next() {
         let taken = match next {
             '\\' => take_escape(rest, &mut out),

@@ -262,6 +262,14 @@ pub struct AnnouncedFile {
     pub metadata: Map<String, Value>,
 }
 
+impl AnnouncedFile {
+    /// Whether Zoom still works on it.
+    #[must_use]
+    pub fn is_processing(&self) -> bool {
+        self.metadata.get("status").and_then(Value::as_str) == Some("processing")
+    }
+}
+
 /// The list that an archiving account's files stand in. Zoom's calls about recordings know nothing of them.
 pub const ARCHIVE_FILES: &str = "archive_files";
 

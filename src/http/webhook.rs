@@ -174,7 +174,11 @@ impl Receiver {
         };
         let signed_by = self.verify(seen, &body)?;
         let read = payload::read(&body);
-        if let Some(event) = self.foreign(&read, &body, signed_by) {
+        let begun = match &read {
+            Message::Other { name } if name == SESSION_STARTED => Begun::read(&body),
+            _ => None,
+        };
+        if let Some(event) = self.foreign(&read, begun.as_ref(), &body, signed_by) {
             return self.record(vec![event]).await;
         }
         let mut events = match read {
@@ -183,7 +187,7 @@ impl Receiver {
             }
             Message::Other { name } if name == SESSION_STARTED => {
                 self.count_event(&name, "live", self.label_of(signed_by));
-                return self.start_recording(&body, signed_by).await;
+                return self.start_recording(begun, signed_by).await;
             }
             Message::Other { name } => {
                 self.count_event(&name, "ignored", self.label_of(signed_by));
@@ -212,8 +216,7 @@ impl Receiver {
 
     /// The event to keep raw where a body names an account that is not its signer's: what one account says of another is not
     /// believed, and nothing of it is forgotten.
-    fn foreign(&self, read: &Message, body: &[u8], signed_by: usize) -> Option<Event> {
-        let begun;
+    fn foreign(&self, read: &Message, begun: Option<&Begun>, body: &[u8], signed_by: usize) -> Option<Event> {
         let (name, account_id) = match read {
             Message::Announcement { name, announcement, .. } => {
                 (name, announcement.recording.identity.account_id.as_str())
@@ -221,10 +224,10 @@ impl Receiver {
             Message::Announcements { name, parts } => {
                 (name, parts.first()?.announcement.recording.identity.account_id.as_str())
             }
-            Message::Other { name } if name == SESSION_STARTED => {
-                begun = Begun::read(body)?.account_id;
-                (name, if begun.is_empty() { UNKNOWN_ACCOUNT } else { begun.as_str() })
-            }
+            Message::Other { name } => match begun?.account_id.as_str() {
+                "" => (name, UNKNOWN_ACCOUNT),
+                account_id => (name, account_id),
+            },
             _ => return None,
         };
         let reason = self.signers.objection(signed_by, account_id)?;
@@ -351,9 +354,9 @@ impl Receiver {
 
     /// Has the recording of a session started, where that is wanted. The event is not answered before Zoom has taken
     /// the wish, so that it comes again when this process ends; the task goes on when Zoom does not wait.
-    async fn start_recording(&self, body: &[u8], signed_by: usize) -> Result<Answer, Answer> {
+    async fn start_recording(&self, begun: Option<Begun>, signed_by: usize) -> Result<Answer, Answer> {
         let Some(auto_start) = self.auto_start.as_ref().map(Arc::clone) else { return Ok(Answer::Accepted) };
-        let Some(mut session) = Begun::read(body).filter(|session| auto_start.wants(session)) else {
+        let Some(mut session) = begun.filter(|session| auto_start.wants(session)) else {
             return Ok(Answer::Accepted);
         };
         if session.account_id.is_empty()

@@ -179,11 +179,9 @@ async fn whole_at_zoom(
         }
         return stays("Zoom has more files of it; they are fetched first");
     }
-    let status = |status: &str| {
-        answer.files.iter().any(|file| file.metadata.get("status").and_then(|it| it.as_str()) == Some(status))
-    };
+    let is_processing = answer.files.iter().any(AnnouncedFile::is_processing);
     let here = (recording.clone(), files.to_vec());
-    if status("processing") || is_more_expected(answer, Some(&here), &jobs.reconcile, jobs.clock.now()) {
+    if is_processing || is_more_expected(answer, Some(&here), &jobs.reconcile, jobs.clock.now()) {
         let reason = "more files of it are to be expected".to_owned();
         return Err(Obstacle::NotNow(Outcome::Later { reason, after: PROCESSING_REST }));
     }

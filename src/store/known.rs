@@ -188,6 +188,5 @@ pub(super) fn is_replaced_already(
 
 /// Whether Zoom is asked by period about a file that it offers no URL of: while it works on it.
 pub(super) fn is_in_the_making(file: &AnnouncedFile) -> bool {
-    let status = file.metadata.get("status").and_then(|status| status.as_str());
-    file.file_type.is_empty() || status == Some("processing")
+    file.file_type.is_empty() || file.is_processing()
 }

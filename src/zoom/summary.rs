@@ -1,5 +1,5 @@
-//! `meeting.summary_completed`, `meeting.summary_updated`: the text of the summary is in the event itself. It becomes a file of the meeting like
-//! any other, but for its content, which need not be fetched.
+//! `meeting.summary_completed` and `meeting.summary_updated`: the text of the summary is in the event itself. It becomes a file
+//! of the meeting like any other, but for its content, which need not be fetched.
 //!
 //! Shape: Zoom's event reference for Meetings, `meeting.summary_completed`: `meeting_uuid`, `meeting_topic` and other
 //! keys of the meeting with `meeting_` before them; `summary_title`, `summary_overview`, `summary_details`,

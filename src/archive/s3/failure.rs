@@ -7,10 +7,9 @@ use std::borrow::Cow;
 
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
-use chrono::DateTime;
 
 use super::super::ArchiveError;
-use crate::clock::Clock;
+use crate::clock::{Clock, seconds_ahead};
 
 /// Longest piece of a store's own message that is repeated, in characters.
 const MAX_MESSAGE_CHARS: usize = 300;
@@ -95,7 +94,7 @@ where
             message: clipped(&message.into_iter().flatten().collect::<Vec<_>>().join(": ")),
             searched: body.to_lowercase(),
             answered,
-            seconds_ahead: header("date").and_then(|date| seconds_ahead(&date)),
+            seconds_ahead: header("date").and_then(|date| seconds_ahead(&date, Clock::System.now())),
         }
     }
 }
@@ -410,12 +409,6 @@ fn causes(error: &dyn std::error::Error) -> String {
         source = cause.source();
     }
     words
-}
-
-/// By how many seconds a clock is ahead of this machine's, that gave this `Date`.
-fn seconds_ahead(date: &str) -> Option<i64> {
-    let date = DateTime::parse_from_rfc2822(date).ok()?;
-    Some((date.to_utc() - Clock::System.now()).num_seconds())
 }
 
 /// The words of an HTML page, or of any other text.

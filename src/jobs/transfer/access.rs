@@ -199,10 +199,7 @@ fn listed(event: &Event, file: &FileRow) -> Listing {
     let Some(found) = announced(event, file) else {
         return if announcement.odd.is_empty() { Listing::Missing } else { Listing::Unknown };
     };
-    match found.metadata.get("status").and_then(|status| status.as_str()) {
-        Some("processing") => Listing::Processing,
-        _ => Listing::Ready,
-    }
+    if found.is_processing() { Listing::Processing } else { Listing::Ready }
 }
 
 /// Without credentials for the API: 404 may pass, everything else waits for Zoom's next event; and so does what Zoom has

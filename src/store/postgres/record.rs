@@ -726,8 +726,8 @@ fn exposed<'a>(secrets: impl Iterator<Item = Option<&'a SecretString>>) -> Vec<O
 }
 
 /// Has everything of a recording that waits for access, or was gone, tried again, when it was this event that took it, or
-/// that file, out of Zoom's trash: that event brings no access of its own. What never had a URL waits for one all the same. Tells running
-/// transfers. Returns how many it woke.
+/// that file, out of Zoom's trash: that event brings no access of its own. What never had a URL waits for one all the same.
+/// Tells running transfers. Returns how many it woke.
 async fn come_back(
     connection: &mut PgConnection,
     recording: Uuid,

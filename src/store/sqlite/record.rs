@@ -262,8 +262,8 @@ async fn follow(
 }
 
 /// Has everything of a recording that waits for access, or was gone, tried again, when it was this event that took it, or
-/// that file, out of Zoom's trash: that event brings no access of its own. What never had a URL waits for one all the same. Tells running
-/// transfers. Returns how many it woke.
+/// that file, out of Zoom's trash: that event brings no access of its own. What never had a URL waits for one all the same.
+/// Tells running transfers. Returns how many it woke.
 async fn come_back(
     db: &mut SqliteConnection,
     recording: Uuid,
@@ -278,6 +278,9 @@ async fn come_back(
     .fetch_one(&mut *db)
     .await?;
     let whole = is_back && told.single.is_none();
+    if !whole && told.single.is_none() {
+        return Ok(0);
+    }
     sqlx::query(concat!(
         "UPDATE jobs SET wanted_again = true, updated_at = $2
          WHERE kind = 'transfer' AND state = 'running' AND ",
