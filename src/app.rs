@@ -396,6 +396,7 @@ impl App {
             verify: self.config.verify.clone(),
             clock: Clock::System,
             config: transfer.clone(),
+            max_attempts: self.config.worker.max_attempts,
         };
         let runner = jobs.runner();
         let carrying = Pool {

@@ -52,7 +52,7 @@ enum Action {
         json: bool,
     },
     /// Tries files that are parked, dead or gone again, with all their attempts. One that is pending and rests after a failure
-    /// is due at once.
+    /// is due at once. An archived file with a warning is fetched again: what it had stays beside what is new.
     Retry {
         /// Which ones; `files list` names them.
         #[arg(value_name = "FILE_ID", required_unless_present = "state", conflicts_with = "state")]

@@ -153,8 +153,15 @@ fn conclude(
         return writeln!(out, "{}", json!({ "report": report }));
     }
     writeln!(out, "From {from} to {to}:\n{}", table(&report.counts))?;
+    let warnings = report.counts.of(Standing::Warning);
+    let only_warnings = Standing::ALL
+        .iter()
+        .all(|it| it.is_clean() || *it == Standing::Warning || report.counts.of(*it) == 0);
     let verdict = match (report.counts.is_clean(), is_clean) {
         (true, true) => "Nothing is missing.",
+        (false, _) if only_warnings && warnings > 0 => {
+            "Nothing is missing; some files were archived with a warning."
+        }
         (true, false) => "Of what could be read nothing is missing; see the notes.",
         (false, _) => "Something is missing.",
     };

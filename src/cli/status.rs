@@ -125,6 +125,14 @@ fn print(out: &mut impl Write, status: &Status) -> io::Result<()> {
             "              → mend the account ids in your settings, or zoom-archiver files unskip FILE_ID …"
         )?;
     }
+    if status.warnings > 0 {
+        writeln!(out, "warnings      {} archived files look wrong or have another size", status.warnings)?;
+        writeln!(out, "              → zoom-archiver files list --marked    says what is odd")?;
+        writeln!(
+            out,
+            "              → zoom-archiver files retry FILE_ID …  fetches them again, while Zoom has them"
+        )?;
+    }
     print_verification(out, status)?;
     print_pruned(out, status)
 }

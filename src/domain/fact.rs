@@ -103,6 +103,7 @@ mod tests {
             verified_at: None,
             found: None,
             proven_before: None,
+            earlier_objects: Vec::new(),
             first_event_id: EventId::new(),
             announced_at: at,
         };

@@ -161,6 +161,66 @@ pub struct ArchivedFile {
     pub mark: Option<String>,
 }
 
+/// An object with its proof, in the shape of the manifest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ArchivedObject {
+    /// Key within the archive.
+    pub key: String,
+    /// Its length.
+    pub bytes: u64,
+    /// SHA-256 of its content.
+    pub sha256: Sha256Digest,
+    /// Media type that it was stored with.
+    pub content_type: String,
+    /// The store's checksum, such as `crc64nvme:AAECAwQFBgc=`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub store_checksum: Option<String>,
+    /// The store's entity tag.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub etag: Option<String>,
+    /// The store's version id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version_id: Option<String>,
+    /// Something a person should know.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mark: Option<String>,
+    /// When it was archived.
+    pub archived_at: Option<DateTime<Utc>>,
+}
+
+impl ArchivedObject {
+    /// What is recorded of an object.
+    #[must_use]
+    pub fn new(archived: &ArchivedFile, archived_at: Option<DateTime<Utc>>) -> Self {
+        Self {
+            key: archived.object_key.clone(),
+            bytes: archived.bytes,
+            sha256: archived.sha256,
+            content_type: archived.content_type.clone(),
+            store_checksum: archived.store_checksum.as_ref().map(ToString::to_string),
+            etag: archived.etag.clone(),
+            version_id: archived.version_id.clone(),
+            mark: archived.mark.clone(),
+            archived_at,
+        }
+    }
+
+    /// The same as what is recorded of a file, with another warning.
+    #[must_use]
+    pub fn with_mark(&self, mark: Option<String>) -> ArchivedFile {
+        ArchivedFile {
+            object_key: self.key.clone(),
+            bytes: self.bytes,
+            sha256: self.sha256,
+            content_type: self.content_type.clone(),
+            store_checksum: self.store_checksum.as_deref().and_then(|checksum| checksum.parse().ok()),
+            etag: self.etag.clone(),
+            version_id: self.version_id.clone(),
+            mark,
+        }
+    }
+}
+
 /// A file as the store knows it, without its secrets.
 #[derive(Debug, Clone)]
 pub struct FileRow {
@@ -207,6 +267,9 @@ pub struct FileRow {
     /// Bytes and SHA-256 that had been proven of a file that is fetched again, because its object is missing or
     /// wrong; forgotten when it is archived again.
     pub proven_before: Option<(u64, Sha256Digest)>,
+    /// Objects that it had before, the oldest first: archived with a warning, and kept when the file was fetched again. While
+    /// it is fetched, the last one is the object that it had until then.
+    pub earlier_objects: Vec<ArchivedObject>,
     /// The event that announced it first.
     pub first_event_id: EventId,
     /// When it was first announced.
@@ -214,6 +277,13 @@ pub struct FileRow {
 }
 
 impl FileRow {
+    /// The object that another one is to take the place of: the file is fetched again because of its warning.
+    #[must_use]
+    pub fn replaces(&self) -> Option<&ArchivedObject> {
+        let is_replaced = self.state != FileState::Archived && self.proven_before.is_none();
+        self.earlier_objects.last().filter(|_| is_replaced)
+    }
+
     /// How the file stands at Zoom: as its recording does, unless it was trashed or recovered by itself since, or deleted.
     #[must_use]
     pub fn state_at_zoom(&self, recording: &RecordingRow) -> Option<RecordingState> {

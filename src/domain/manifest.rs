@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::file::{FileRow, FileState, RecordingRow, Sha256Digest};
+use super::file::{ArchivedObject, FileRow, FileState, RecordingRow};
 use super::key::MANIFEST_NAME;
 use super::recording::{FileIdentity, RecordingIdentity, RecordingState, TextState};
 
@@ -79,36 +79,12 @@ pub struct ManifestFile {
     pub announced_by_event: String,
     /// Its object, once it is archived.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub object: Option<ManifestObject>,
+    pub object: Option<ArchivedObject>,
+    /// Objects that it had before, the oldest first: each was archived with a warning, and stays where it is.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub earlier_objects: Vec<ArchivedObject>,
     /// All that Zoom said of it, without secrets.
     pub zoom: Map<String, Value>,
-}
-
-/// The proof of an object.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct ManifestObject {
-    /// Key within the archive.
-    pub key: String,
-    /// Its length.
-    pub bytes: u64,
-    /// SHA-256 of its content.
-    pub sha256: Sha256Digest,
-    /// Media type that it was stored with.
-    pub content_type: String,
-    /// The store's checksum, such as `crc64nvme:AAECAwQFBgc=`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub store_checksum: Option<String>,
-    /// The store's entity tag.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub etag: Option<String>,
-    /// The store's version id.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub version_id: Option<String>,
-    /// Something a person should know.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub mark: Option<String>,
-    /// When it was archived.
-    pub archived_at: Option<DateTime<Utc>>,
 }
 
 /// Why what lies under a manifest's key is none.
@@ -191,17 +167,9 @@ impl Manifest {
 
 impl ManifestFile {
     fn new(file: &FileRow) -> Self {
-        let object = file.archived.as_ref().map(|archived| ManifestObject {
-            key: archived.object_key.clone(),
-            bytes: archived.bytes,
-            sha256: archived.sha256,
-            content_type: archived.content_type.clone(),
-            store_checksum: archived.store_checksum.as_ref().map(ToString::to_string),
-            etag: archived.etag.clone(),
-            version_id: archived.version_id.clone(),
-            mark: archived.mark.clone(),
-            archived_at: file.archived_at,
-        });
+        let object = file.archived.as_ref().map(|archived| ArchivedObject::new(archived, file.archived_at));
+        let is_earlier =
+            |earlier: &&ArchivedObject| object.as_ref().is_none_or(|object| object.key != earlier.key);
         Self {
             state: file.state,
             reason: file.reason.clone(),
@@ -213,6 +181,7 @@ impl ManifestFile {
             announced_bytes: file.announced_bytes,
             announced_at: file.announced_at,
             announced_by_event: file.first_event_id.to_string(),
+            earlier_objects: file.earlier_objects.iter().filter(is_earlier).cloned().collect(),
             object,
             zoom: file.metadata.clone(),
         }

@@ -64,6 +64,8 @@ pub struct Jobs {
     pub template: KeyTemplate,
     /// Bounds and times.
     pub config: TransferConfig,
+    /// Attempts of a job before it is dead (`worker.max_attempts`).
+    pub max_attempts: u32,
     /// The memory that all transfers share.
     pub buffers: Buffers,
     /// The ceiling on what all transfers bring together.

@@ -29,6 +29,8 @@ const PAGE: u32 = 500;
 pub enum Standing {
     /// At Zoom, in the database, in the archive.
     Everywhere,
+    /// The same, archived with a warning: another try to fetch it may bring something else, as long as Zoom has it.
+    Warning,
     /// In the archive, and Zoom has it no more, or does not list it.
     NotAtZoom,
     /// Deliberately not taken.
@@ -47,8 +49,9 @@ pub enum Standing {
 
 impl Standing {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Everywhere,
+        Self::Warning,
         Self::NotAtZoom,
         Self::Skipped,
         Self::NotInDatabase,
@@ -63,6 +66,7 @@ impl Standing {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Everywhere => "everywhere",
+            Self::Warning => "warning",
             Self::NotAtZoom => "not_at_zoom",
             Self::Skipped => "skipped",
             Self::NotInDatabase => "not_in_database",
@@ -78,6 +82,7 @@ impl Standing {
     pub fn words(self) -> &'static str {
         match self {
             Self::Everywhere => "at Zoom, in the database, in the archive",
+            Self::Warning => "archived with a warning: `files retry` fetches it again",
             Self::NotAtZoom => "in the archive; Zoom does not list it (any more)",
             Self::Skipped => "deliberately not taken",
             Self::NotInDatabase => "at Zoom alone: `backfill` takes it",
@@ -141,6 +146,9 @@ pub struct Finding {
     /// noted.
     #[serde(skip)]
     noted_bytes: Option<u64>,
+    /// Whether it was archived with a warning.
+    #[serde(skip)]
+    has_warning: bool,
 }
 
 impl Finding {
@@ -162,6 +170,7 @@ impl Finding {
             object_bytes: None,
             at_zoom: true,
             noted_bytes: None,
+            has_warning: false,
         };
         if let Some(row) = row {
             finding.take(row);
@@ -191,6 +200,7 @@ impl Finding {
             object_bytes: None,
             at_zoom: false,
             noted_bytes: None,
+            has_warning: false,
         };
         finding.take(row);
         finding
@@ -199,7 +209,9 @@ impl Finding {
     fn take(&mut self, row: &FileRow) {
         self.file_id = Some(row.id);
         self.state = Some(row.state);
-        self.reason.clone_from(&row.reason);
+        let warning = row.archived.as_ref().and_then(|archived| archived.mark.as_ref());
+        self.reason = row.reason.as_ref().or(warning).cloned();
+        self.has_warning = warning.is_some();
         self.object_key.clone_from(&row.object_key);
         self.archived_bytes = row.archived.as_ref().map(|archived| archived.bytes);
         self.noted_bytes = row.announced_bytes;
@@ -225,6 +237,7 @@ impl Finding {
             (Some(FileState::Archived), None) => Standing::NotInArchive,
             (Some(FileState::Archived), object) if object != self.archived_bytes => Standing::Differs,
             (Some(FileState::Archived), _) if zoom_differs() => Standing::Differs,
+            (Some(FileState::Archived), _) if self.at_zoom && self.has_warning => Standing::Warning,
             (Some(FileState::Archived), _) if self.at_zoom => Standing::Everywhere,
             (Some(FileState::Archived), _) => Standing::NotAtZoom,
             (Some(_), _) if self.at_zoom => Standing::NotArchived,
@@ -413,6 +426,7 @@ mod tests {
             object_bytes: object,
             at_zoom: zoom.is_some(),
             noted_bytes: None,
+            has_warning: false,
         }
     }
 
@@ -492,6 +506,7 @@ mod tests {
             verified_at: None,
             found: None,
             proven_before: None,
+            earlier_objects: Vec::new(),
             first_event_id: EventId::new(),
             announced_at: DateTime::UNIX_EPOCH,
         }

@@ -18,7 +18,7 @@ pub struct Migrated {
 pub(super) const VERSION: i64 = NAMES.len() as i64;
 
 /// The steps; the first is number 1.
-const NAMES: [&str; 12] = [
+const NAMES: [&str; 13] = [
     "record",
     "queue",
     "account",
@@ -31,6 +31,7 @@ const NAMES: [&str; 12] = [
     "verification",
     "retention",
     "file_identity",
+    "earlier_objects",
 ];
 
 pub(super) const POSTGRES: [&str; NAMES.len()] = [
@@ -46,6 +47,7 @@ pub(super) const POSTGRES: [&str; NAMES.len()] = [
     include_str!("../../migrations/postgres/0010_verification.sql"),
     include_str!("../../migrations/postgres/0011_retention.sql"),
     include_str!("../../migrations/postgres/0012_file_identity.sql"),
+    include_str!("../../migrations/postgres/0013_earlier_objects.sql"),
 ];
 
 pub(super) const SQLITE: [&str; NAMES.len()] = [
@@ -61,6 +63,7 @@ pub(super) const SQLITE: [&str; NAMES.len()] = [
     include_str!("../../migrations/sqlite/0010_verification.sql"),
     include_str!("../../migrations/sqlite/0011_retention.sql"),
     include_str!("../../migrations/sqlite/0012_file_identity.sql"),
+    include_str!("../../migrations/sqlite/0013_earlier_objects.sql"),
 ];
 
 /// Takes the steps that are missing. Holds sqlx's advisory lock meanwhile where the database has such locks

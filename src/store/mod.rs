@@ -406,11 +406,15 @@ pub trait Store: Send + Sync + 'static {
     /// is kept beside, and it gets another key where something lies under the one that it had; that object is foreign
     /// from then on. Where only the manifest was found missing or wrong, that is written again.
     ///
+    /// The same for an archived file with a warning: it is fetched again under another key, and the object that it had is kept
+    /// among its earlier ones.
+    ///
     /// `false`, and nothing changed, when it is none of these.
     async fn retry(&self, file: FileId) -> Result<bool, StoreError>;
 
     /// Leaves out a file that is pending, parked or dead, as a person decides: its transfer is withdrawn, also while it
-    /// runs, and a manifest that was written before is written again. `false`, and nothing changed, when it is none of these.
+    /// runs, and a manifest that was written before is written again. `false`, and nothing changed, when it is none of these, or
+    /// is fetched again beside the object that it has.
     async fn skip(&self, file: FileId, reason: &str) -> Result<bool, StoreError>;
 
     /// Takes a file that is skipped after all, as a person decides: its transfer waits, due now. `false`, and nothing changed, when it is not

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::announcement::{clean, clean_json, clean_map};
 use super::moment::Moment;
-use crate::domain::file::FileState;
+use crate::domain::file::{ArchivedObject, FileState};
 use crate::domain::file_identity::{Description, lacks_id, resolve, stand_in};
 use crate::domain::ids::{FileId, JobId, RecordingId};
 use crate::domain::job::JobState;
@@ -77,6 +77,7 @@ pub(super) struct RestoredFile {
     pub(super) version_id: Option<String>,
     pub(super) mark: Option<String>,
     pub(super) archived_at: Option<String>,
+    pub(super) earlier_objects: Vec<ArchivedObject>,
     pub(super) first_event_id: Uuid,
     pub(super) announced_at: String,
     /// The times again, for SQLite.
@@ -176,6 +177,7 @@ impl RestoredFile {
             version_id: object.and_then(|object| object.version_id.as_deref().map(clean)),
             mark: object.and_then(|object| object.mark.as_deref().map(clean)),
             archived_at: archived_at.map(|at| at.to_rfc3339()),
+            earlier_objects: file.earlier_objects.clone(),
             first_event_id: file.announced_by_event.parse().unwrap_or_else(|_| Uuid::now_v7()),
             announced_at: file.announced_at.to_rfc3339(),
             times: Times {

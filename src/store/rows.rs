@@ -16,7 +16,7 @@ use super::moment::Moment;
 use super::verification::{ToVerify, Unverified, Verification};
 use super::{Backlog, Depth, EndingToken, Flow, Holdup, Losses, Resting, StoreError, Tally, TransferWork};
 use crate::domain::event::EventRow;
-use crate::domain::file::{ArchivedFile, FileRow, RecordingRow, Sha256Digest};
+use crate::domain::file::{ArchivedFile, ArchivedObject, FileRow, RecordingRow, Sha256Digest};
 use crate::domain::ids::{EventId, FileId, JobId, NoticeId, RecordingId};
 use crate::domain::job::{Carried, Job, JobRow, JobState, Lease, TRANSFER, Task};
 use crate::domain::notice::Notice;
@@ -37,7 +37,7 @@ macro_rules! file_columns {
         "id, recording_id, collection, name, recording_type, file_type, extension, recording_start, \
          announced_bytes, metadata, token_expires_at, loses_at, zoom_state, zoom_state_at, state, reason, object_key, bytes, sha256, content_type, store_checksum, \
          etag, version_id, mark, archived_at, verified_at, finding, finding_detail, proven_bytes, proven_sha256, \
-         first_event_id, announced_at"
+         earlier_objects, first_event_id, announced_at"
     };
 }
 
@@ -130,6 +130,7 @@ pub(super) struct FileRecord {
     finding_detail: Option<String>,
     proven_bytes: Option<i64>,
     proven_sha256: Option<Vec<u8>>,
+    earlier_objects: Json<Vec<ArchivedObject>>,
     first_event_id: Uuid,
     announced_at: Moment,
 }
@@ -173,6 +174,7 @@ impl FileRecord {
                 (Some(bytes), Some(sha256)) => Some((whole(bytes)?, digest(sha256)?)),
                 _ => None,
             },
+            earlier_objects: self.earlier_objects.0,
             first_event_id: EventId(self.first_event_id),
             announced_at: self.announced_at.0,
         })

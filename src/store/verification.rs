@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use crate::domain::file::FileRow;
+use crate::domain::file::{ArchivedObject, FileRow};
 use crate::domain::ids::FileId;
-use crate::domain::verification::FileFinding;
+use crate::domain::key::another_key;
+use crate::domain::verification::{FileFinding, Mend};
 
 /// Which archived files.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -56,14 +57,71 @@ pub struct Verification {
     pub foreign: u64,
 }
 
-/// Why a file that was archived is pending again.
-pub(super) fn why_again(finding: FileFinding) -> String {
-    format!("fetched again, as a person asked: a verification had found its object {}", words(finding))
+/// What a retry does about an archived file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Again {
+    /// Its manifest is written again.
+    WriteManifest,
+    /// It is fetched again.
+    Fetch(FetchAgain),
 }
 
-/// What is kept of an object that lies under a key which its file has no more.
-pub(super) fn left_behind(file: FileId, new_key: &str) -> String {
-    format!("was the object of file {file}, found wrong and fetched again to {new_key}")
+/// How an archived file is fetched again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct FetchAgain {
+    /// Key of the object that it has; a file that has another one meanwhile is left alone.
+    pub(super) key: String,
+    /// Key of the object to come.
+    pub(super) new_key: String,
+    /// Why the file is pending.
+    pub(super) reason: String,
+    /// What was found of the present object: where anything was, the new one must hold the bytes that had been proven.
+    pub(super) finding: Option<FileFinding>,
+    /// What is kept of the present object as a foreign one, where that remains under a key that no file has any more.
+    pub(super) left_behind: Option<String>,
+    /// Objects that the file had before, with the present one where that is kept.
+    pub(super) earlier_objects: Vec<ArchivedObject>,
+}
+
+impl Again {
+    /// What is to be done about a file: what its finding asks for, or, where it has none but a warning, another try to fetch
+    /// it. `None` where there is nothing to do.
+    pub(super) fn about(file: &FileRow) -> Option<Self> {
+        let archived = file.archived.as_ref()?;
+        let (key, earlier_objects) = (archived.object_key.clone(), file.earlier_objects.clone());
+        let Some(found) = &file.found else {
+            let warning = archived.mark.as_ref()?;
+            let present = ArchivedObject::new(archived, file.archived_at);
+            let mut earlier_objects: Vec<_> =
+                earlier_objects.into_iter().filter(|it| it.key != key).collect();
+            earlier_objects.push(present);
+            return Some(Self::Fetch(FetchAgain {
+                new_key: another_key(&key),
+                key,
+                reason: format!("fetched again, as a person asked: {warning}"),
+                finding: None,
+                left_behind: None,
+                earlier_objects,
+            }));
+        };
+        let finding = found.finding;
+        let new_key = match finding.mend()? {
+            Mend::WriteManifest => return Some(Self::WriteManifest),
+            Mend::FetchAgain => key.clone(),
+            Mend::FetchAgainBeside => another_key(&key),
+        };
+        let found = words(finding);
+        Some(Self::Fetch(FetchAgain {
+            reason: format!("fetched again, as a person asked: a verification had found its object {found}"),
+            finding: Some(finding),
+            left_behind: (key != new_key).then(|| {
+                format!("was the object of file {}, found wrong and fetched again to {new_key}", file.id)
+            }),
+            key,
+            new_key,
+            earlier_objects,
+        }))
+    }
 }
 
 fn words(finding: FileFinding) -> &'static str {

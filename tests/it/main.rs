@@ -48,6 +48,7 @@ mod traces;
 mod transfer;
 mod verify;
 mod verify_contract;
+mod warnings;
 mod worded_twice;
 mod worker;
 mod zoom_api;

@@ -11,7 +11,7 @@ use zoom_archiver::clock::Clock;
 use zoom_archiver::config::store::StoreConfig;
 use zoom_archiver::domain::event::{Event, EventContent};
 use zoom_archiver::domain::file::{
-    ArchivedFile, FileRow, FileState, RecordingRow, Sha256Digest, StoreChecksum,
+    ArchivedFile, ArchivedObject, FileRow, FileState, RecordingRow, Sha256Digest, StoreChecksum,
 };
 use zoom_archiver::domain::filter::{Filter, Pattern, Rules};
 use zoom_archiver::domain::ids::{EventId, FileId, RecordingId};
@@ -1252,8 +1252,46 @@ async fn a_gone_file_goes_again_when_a_person_says_so(database: Database) {
     let job = claim_one(&store).await;
     assert_eq!((transferred(&job), job.attempts), (known, 0));
     assert!(!store.retry(known).await.unwrap(), "it runs");
-    settle(&store, &job, archive(known, vec![])).await;
+    let sound = ArchivedFile { mark: None, ..archived_as("folder/file.mp4") };
+    let completion = Completion { archived: Some((known, sound)), next: vec![], news: None };
+    settle(&store, &job, Settlement::Done(Box::new(completion))).await;
     assert!(!store.retry(known).await.unwrap(), "it is archived");
+}
+
+async fn an_archived_file_with_a_warning_is_fetched_again_beside_its_object(database: Database) {
+    let store = database.store().await;
+    let known = gone_file(&store).await;
+    assert!(store.retry(known).await.unwrap());
+    settle(&store, &claim_one(&store).await, archive(known, vec![])).await;
+    let before = only_file(&store).await;
+    let present = ArchivedObject::new(before.archived.as_ref().unwrap(), before.archived_at);
+    assert_eq!(before.replaces(), None);
+
+    assert!(store.retry(known).await.unwrap());
+    let pending = only_file(&store).await;
+    assert_eq!((pending.state, pending.archived.clone()), (FileState::Pending, None));
+    assert_eq!((pending.replaces(), pending.proven_before), (Some(&present), None));
+    let new_key = pending.object_key.clone().unwrap();
+    assert_ne!(new_key, present.key);
+    assert!(!store.skip(known, "no").await.unwrap(), "it has an object");
+
+    // What it had stays in force: when it was archived, too.
+    let job = claim_one(&store).await;
+    let kept = ArchivedFile { mark: Some("the same bytes".into()), ..present.with_mark(None) };
+    let completion = Completion { archived: Some((known, kept)), next: vec![], news: None };
+    settle(&store, &job, Settlement::Done(Box::new(completion))).await;
+    let kept = only_file(&store).await;
+    assert_eq!((&kept.object_key, kept.archived_at), (&before.object_key, before.archived_at));
+    assert_eq!((kept.replaces(), &kept.archived.as_ref().unwrap().etag), (None, &present.etag));
+
+    assert!(store.retry(known).await.unwrap());
+    assert_eq!(only_file(&store).await.earlier_objects.len(), 1, "once, however often it is tried");
+    let completion = Completion { archived: Some((known, archived_as(&new_key))), next: vec![], news: None };
+    settle(&store, &claim_one(&store).await, Settlement::Done(Box::new(completion))).await;
+    let after = only_file(&store).await;
+    assert_eq!(after.object_key.as_deref(), Some(new_key.as_str()));
+    assert!(after.archived_at > before.archived_at);
+    assert_eq!(after.earlier_objects[0].key, present.key);
 }
 
 async fn a_token_without_a_url_joins_no_other_events_url(database: Database) {
@@ -2306,6 +2344,7 @@ on_each_database! {
     what_is_parked_or_dead_goes_again_when_a_person_says_so_and_nothing_else_does,
     what_rests_is_due_at_once_when_a_person_says_so,
     a_gone_file_goes_again_when_a_person_says_so,
+    an_archived_file_with_a_warning_is_fetched_again_beside_its_object,
     a_token_without_a_url_joins_no_other_events_url,
     a_gone_file_is_woken_by_a_url_and_by_nothing_less,
     a_file_that_is_announced_anew_while_it_is_found_gone_is_not_gone,

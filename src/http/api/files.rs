@@ -12,7 +12,7 @@ use super::ask::{
 };
 use super::jobs::transfer_of;
 use super::problem::{Missing, Problem, Refusal, Trouble};
-use super::words::{File, FileShown, Job, Listed, MAX_RETRY, Retried, RetryFiles, Why};
+use super::words::{EarlierObject, File, FileShown, Job, Listed, MAX_RETRY, Retried, RetryFiles, Why};
 use crate::domain::file::{FileRow, FileState};
 use crate::domain::ids::{FileId, RecordingId};
 use crate::domain::span::Span;
@@ -95,7 +95,10 @@ pub(super) async fn show(
     let mut row = known(&desk, id).await?;
     let transfer = transfer_of(&desk, id).await?.map(Job::from);
     let metadata = std::mem::take(&mut row.metadata);
-    Ok(Json(FileShown { file: row.into(), metadata, transfer }))
+    let mut earlier = std::mem::take(&mut row.earlier_objects);
+    earlier.retain(|object| row.archived.as_ref().is_none_or(|archived| archived.object_key != object.key));
+    let earlier_objects = earlier.into_iter().map(EarlierObject::from).collect();
+    Ok(Json(FileShown { file: row.into(), earlier_objects, metadata, transfer }))
 }
 
 pub(super) async fn known(desk: &Desk, id: FileId) -> Result<FileRow, Problem> {
@@ -104,7 +107,8 @@ pub(super) async fn known(desk: &Desk, id: FileId) -> Result<FileRow, Problem> {
 
 /// Tries a file that is parked, dead or gone again, with all its attempts.
 ///
-/// One that is pending and rests after a failure is due at once.
+/// One that is pending and rests after a failure is due at once. An archived file with a warning is fetched again: another version
+/// becomes a new object, and the object that it had stays.
 #[utoipa::path(
     post,
     operation_id = "retry_file",
@@ -118,8 +122,14 @@ pub(super) async fn retry(
     Path(id): Path<FileId>,
 ) -> Result<Json<File>, Problem> {
     let done = desk.store.retry(id).await?;
-    told(&desk, id, done, "is not parked, dead or gone, and does not rest", "a person has it tried again")
-        .await
+    told(
+        &desk,
+        id,
+        done,
+        "is not parked, dead or gone, does not rest, and bears no warning",
+        "a person has it tried again",
+    )
+    .await
 }
 
 /// Leaves out a file that is pending, parked or dead: nothing fetches it any more.

@@ -47,10 +47,12 @@ async fn database(desk: &Desk) -> Result<(u64, Numbers), StoreError> {
 async fn numbers(store: &dyn Store) -> Result<Numbers, StoreError> {
     let queue =
         async { tokio::try_join!(store.depth(), store.flow(WINDOW), store.holdups(), store.resting()) };
+    let with_warning = FileFilter { marked: true, ..FileFilter::default() };
     let others = async {
         tokio::try_join!(
             store.losses(),
             store.twins(),
+            store.count_files(&with_warning),
             store.unreadable_events(),
             store.verification(),
             store.pruned()
@@ -58,12 +60,13 @@ async fn numbers(store: &dyn Store) -> Result<Numbers, StoreError> {
     };
     let (queue, others) = tokio::try_join!(queue, others)?;
     let (depths, flow, holdups, resting) = queue;
-    let (losses, twins, unreadable_events, verification, pruned) = others;
+    let (losses, twins, warnings, unreadable_events, verification, pruned) = others;
     let window_secs = WINDOW.as_secs();
     Ok(Numbers {
         depths,
         losses,
         twins,
+        warnings,
         flow,
         window_secs,
         holdups,

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::config::secrets::ZoomAccount;
 use crate::domain::event::EventRow;
-use crate::domain::file::{FileRow, FileState, RecordingRow};
+use crate::domain::file::{ArchivedObject, FileRow, FileState, RecordingRow};
 use crate::domain::ids::{EventId, FileId, JobId, RecordingId};
 use crate::domain::job::{Carried, JobRow, JobState, TRANSFER, WaitsFor};
 use crate::domain::recording::{RecordingKind, RecordingState, TextState};
@@ -221,10 +221,40 @@ pub struct FileShown {
     /// The file.
     #[serde(flatten)]
     pub file: File,
+    /// Objects that it had before, the oldest first: archived with a warning, and kept beside the present one.
+    #[serde(default)]
+    pub earlier_objects: Vec<EarlierObject>,
     /// All that Zoom said of it, without secrets.
     pub metadata: Map<String, Value>,
     /// The job that carries it.
     pub transfer: Option<Job>,
+}
+
+/// An object that a file had before.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct EarlierObject {
+    /// Its key.
+    pub key: String,
+    /// Its length.
+    pub bytes: u64,
+    /// SHA-256 of its content, in hex.
+    pub sha256: String,
+    /// The warning that it was archived with.
+    pub mark: Option<String>,
+    /// When it was archived.
+    pub archived_at: Option<DateTime<Utc>>,
+}
+
+impl From<ArchivedObject> for EarlierObject {
+    fn from(object: ArchivedObject) -> Self {
+        Self {
+            key: object.key,
+            bytes: object.bytes,
+            sha256: object.sha256.to_string(),
+            mark: object.mark,
+            archived_at: object.archived_at,
+        }
+    }
 }
 
 /// A job of the queue.
@@ -564,6 +594,9 @@ pub struct Status {
     pub unreadable_events: u64,
     /// Files that are left out because they are known under another account, too.
     pub twins: u64,
+    /// Archived files with a warning: their `mark` says which.
+    #[serde(default)]
+    pub warnings: u64,
     /// How far the running transfers have come.
     pub running: Running,
     /// How fast files have been archived of late.
@@ -724,6 +757,7 @@ pub(super) struct Numbers {
     pub(super) depths: Vec<Depth>,
     pub(super) losses: Losses,
     pub(super) twins: u64,
+    pub(super) warnings: u64,
     pub(super) flow: Flow,
     /// Over how long a time that was looked at, in seconds.
     pub(super) window_secs: u64,
@@ -751,7 +785,8 @@ impl Status {
         nearest_loss: Option<LosingFile>,
         first_overdue: Option<LosingFile>,
     ) -> Self {
-        let Numbers { depths, losses, twins, flow, window_secs, verification, pruned, .. } = numbers;
+        let Numbers { depths, losses, twins, warnings, flow, window_secs, verification, pruned, .. } =
+            numbers;
         let (mut transfers, mut others) = (JobCounts::default(), Vec::<KindCounts>::new());
         for depth in &depths {
             if depth.kind == TRANSFER {
@@ -786,6 +821,7 @@ impl Status {
             resting: numbers.resting.into(),
             unreadable_events: numbers.unreadable_events,
             twins,
+            warnings,
             running: Running {
                 bytes: flow.bytes_running,
                 carried: flow.bytes_carried,

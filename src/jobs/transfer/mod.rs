@@ -9,6 +9,7 @@
 //! - `lane`: fetches parts, by one stream or by several ranges at once
 //! - `pipeline`: the parts on their way
 //! - `finish`: doubts, the object, the row
+//! - `replace`: a file that has an object, and is fetched again because of a warning
 //! - `unnamed`: a file of which Zoom has not said yet what it is
 //! - `checkpoint`: what is left for the next run
 
@@ -18,6 +19,7 @@ pub(super) mod finish;
 mod inline;
 mod lane;
 mod pipeline;
+mod replace;
 mod resume;
 mod unnamed;
 
@@ -86,6 +88,8 @@ enum Ended {
     /// The archive does not know the upload any more, or holds something else than was sent: another one must
     /// begin.
     UploadLost(String),
+    /// Fetched again, the file is what its present object holds already.
+    Unchanged,
     /// Anything else, decided already.
     Otherwise(Outcome),
 }
@@ -129,14 +133,20 @@ impl From<Outcome> for Ended {
 /// The transfer, once more with fresh access when the first try shows that the old one has expired. Whatever ends
 /// it early is an `Err`.
 async fn carry(jobs: &Jobs, file: FileId, job: &Job, context: &JobContext) -> Result<Outcome, Outcome> {
-    let Some(mut work) = jobs.store.transfer_work(file).await? else {
+    let Some(work) = jobs.store.transfer_work(file).await? else {
         return Err(Outcome::Dead { reason: "the file is not known any more".to_owned() });
     };
     if work.file.state == FileState::Archived {
         return Ok(finish::done(jobs, &work, None));
     }
     Span::current().record("recording.id", tracing::field::display(work.recording.id));
-    work = unnamed::typed(jobs, context, work).await?;
+    let outcome = fetch(jobs, work.clone(), job, context).await;
+    outcome.map_err(|early| replace::or_keep(jobs, job, &work, early))
+}
+
+/// Fetches a file that is not in the archive.
+async fn fetch(jobs: &Jobs, work: TransferWork, job: &Job, context: &JobContext) -> Result<Outcome, Outcome> {
+    let mut work = unnamed::typed(jobs, context, work).await?;
     let key = place(jobs, &work).await?;
     if let Some(content) = work.content.clone() {
         return inline::carry(jobs, context, &work, key, content).await;
@@ -201,6 +211,9 @@ async fn carry(jobs: &Jobs, file: FileId, job: &Job, context: &JobContext) -> Re
             }
             Ended::Zoom(error) => return Err(error.into()),
             Ended::UploadLost(reason) => return Err(transfer.start_over(reason).await?),
+            Ended::Unchanged => {
+                return replace::keep_unchanged(jobs, &work).ok_or_else(|| Outcome::retry("nothing to keep"));
+            }
             // `run` has dealt with it.
             Ended::FromStart(_) => return Err(Outcome::retry("the file begins again".to_owned())),
             Ended::Otherwise(outcome) => return Err(outcome),
@@ -460,6 +473,9 @@ impl Transfer<'_> {
         measured.add(&content, fetched.crc64nvme, true);
         self.judge(&measured).await?;
         let proof = measured.proof();
+        if replace::is_unchanged(self.work, &proof) {
+            return Err(Ended::Unchanged);
+        }
         self.context.confirm_lease().await?;
         let stored = match self.jobs.archive.put(&object, content, &proof).await {
             Err(ArchiveError::Exists(_)) => {
@@ -476,6 +492,10 @@ impl Transfer<'_> {
         let proof = begun.measured.proof();
         // What follows cannot be undone by whoever holds the job after us.
         self.context.confirm_lease().await?;
+        if replace::is_unchanged(self.work, &proof) {
+            self.jobs.archive.abort(&begun.upload).await?;
+            return Err(Ended::Unchanged);
+        }
         let stored = match self.jobs.archive.complete(&begun.upload, &parts, &proof).await {
             Ok(stored) => stored,
             Err(ArchiveError::Exists(_)) => {

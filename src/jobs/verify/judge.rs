@@ -1,7 +1,7 @@
 //! What an object and a manifest say against a row. Pure.
 
-use crate::domain::file::{ArchivedFile, FileRow, Sha256Digest, StoreChecksum};
-use crate::domain::manifest::{Manifest, ManifestObject};
+use crate::domain::file::{ArchivedFile, ArchivedObject, FileRow, Sha256Digest, StoreChecksum};
+use crate::domain::manifest::Manifest;
 use crate::domain::verification::{FileFinding, Found};
 
 /// What the archive has of an object.
@@ -105,7 +105,7 @@ fn manifest(file: &FileRow, archived: &ArchivedFile, told: &Told) -> Option<Foun
 }
 
 /// Where a manifest and a row disagree.
-fn differing(object: &ManifestObject, archived: &ArchivedFile) -> Vec<&'static str> {
+fn differing(object: &ArchivedObject, archived: &ArchivedFile) -> Vec<&'static str> {
     let checksum = archived.store_checksum.as_ref().map(ToString::to_string);
     [
         ("key", object.key == archived.object_key),
@@ -168,6 +168,7 @@ mod tests {
             verified_at: None,
             found: None,
             proven_before: None,
+            earlier_objects: Vec::new(),
             first_event_id: EventId::new(),
             announced_at: DateTime::UNIX_EPOCH,
         }

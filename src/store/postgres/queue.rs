@@ -13,15 +13,15 @@ use super::super::intake::PERSON;
 use super::super::known::PLACEHOLDER;
 use super::super::rows::{JobRecord, claimed, millis};
 use super::super::settled::{Headway, LOST_TOO_OFTEN, Settled};
-use super::super::verification::{left_behind, why_again};
+use super::super::verification::{Again, FetchAgain};
 use super::super::{StoreError, Swept};
+use super::list;
 use super::pool::Pool;
 use super::tell::tell;
 use crate::domain::ids::{FileId, JobId};
 use crate::domain::job::{Job, Lease, Queue, Settlement};
-use crate::domain::key::another_key;
 use crate::domain::notice::{News, NoticeKind, Subscriptions};
-use crate::domain::verification::{FileFinding, Mend};
+use crate::domain::verification::FileFinding;
 
 /// Candidates that a claim looks at beyond what it wants: room for claimers at the same moment, whose rows it skips.
 const ROOM: u32 = 8;
@@ -303,7 +303,11 @@ archived AS (
     UPDATE files SET state = 'archived', reason = NULL, object_key = $12, bytes = $13, sha256 = $14,
         content_type = $15, store_checksum = $16, etag = $17, version_id = $18, mark = $19,
         download_url = NULL, download_token = NULL, token_expires_at = NULL, loses_at = NULL, content = NULL,
-        proven_bytes = NULL, proven_sha256 = NULL, archived_at = now(), updated_at = now()
+        proven_bytes = NULL, proven_sha256 = NULL, updated_at = now(),
+        archived_at = COALESCE((
+            SELECT (earlier ->> 'archived_at')::timestamptz FROM jsonb_array_elements(earlier_objects) AS earlier
+            WHERE earlier ->> 'key' = $12
+        ), now())
     FROM job WHERE files.id = $11 AND files.state <> 'archived'
 ),
 next AS (
@@ -415,29 +419,20 @@ FROM job WHERE files.id = job.subject AND files.state IN ('pending', 'parked', '
     if result.rows_affected() == 1 { Ok(true) } else { mend(pool, file).await }
 }
 
-/// Does about an archived file what its finding asks for.
+/// Does about an archived file what a retry can do: see [`Again`].
 async fn mend(pool: &Pool, file: FileId) -> Result<bool, StoreError> {
-    let found: Option<(String, String, Uuid)> = sqlx::query_as(
-        "SELECT finding, object_key, recording_id FROM files
-         WHERE id = $1 AND state = 'archived' AND finding IS NOT NULL",
-    )
-    .bind(file.0)
-    .fetch_optional(&mut *pool.acquire().await?)
-    .await?;
-    let Some((word, key, recording)) = found else { return Ok(false) };
-    let finding: FileFinding = word.parse()?;
-    match finding.mend() {
+    let Some(row) = list::file(pool, file).await? else { return Ok(false) };
+    match Again::about(&row) {
         None => Ok(false),
-        Some(Mend::FetchAgain) => fetch_again(pool, file, finding, &key, &key).await,
-        Some(Mend::FetchAgainBeside) => fetch_again(pool, file, finding, &key, &another_key(&key)).await,
-        Some(Mend::WriteManifest) => {
+        Some(Again::Fetch(again)) => fetch_again(pool, file, &again).await,
+        Some(Again::WriteManifest) => {
             sqlx::query(concat!(
                 "INSERT INTO jobs AS known (id, kind, subject, state, run_at)
                  VALUES ($1, 'manifest', $2, 'waiting', now())",
                 or_want_again!()
             ))
             .bind(Uuid::now_v7())
-            .bind(recording)
+            .bind(row.recording_id.0)
             .execute(&mut *pool.acquire().await?)
             .await?;
             Ok(true)
@@ -445,23 +440,17 @@ async fn mend(pool: &Pool, file: FileId) -> Result<bool, StoreError> {
     }
 }
 
-/// Has a file fetched again that is archived no more, to `new_key`. What lies under another key that it had is foreign
-/// from now on.
-async fn fetch_again(
-    pool: &Pool,
-    file: FileId,
-    finding: FileFinding,
-    key: &str,
-    new_key: &str,
-) -> Result<bool, StoreError> {
+/// Has an archived file fetched again, unless it has changed since it was read.
+async fn fetch_again(pool: &Pool, file: FileId, again: &FetchAgain) -> Result<bool, StoreError> {
     let result = sqlx::query(FETCH_AGAIN)
         .bind(file.0)
-        .bind(finding.as_str())
-        .bind(key)
-        .bind(new_key)
+        .bind(again.finding.map(FileFinding::as_str))
+        .bind(&again.key)
+        .bind(&again.new_key)
         .bind(Uuid::now_v7())
-        .bind(why_again(finding))
-        .bind(left_behind(file, new_key))
+        .bind(&again.reason)
+        .bind(&again.left_behind)
+        .bind(Json(&again.earlier_objects))
         .execute(&mut *pool.acquire().await?)
         .await?;
     Ok(result.rows_affected() == 1)
@@ -477,7 +466,7 @@ WITH transfer AS MATERIALIZED (
 held AS MATERIALIZED (
     SELECT file.id, recording.account_id
     FROM files file JOIN recordings recording ON recording.id = file.recording_id
-    WHERE file.id = $1 AND file.state = 'archived' AND file.finding = $2 AND file.object_key = $3
+    WHERE file.id = $1 AND file.state = 'archived' AND file.finding IS NOT DISTINCT FROM $2::text AND file.object_key = $3
         AND NOT EXISTS (SELECT 1 FROM transfer WHERE state IN ('waiting', 'running'))
     FOR UPDATE OF file
 ),
@@ -491,17 +480,20 @@ job AS (
 ),
 left_behind AS (
     INSERT INTO foreign_objects (key, found_at, detail)
-    SELECT $3, now(), $7 FROM held WHERE $3 <> $4
+    SELECT $3, now(), $7 FROM held WHERE $7::text IS NOT NULL
     ON CONFLICT (key) DO NOTHING
 )
-UPDATE files SET state = 'pending', reason = $6, object_key = $4, proven_bytes = bytes, proven_sha256 = sha256,
+UPDATE files SET state = 'pending', reason = $6, object_key = $4,
+    proven_bytes = CASE WHEN $2::text IS NOT NULL THEN bytes END, proven_sha256 = CASE WHEN $2::text IS NOT NULL THEN sha256 END,
     bytes = NULL, sha256 = NULL, content_type = NULL, store_checksum = NULL, etag = NULL, version_id = NULL,
-    mark = NULL, archived_at = NULL, verified_at = NULL, finding = NULL, finding_detail = NULL, updated_at = now()
+    mark = NULL, archived_at = NULL, verified_at = NULL, finding = NULL, finding_detail = NULL,
+    earlier_objects = $8, updated_at = now()
 FROM held WHERE files.id = held.id AND files.state = 'archived'";
 
 /// Withdraws the transfer of a file that is not archived, also a running one, which loses its lease by that. No transfer will
 /// tell the manifest of it, so it is written again where there is one.
-/// `by` is who says so: a person, Zoom about a placeholder, or rules, which say nothing of what others have decided.
+/// `by` is who says so: a person, Zoom about a placeholder, or rules, which say nothing of what others have decided. A file
+/// that has an object, and is only fetched again because of a warning, is none to leave out.
 pub(super) async fn skip(
     executor: impl PgExecutor<'_>,
     file: FileId,
@@ -514,6 +506,7 @@ WITH held AS MATERIALIZED (
     SELECT job.id FROM jobs job JOIN files file ON file.id = job.subject
     WHERE job.kind = 'transfer' AND job.subject = $1 AND file.state IN ('pending', 'parked', 'dead')
         AND ($3::text IN ($4, $6) OR file.decided_by = $3)
+        AND (file.earlier_objects = '[]' OR file.proven_sha256 IS NOT NULL)
     FOR UPDATE OF job, file
 ),
 job AS (

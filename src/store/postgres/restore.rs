@@ -70,18 +70,18 @@ told AS MATERIALIZED (
         id uuid, job uuid, job_state text, collection text, name text, recording_type text, file_type text,
         extension text, recording_start timestamptz, announced_bytes bigint, metadata jsonb, state text,
         reason text, object_key text, bytes bigint, sha256 text, content_type text, store_checksum text,
-        etag text, version_id text, mark text, archived_at timestamptz, first_event_id uuid,
-        announced_at timestamptz
+        etag text, version_id text, mark text, archived_at timestamptz, earlier_objects jsonb,
+        first_event_id uuid, announced_at timestamptz
     )
 ),
 file AS (
     INSERT INTO files
         (id, recording_id, collection, name, recording_type, file_type, extension, recording_start,
          announced_bytes, metadata, state, reason, object_key, bytes, sha256, content_type, store_checksum, etag,
-         version_id, mark, archived_at, first_event_id, announced_at)
+         version_id, mark, archived_at, earlier_objects, first_event_id, announced_at)
     SELECT told.id, recording.id, collection, name, recording_type, file_type, extension, recording_start,
         announced_bytes, metadata, state, reason, object_key, bytes, decode(sha256, 'hex'), content_type,
-        store_checksum, etag, version_id, mark, archived_at, first_event_id, announced_at
+        store_checksum, etag, version_id, mark, archived_at, earlier_objects, first_event_id, announced_at
     FROM recording CROSS JOIN told
     ON CONFLICT DO NOTHING
     RETURNING id

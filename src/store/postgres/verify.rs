@@ -203,6 +203,10 @@ WITH strange AS MATERIALIZED (
     FROM unnest($3::text[], $4::bigint[], $5::text[]) AS listed (key, bytes, folder)
     WHERE NOT EXISTS (SELECT 1 FROM files WHERE files.object_key = listed.key)
         AND NOT EXISTS (SELECT 1 FROM recordings WHERE recordings.folder = listed.folder)
+        AND NOT EXISTS (
+            SELECT 1 FROM files, jsonb_array_elements(files.earlier_objects) AS earlier
+            WHERE files.earlier_objects <> '[]' AND earlier ->> 'key' = listed.key
+        )
 ),
 forgotten AS (
     DELETE FROM foreign_objects known

@@ -11,18 +11,17 @@ use uuid::Uuid;
 use super::super::announcement::{clean, clean_json};
 use super::super::intake::PERSON;
 use super::super::known::PLACEHOLDER;
-use super::super::rows::{JobRecord, claimed, millis};
+use super::super::rows::{FileRecord, JobRecord, claimed, file_columns, millis};
 use super::super::settled::{Headway, LOST_TOO_OFTEN, Settled};
-use super::super::verification::{left_behind, why_again};
+use super::super::verification::{Again, FetchAgain};
 use super::super::{StoreError, Swept};
 use super::now;
 use super::tell::{Telling, tell};
 use crate::domain::file::ArchivedFile;
 use crate::domain::ids::{FileId, JobId, RecordingId};
 use crate::domain::job::{Job, JobState, Lease, Queue, Settlement, Task};
-use crate::domain::key::another_key;
 use crate::domain::notice::{News, NoticeKind, Subscriptions};
-use crate::domain::verification::{FileFinding, Mend};
+use crate::domain::verification::FileFinding;
 
 /// Claims due jobs, one after the other: each changes whose turn is next.
 pub(super) async fn claim(
@@ -324,7 +323,11 @@ async fn archive_file(
         "UPDATE files SET state = 'archived', reason = NULL, object_key = $2, bytes = $3, sha256 = $4,
             content_type = $5, store_checksum = $6, etag = $7, version_id = $8, mark = $9,
             download_url = NULL, download_token = NULL, token_expires_at = NULL, loses_at = NULL, content = NULL,
-            proven_bytes = NULL, proven_sha256 = NULL, archived_at = $10, updated_at = $10
+            proven_bytes = NULL, proven_sha256 = NULL, updated_at = $10,
+            archived_at = COALESCE((
+                SELECT CAST(unixepoch(value ->> 'archived_at', 'subsec') * 1000 AS INTEGER)
+                FROM json_each(earlier_objects) WHERE value ->> 'key' = $2
+            ), $10)
          WHERE id = $1 AND state <> 'archived'",
     )
     .bind(id.0)
@@ -467,38 +470,34 @@ pub(super) async fn retry(db: &mut SqliteConnection, file: FileId) -> Result<boo
     Ok(true)
 }
 
-/// Does about an archived file what its finding asks for.
+/// Does about an archived file what a retry can do: see [`Again`].
 async fn mend(db: &mut SqliteConnection, file: FileId, now: i64) -> Result<bool, StoreError> {
-    let found: Option<(String, String, Uuid)> = sqlx::query_as(
-        "SELECT finding, object_key, recording_id FROM files
-         WHERE id = $1 AND state = 'archived' AND finding IS NOT NULL",
-    )
+    let row: Option<FileRecord> = sqlx::query_as(concat!(
+        "SELECT ",
+        file_columns!(),
+        " FROM files WHERE id = $1 AND state = 'archived'"
+    ))
     .bind(file.0)
     .fetch_optional(&mut *db)
     .await?;
-    let Some((word, key, recording)) = found else { return Ok(false) };
-    let finding: FileFinding = word.parse()?;
-    match finding.mend() {
+    let Some(row) = row.map(FileRecord::read).transpose()? else { return Ok(false) };
+    match Again::about(&row) {
         None => Ok(false),
-        Some(Mend::FetchAgain) => fetch_again(db, file, finding, &key, &key, now).await,
-        Some(Mend::FetchAgainBeside) => fetch_again(db, file, finding, &key, &another_key(&key), now).await,
-        Some(Mend::WriteManifest) => {
-            enqueue(db, Task::Manifest(RecordingId(recording)), 0, None, now).await?;
+        Some(Again::Fetch(again)) => fetch_again(db, file, &again, now).await,
+        Some(Again::WriteManifest) => {
+            enqueue(db, Task::Manifest(row.recording_id), 0, None, now).await?;
             Ok(true)
         }
     }
 }
 
-/// Has a file fetched again that is archived no more, to `new_key`. What lies under another key that it had is foreign
-/// from now on. A job that waits or runs is about to find the file archived: it is left to. One that was forgotten comes
-/// anew, and its leases are counted on from the last that was an occasion of news: else what is new would be taken for
-/// what was told.
+/// Has an archived file fetched again. A job that waits or runs is about to find the file archived: it is left to. One that
+/// was forgotten comes anew, and its leases are counted on from the last that was an occasion of news: else what is new would
+/// be taken for what was told.
 async fn fetch_again(
     db: &mut SqliteConnection,
     file: FileId,
-    finding: FileFinding,
-    key: &str,
-    new_key: &str,
+    again: &FetchAgain,
     now: i64,
 ) -> Result<bool, StoreError> {
     let woken = sqlx::query(
@@ -520,25 +519,27 @@ async fn fetch_again(
         return Ok(false);
     }
     sqlx::query(
-        "UPDATE files SET state = 'pending', reason = $2, object_key = $3, proven_bytes = bytes,
-            proven_sha256 = sha256, bytes = NULL, sha256 = NULL, content_type = NULL, store_checksum = NULL,
-            etag = NULL, version_id = NULL, mark = NULL, archived_at = NULL, verified_at = NULL, finding = NULL,
-            finding_detail = NULL, updated_at = $4
+        "UPDATE files SET state = 'pending', reason = $2, object_key = $3, proven_bytes = iif($4 IS NULL, NULL, bytes),
+            proven_sha256 = iif($4 IS NULL, NULL, sha256), bytes = NULL, sha256 = NULL, content_type = NULL,
+            store_checksum = NULL, etag = NULL, version_id = NULL, mark = NULL, archived_at = NULL,
+            verified_at = NULL, finding = NULL, finding_detail = NULL, earlier_objects = $5, updated_at = $6
          WHERE id = $1",
     )
     .bind(file.0)
-    .bind(why_again(finding))
-    .bind(new_key)
+    .bind(&again.reason)
+    .bind(&again.new_key)
+    .bind(again.finding.map(FileFinding::as_str))
+    .bind(Json(&again.earlier_objects))
     .bind(now)
     .execute(&mut *db)
     .await?;
-    if key != new_key {
+    if let Some(detail) = &again.left_behind {
         sqlx::query(
             "INSERT INTO foreign_objects (key, found_at, detail) VALUES ($1, $2, $3) ON CONFLICT (key) DO NOTHING",
         )
-        .bind(key)
+        .bind(&again.key)
         .bind(now)
-        .bind(left_behind(file, new_key))
+        .bind(detail)
         .execute(&mut *db)
         .await?;
     }
@@ -547,7 +548,8 @@ async fn fetch_again(
 
 /// Withdraws the transfer of a file that is not archived, also a running one, which loses its lease by that. No transfer will
 /// tell the manifest of it, so it is written again where there is one.
-/// `by` is who says so: a person, Zoom about a placeholder, or rules, which say nothing of what others have decided.
+/// `by` is who says so: a person, Zoom about a placeholder, or rules, which say nothing of what others have decided. A file
+/// that has an object, and is only fetched again because of a warning, is none to leave out.
 pub(super) async fn skip(
     db: &mut SqliteConnection,
     file: FileId,
@@ -557,7 +559,8 @@ pub(super) async fn skip(
     let now = now(db).await?;
     let skipped = sqlx::query(
         "UPDATE files SET state = 'skipped', reason = $2, decided_by = $4, updated_at = $3
-         WHERE id = $1 AND state IN ('pending', 'parked', 'dead') AND ($4 IN ($5, $6) OR decided_by = $4)",
+         WHERE id = $1 AND state IN ('pending', 'parked', 'dead') AND ($4 IN ($5, $6) OR decided_by = $4)
+            AND (earlier_objects = '[]' OR proven_sha256 IS NOT NULL)",
     )
     .bind(file.0)
     .bind(clean(reason))

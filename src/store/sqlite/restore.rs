@@ -94,9 +94,9 @@ async fn add_file(
         "INSERT INTO files
             (id, recording_id, collection, name, recording_type, file_type, extension, recording_start,
              announced_bytes, metadata, state, reason, object_key, bytes, sha256, content_type, store_checksum,
-             etag, version_id, mark, archived_at, first_event_id, announced_at, updated_at)
+             etag, version_id, mark, archived_at, first_event_id, announced_at, updated_at, earlier_objects)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21,
-            $22, $23, $24)
+            $22, $23, $24, $25)
          ON CONFLICT DO NOTHING",
     )
     .bind(file.id)
@@ -123,6 +123,7 @@ async fn add_file(
     .bind(file.first_event_id)
     .bind(file.times.announced_at)
     .bind(now)
+    .bind(Json(&file.earlier_objects))
     .execute(db)
     .await?;
     Ok(added.rows_affected() == 1)

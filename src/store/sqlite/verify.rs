@@ -185,6 +185,10 @@ pub(super) async fn sift(
          SELECT key, bytes FROM listed
          WHERE NOT EXISTS (SELECT 1 FROM files WHERE files.object_key = listed.key)
             AND NOT EXISTS (SELECT 1 FROM recordings WHERE recordings.folder = listed.folder)
+            AND NOT EXISTS (
+                SELECT 1 FROM files, json_each(files.earlier_objects) AS earlier
+                WHERE files.earlier_objects <> '[]' AND earlier.value ->> 'key' = listed.key
+            )
          ORDER BY key",
     )
     .bind(Json(rows))

@@ -159,6 +159,7 @@ fn jobs(config: &Config, store: &SharedStore, archive: archive::SharedArchive) -
         verifier: Verifier::new(store, &archive, &config.verify),
         clock: Clock::System,
         config: transfer,
+        max_attempts: config.worker.max_attempts,
         archive,
     }
 }
