@@ -89,6 +89,8 @@ pub enum Fault {
     WeakEtag,
     /// No entity tag, and the time of the last change instead of it.
     LastModifiedOnly,
+    /// Neither an entity tag nor the time of the last change.
+    NoValidator,
     /// The content comes with a `Content-Encoding` that nobody asked for.
     Encoded,
     /// The content is repeated without an end, without a `Content-Length`.
@@ -167,6 +169,7 @@ impl fmt::Display for Fault {
             Self::ShortRanges { most } => write!(f, "ranges of at most {most}"),
             Self::WeakEtag => f.write_str("weak entity tag"),
             Self::LastModifiedOnly => f.write_str("Last-Modified only"),
+            Self::NoValidator => f.write_str("no validator"),
             Self::Encoded => f.write_str("encoded"),
             Self::Endless => f.write_str("without an end"),
             Self::Redirect(to) => write!(f, "redirect to {to}"),

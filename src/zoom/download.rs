@@ -222,6 +222,12 @@ impl Version {
         differs(&self.last_modified, &now.last_modified).then(|| "it was modified".to_owned())
     }
 
+    /// Whether another version can be told from this one by more than its length.
+    #[must_use]
+    pub fn has_validator(&self) -> bool {
+        self.etag.is_some() || self.last_modified.is_some()
+    }
+
     /// The value of `If-Range`, which only a strong entity tag may be (RFC 9110, section 13.1.5). Other validators are
     /// compared when the answer comes.
     fn if_range(&self) -> Option<&str> {

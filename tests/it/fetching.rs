@@ -94,6 +94,21 @@ async fn a_file_of_one_range_at_once_is_fetched_by_one_request() {
     scene.close().await;
 }
 
+/// Nothing would tell whether several ranges are of the same version of the file.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_without_a_validator_is_fetched_by_one_stream() {
+    let scene = Scene::with(|setup| with_parts(setup, 4, 4)).await;
+    let recording = files_of(4 * PART + 1, 1);
+    scene.shelve(&recording);
+    scene.zoom.library().inject(&recording.files[0].key, Fault::NoValidator, When::Always);
+    scene.announce(&recording, EventKind::Recording).await;
+    all_arrive(&scene, &recording).await;
+    let asked: Vec<_> = requests(&scene, &recording).into_iter().map(|request| request.range).collect();
+    // The first piece shows that there is none.
+    assert_eq!((asked.len(), asked.last()), (2, Some(&None)), "{asked:?}");
+    scene.close().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn large_files_at_once_share_one_budget_of_memory() {
     const FILES: u64 = 8;

@@ -360,6 +360,7 @@ impl Transfer<'_> {
 
     /// A file of which nothing is in the archive yet.
     async fn start(&mut self, access: &Access, buffer: Buffer, first: Download) -> Result<Carried, Ended> {
+        let first = self.undivided(access, first).await?;
         let version = first.version();
         let (limit, key) = self.limit();
         if version.length.is_some_and(|length| length > limit) {
@@ -382,6 +383,17 @@ impl Transfer<'_> {
         self.checkpoint.upload = Some(begun.clone());
         self.context.note(&self.checkpoint.to_value()).await?;
         self.carry_parts(begun, BTreeMap::new(), lanes, Ready::Part(fetched)).await
+    }
+
+    /// The whole file in place of its first piece, where nothing would tell whether the others are of the same version: one
+    /// answer is of one.
+    async fn undivided(&self, access: &Access, first: Download) -> Result<Download, Ended> {
+        let version = first.version();
+        if !first.is_piece() || version.length.is_none() || version.has_validator() {
+            return Ok(first);
+        }
+        drop(first);
+        Ok(self.jobs.downloader.open(&access.remote, Piece::WHOLE, &Version::default()).await?)
     }
 
     /// A file that is in the archive in part.
@@ -441,7 +453,8 @@ impl Transfer<'_> {
     /// The lanes that fetch this file; the last one goes on with `first`.
     fn lanes(&self, access: &Access, first: Download, version: Version) -> Vec<Lane> {
         let several = self.jobs.config.ranges();
-        let by_part = several > 1 && first.is_piece() && version.length.is_some();
+        // Where it ends is known, and each answer says of which version it is.
+        let by_part = several > 1 && first.is_piece() && version.length.is_some() && version.has_validator();
         let source = Arc::new(Source {
             downloader: self.jobs.downloader.clone(),
             remote: Arc::clone(&access.remote),

@@ -247,7 +247,7 @@ fn send(context: &Context, key: &str, file: Opened, fault: Option<Fault>, header
         (status == StatusCode::PARTIAL_CONTENT)
             .then(|| (CONTENT_RANGE, format!("bytes {from}-{}/{known_length}", to - 1))),
         matches!(fault, Some(Fault::Encoded)).then(|| (CONTENT_ENCODING, "gzip".to_owned())),
-        Some(validator),
+        (!matches!(fault, Some(Fault::NoValidator))).then_some(validator),
     ];
     let mut response = Response::builder()
         .status(status)
