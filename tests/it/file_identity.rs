@@ -126,6 +126,32 @@ async fn every_order_of_event_answer_and_trash_ends_in_one_row_and_one_object_fo
     assert_eq!(meetings, 4 + 16 + 64 + 256 - 4);
 }
 
+/// Two processes at the same moment: one says an entry without its id, the other one with it.
+async fn an_entry_that_comes_with_and_without_its_id_at_once_is_one_file(database: Database) {
+    const MEETINGS: u64 = 40;
+    let (one, other) = (database.store().await, database.open().await);
+    for number in 0..MEETINGS {
+        let uuid = format!("meeting-{number}");
+        let (completed, answer) = if number % 2 == 0 {
+            tokio::join!(take(&one, Step::Completed, &uuid), take(&other, Step::Answer, &uuid))
+        } else {
+            take(&one, Step::Completed, &uuid).await;
+            // Known already, without the id: both give it one.
+            tokio::join!(take(&one, Step::Answer, &uuid), take(&other, Step::Trashed, &uuid))
+        };
+        let ((), ()) = (completed, answer);
+    }
+    let mut of_recordings = std::collections::BTreeMap::<_, Vec<String>>::new();
+    for file in all_files(&one).await {
+        of_recordings.entry(file.recording_id).or_default().push(file.identity.name);
+    }
+    assert_eq!(of_recordings.len() as u64, MEETINGS);
+    for mut names in of_recordings.into_values() {
+        names.sort();
+        assert_eq!(names, ["71", "7EC1"]);
+    }
+}
+
 async fn a_type_that_becomes_known_later_stays_known_and_is_judged_by_the_rules(database: Database) {
     let types = Rules { recording_types: vec![Pattern::new("audio_only")], ..Rules::default() };
     let filter = Filter { exclude: types, ..Filter::default() };
@@ -435,6 +461,7 @@ async fn manifests_of_earlier_releases_are_read_by_the_identities_of_today(datab
 on_each_database!(
     manifests_of_earlier_releases_are_read_by_the_identities_of_today,
     every_order_of_event_answer_and_trash_ends_in_one_row_and_one_object_for_each_file,
+    an_entry_that_comes_with_and_without_its_id_at_once_is_one_file,
     a_type_that_becomes_known_later_stays_known_and_is_judged_by_the_rules,
     a_file_that_gets_an_id_after_it_was_archived_is_told_of_in_the_manifest_again,
     the_sound_and_the_transcript_of_a_call_are_two_files,

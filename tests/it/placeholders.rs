@@ -188,6 +188,45 @@ async fn a_placeholder_that_the_api_does_not_list_any_more_disappears_without_an
     assert_eq!(alarms.filter(|line| line.to_string().contains(&placeholder.id.to_string())).count(), 0);
 }
 
+/// Its token would end before Zoom says what it is: the content tells what the event does not.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_of_half_a_day_without_a_type_is_taken_before_its_token_ends() {
+    let scene = Scene::start().await;
+    let (done, making) = in_the_making(83);
+    scene.announce(&making, EventKind::Recording).await;
+    let waits = one_file(&scene, "its first run has ended", |file| file.reason.is_some()).await;
+    let retry = async || {
+        assert!(scene.store.retry(waits.id).await.unwrap());
+        scene.service.log.wait_for(|line| line["message"] == "job put back; not yet").await;
+    };
+    age(&scene, Duration::from_secs(11 * 3600)).await;
+    retry().await;
+    assert_eq!(one_file(&scene, "it is there", |_| true).await.object_key, None);
+    age(&scene, Duration::from_secs(3600)).await;
+    eventually("it is archived", || async {
+        // Once it rests again.
+        let _ = scene.store.retry(waits.id).await;
+        let file = scene.files().await.remove(0);
+        (file.state == FileState::Archived).then_some(())
+    })
+    .await;
+    let archived = one_file(&scene, "it is archived", |file| file.state == FileState::Archived).await;
+    scene.assert_archived(&archived, done.files[0].content).await;
+    scene.settled().await;
+    scene.close().await;
+}
+
+/// Makes all files of an embedded database older than they are.
+async fn age(scene: &Scene, by: Duration) {
+    let options: sqlx::sqlite::SqliteConnectOptions = scene.database_url().parse().expect("a path");
+    let mut connection = sqlx::ConnectOptions::connect(&options).await.expect("the database is there");
+    sqlx::query("UPDATE files SET announced_at = announced_at - $1")
+        .bind(i64::try_from(by.as_millis()).unwrap())
+        .execute(&mut connection)
+        .await
+        .expect("times can be set");
+}
+
 on_each_ground!(
     no_key_is_chosen_before_an_event_says_what_kind_of_file_it_is,
     the_api_is_asked_until_it_says_what_kind_of_file_it_is,

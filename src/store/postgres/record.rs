@@ -45,7 +45,11 @@ pub(super) async fn record(
                 connection.give_back();
                 return Ok(recorded);
             }
-            Ok(Err(failure)) => failure,
+            Ok(Err(failure)) => {
+                // It may hold locks.
+                connection.discard();
+                failure
+            }
             Err(_) => {
                 connection.discard();
                 timed_out()
@@ -64,6 +68,7 @@ async fn record_on(
 ) -> Result<Vec<Recorded>, StoreError> {
     let mut recorded = vec![Recorded::default(); events.len()];
     for group in groups(events) {
+        let is_locked = lock(connection, events, &group).await?;
         let known_files = known_files(connection, events, &group).await?;
         let mut told = Vec::with_capacity(group.len());
         for (&place, number) in group.iter().zip(1..) {
@@ -85,6 +90,9 @@ async fn record_on(
         }
         let (places, told): (Vec<usize>, Vec<Told<'_>>) = told.into_iter().unzip();
         let written = if told.is_empty() { Vec::new() } else { record_rows(connection, &told).await? };
+        if is_locked {
+            sqlx::query("SELECT pg_advisory_unlock_all()").execute(&mut *connection).await?;
+        }
         for ((place, (mut outcome, recording)), told) in places.into_iter().zip(written).zip(&told) {
             file_state::settle_placeholders(connection, &told.rows.placeholders, intake.rules()).await?;
             if intake.has_rules() {
@@ -96,12 +104,26 @@ async fn record_on(
     Ok(recorded)
 }
 
-/// The files that are known of the recordings of which files are announced.
-async fn known_files(
-    connection: &mut PgConnection,
-    events: &[Event],
-    group: &[usize],
-) -> Result<Vec<KnownFile>, StoreError> {
+/// Locks the recordings of which files are announced, so that between reading what is known of them and writing what is new no
+/// other process does the same: it might write an entry under its id that comes without one here, and none would recognise the
+/// other. The locks are the connection's, until it gives them up. Returns whether there is anything to lock.
+async fn lock(connection: &mut PgConnection, events: &[Event], group: &[usize]) -> Result<bool, StoreError> {
+    let (_, recordings) = with_files(events, group);
+    if recordings.is_empty() {
+        return Ok(false);
+    }
+    sqlx::query(
+        "SELECT pg_advisory_lock(hashtextextended(id, 20260301))
+         FROM (SELECT DISTINCT id FROM unnest($1::text[]) AS told (id) ORDER BY id) told",
+    )
+    .bind(recordings.iter().map(|it| clean(&it.instance_id)).collect::<Vec<_>>())
+    .execute(connection)
+    .await?;
+    Ok(true)
+}
+
+/// The recordings of which files are announced, each with the number of its event in the group.
+fn with_files<'e>(events: &'e [Event], group: &[usize]) -> (Vec<i64>, Vec<&'e RecordingIdentity>) {
     let announced = group.iter().zip(1_i64..).filter_map(|(&place, number)| match &events[place].content {
         EventContent::Announcement(announcement)
             if !announcement.files.is_empty() || !matches!(announcement.scope, Scope::Recording) =>
@@ -110,7 +132,16 @@ async fn known_files(
         }
         _ => None,
     });
-    let (numbers, recordings): (Vec<_>, Vec<_>) = announced.unzip();
+    announced.unzip()
+}
+
+/// The files that are known of the recordings of which files are announced.
+async fn known_files(
+    connection: &mut PgConnection,
+    events: &[Event],
+    group: &[usize],
+) -> Result<Vec<KnownFile>, StoreError> {
+    let (numbers, recordings) = with_files(events, group);
     if recordings.is_empty() {
         return Ok(Vec::new());
     }
