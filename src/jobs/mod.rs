@@ -23,6 +23,7 @@ pub mod turns;
 pub mod verify;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::FutureExt;
 
@@ -147,6 +148,7 @@ impl From<ApiError> for Outcome {
         match error {
             ApiError::NoCredentials(_) => Self::Park { waits_for: WaitsFor::Token, reason },
             ApiError::NotAllowed(_) => Self::Park { waits_for: WaitsFor::Person, reason },
+            ApiError::Superseded(_) => Self::Later { reason, after: token_rest() },
             // The API's limits are those of the account.
             ApiError::Refused { retry_after, .. } => {
                 Self::Retry { reason, after: retry_after, whole_account: retry_after.is_some() }
@@ -156,6 +158,12 @@ impl From<ApiError> for Outcome {
             }
         }
     }
+}
+
+/// Rest before Zoom is asked again where another program puts our access tokens out of force: at random, so that the two do not
+/// keep step.
+fn token_rest() -> Duration {
+    Duration::from_secs(10).mul_f64(rand::random_range(0.5..1.5))
 }
 
 impl From<ReconcileError> for Outcome {

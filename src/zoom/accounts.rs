@@ -138,14 +138,25 @@ impl Accounts {
         recording: &RecordingIdentity,
         refused: Option<&SecretString>,
     ) -> Result<Option<SecretString>, ApiError> {
-        // Meetings and calls have the same OAuth server, and may be the scopes of one app.
-        let kind = match recording.kind {
-            RecordingKind::Phone => RecordingKind::Meeting,
-            kind => kind,
-        };
+        let kind = scopes_of(recording.kind);
         match self.for_recordings(&recording.account_id, kind) {
             Some(account) => account.api.bearer(kind, refused).await.map(Some),
             None => Ok(None),
+        }
+    }
+
+    /// Whether Zoom still accepts a bearer token of [`Self::bearer`]; see [`Api::accepts`].
+    ///
+    /// # Errors
+    /// See [`ApiError`].
+    pub async fn accepts(
+        &self,
+        recording: &RecordingIdentity,
+        bearer: &SecretString,
+    ) -> Result<bool, ApiError> {
+        match self.for_recordings(&recording.account_id, scopes_of(recording.kind)) {
+            Some(account) => account.api.accepts(recording, bearer).await,
+            None => Ok(true),
         }
     }
 
@@ -166,6 +177,15 @@ impl Accounts {
             Some(account) => account.api.recording(recording).await,
             None => Err(ApiError::NoCredentials(recording.kind)),
         }
+    }
+}
+
+/// Whose API is asked about recordings of this kind: meetings and calls have the same OAuth server, and may be the scopes of one
+/// app.
+fn scopes_of(kind: RecordingKind) -> RecordingKind {
+    match kind {
+        RecordingKind::Phone => RecordingKind::Meeting,
+        kind => kind,
     }
 }
 

@@ -152,7 +152,7 @@ impl AutoStart {
     fn pause(&self, session: &Begun, error: &ApiError, may_be_unheard_of: bool) -> Option<Option<Duration>> {
         match error {
             ApiError::Refused { retry_after, .. } => Some(*retry_after),
-            ApiError::Unreachable(_) | ApiError::Invalid(_) => Some(None),
+            ApiError::Unreachable(_) | ApiError::Invalid(_) | ApiError::Superseded(_) => Some(None),
             ApiError::NotFound(_) if may_be_unheard_of => Some(None),
             ApiError::NotFound(_) | ApiError::NotNow(_) => {
                 warn!(session.id = session.session_id, %error, "Zoom does not start the recording, or it runs already");

@@ -273,3 +273,58 @@ async fn processes_that_put_each_others_access_tokens_out_of_force_park_nothing(
         worker.stop().await;
     }
 }
+
+/// Another program that fetches a token for the same app again and again, for as long as it lives.
+fn rival(zoom: &FakeZoom) -> tokio::task::JoinHandle<()> {
+    let [(_, account), (_, client), (_, secret)] = zoom.oauth_credentials();
+    let url = format!("{}/oauth/token", zoom.oauth_base_url());
+    tokio::spawn(async move {
+        let http = reqwest::Client::new();
+        loop {
+            let asked = http
+                .post(&url)
+                .basic_auth(client, Some(secret))
+                .header("content-type", "application/x-www-form-urlencoded")
+                .body(format!("grant_type=account_credentials&account_id={account}"))
+                .send()
+                .await;
+            assert!(asked.expect("an answer").status().is_success());
+        }
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_program_that_takes_every_access_token_away_costs_no_attempt_and_parks_nothing() {
+    let scene = Scene::staged(Options::default(), |setup, zoom| {
+        with_api(setup, zoom).env("ZOOM_ARCHIVER_WORKER__MAX_ATTEMPTS", "1")
+    })
+    .await;
+    let library = scene.zoom.library();
+    library.keep_one_access_token();
+    library.open_files_by_api_bearer();
+    let recordings: Vec<_> = (0..4)
+        .map(|number| {
+            FakeRecording::new(RecordingKind::Meeting, 400 + number)
+                .with([FakeFile::generated(400 + number, SMALL)])
+        })
+        .collect();
+    for recording in &recordings {
+        library.add(recording);
+        library.inject(&recording.files[0].key, Fault::ExpiredToken, When::First(1));
+        library.inject_api(recording, ApiFault::NoDownloadToken, When::Always);
+    }
+    let rival = rival(&scene.zoom);
+    for recording in &recordings {
+        scene.announce(recording, EventKind::Recording).await;
+    }
+    eventually("a token is taken away", || async {
+        (scene.service.failures("api", "superseded").await >= 1.0).then_some(())
+    })
+    .await;
+    rival.abort();
+    scene.settled().await;
+    let rows = scene.files().await;
+    assert_eq!(rows.len(), recordings.len());
+    assert!(rows.iter().all(|row| row.state == FileState::Archived), "{rows:?}");
+    scene.close().await;
+}

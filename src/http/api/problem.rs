@@ -122,7 +122,9 @@ impl From<ApiError> for Problem {
             ApiError::NotAllowed(_) => StatusCode::FORBIDDEN,
             ApiError::Unreachable(_) => StatusCode::GATEWAY_TIMEOUT,
             ApiError::Refused { retry_after: None, .. } | ApiError::Invalid(_) => StatusCode::BAD_GATEWAY,
-            ApiError::Refused { retry_after: Some(_), .. } => StatusCode::SERVICE_UNAVAILABLE,
+            ApiError::Superseded(_) | ApiError::Refused { retry_after: Some(_), .. } => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
         };
         let problem = Self::new(status, error.to_string());
         match error {

@@ -60,9 +60,26 @@ pub(super) async fn open(
     Ok(Access { remote: Arc::new(Remote::new(url, work.download_token.clone())), bearer: None })
 }
 
-/// What follows when Zoom refuses its API's own bearer token for a file, however often it is renewed.
-pub(super) fn refused_bearer(work: &TransferWork, error: &DownloadError) -> Outcome {
-    without_right(work, error, "its own token is refused")
+/// What follows when Zoom refuses its API's own bearer token for a file, however often it is renewed. While another program puts
+/// our tokens out of force, that proves nothing: the API itself says whether it accepts the last one.
+pub(super) async fn refused_bearer(
+    jobs: &Jobs,
+    work: &TransferWork,
+    error: &DownloadError,
+    bearer: Option<&SecretString>,
+) -> Outcome {
+    let is_in_force = match bearer {
+        Some(bearer) => jobs.accounts.accepts(&work.recording.identity, bearer).await,
+        None => Ok(true),
+    };
+    match is_in_force {
+        Ok(true) => without_right(work, error, "its own token is refused"),
+        Ok(false) => {
+            let reason = "another program puts the access tokens of ZOOM_CLIENT_ID out of force".to_owned();
+            Outcome::Later { reason, after: super::super::token_rest() }
+        }
+        Err(unknown) => unknown.into(),
+    }
 }
 
 /// What follows when the API gives no download token for a file that does not lie at Zoom's own hosts, where alone the API's

@@ -185,7 +185,7 @@ async fn fetch(jobs: &Jobs, work: TransferWork, job: &Job, context: &JobContext)
             // good. In the end it is the right that is missing.
             Ended::Zoom(error @ DownloadError::Expired(_)) if bearer.is_some() => {
                 if refused_bearers.len() >= MOST_REFUSED_BEARERS {
-                    return Err(access::refused_bearer(&work, &error));
+                    return Err(access::refused_bearer(jobs, &work, &error, bearer.as_ref()).await);
                 }
                 let rest = BEARER_REST * u32::try_from(refused_bearers.len()).unwrap_or(u32::MAX);
                 alive_while(context, tokio::time::sleep(rest.mul_f64(rand::random_range(0.5..1.5)))).await;

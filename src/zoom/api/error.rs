@@ -35,6 +35,10 @@ pub enum ApiError {
         /// When Zoom said to come again.
         retry_after: Option<Duration>,
     },
+    /// Zoom refuses every access token that it has just given out: somebody else fetches tokens for the same app, and puts ours
+    /// out of force. The next one may be good.
+    #[error("{0}")]
+    Superseded(String),
     /// Zoom says that a value of the question is not valid (400, code 300), such as the token of a page that has expired: asked
     /// again in the same words it will say the same.
     #[error("Zoom's API answered {0}")]
@@ -53,6 +57,7 @@ impl ApiError {
             Self::NotFound(_) => "not_found",
             Self::NotNow(_) => "not_now",
             Self::NotAllowed(_) => "not_allowed",
+            Self::Superseded(_) => "superseded",
             Self::Refused { retry_after: Some(_), .. } => "too_many",
             Self::Refused { .. } | Self::Invalid(_) => "refused",
             Self::Unreachable(_) => "unreachable",

@@ -220,6 +220,28 @@ impl Api {
         Ok(token.bearer().clone())
     }
 
+    /// Whether Zoom still accepts this bearer token, whatever it may not do: asked about a recording, it says so of one that is out
+    /// of force. One that we sign ourselves is in force.
+    ///
+    /// # Errors
+    /// See [`ApiError`].
+    pub async fn accepts(
+        &self,
+        identity: &RecordingIdentity,
+        bearer: &SecretString,
+    ) -> Result<bool, ApiError> {
+        if Product::from(identity.kind) == Product::VideoSdk {
+            return Ok(true);
+        }
+        let path = path::recordings_of(Product::Meetings, &identity.instance_id);
+        let question = Question::get(path::under(&self.base, &path)?);
+        let give_up = Instant::now() + self.timeout;
+        let asked = self.ask_once(&purpose::MEETING_RECORDINGS, &question, bearer, give_up);
+        let late = |_| ApiError::Unreachable(format!("no answer within {} ms", self.timeout.as_millis()));
+        let answer = tokio::time::timeout_at(give_up, asked).await.map_err(late)??;
+        Ok(!matches!(answer, Answer::Refused(refusal) if refusal.is_about_the_token()))
+    }
+
     /// Whether a URL has the origin of the API, or of its OAuth server.
     #[must_use]
     pub fn is_at(&self, url: &Url) -> bool {

@@ -95,14 +95,10 @@ impl Refusal {
         }
         if self.status == StatusCode::UNAUTHORIZED && purpose.product == Product::Meetings {
             // No operator is waited for: the next token may be good again, and where it is not, the OAuth server says so.
-            return ApiError::Refused {
-                reason: format!(
-                    "Zoom refuses every access token that it has just given out for ZOOM_CLIENT_ID: look whether \
-                     another program fetches tokens for the same Server-to-Server OAuth app, and whether the app is \
-                     activated ({self})"
-                ),
-                retry_after: None,
-            };
+            return ApiError::Superseded(format!(
+                "Zoom refuses every access token that it has just given out for ZOOM_CLIENT_ID: look whether another \
+                 program fetches tokens for the same Server-to-Server OAuth app, and whether the app is activated ({self})"
+            ));
         }
         if self.status == StatusCode::UNAUTHORIZED {
             return ApiError::NotAllowed(format!(
