@@ -273,6 +273,10 @@ impl AnnouncedFile {
 /// The list that an archiving account's files stand in. Zoom's calls about recordings know nothing of them.
 pub const ARCHIVE_FILES: &str = "archive_files";
 
+/// The list that AI Companion's transcript of a meeting stands in, as if an event had one of that name. Where it is says a call of
+/// its own.
+pub const MEETING_TRANSCRIPT: &str = "meeting_transcript";
+
 /// What of a recording a [`Change`] of its state at Zoom is about.
 #[derive(Debug, Clone, Default)]
 pub enum Scope {

@@ -157,8 +157,10 @@ impl Round {
         known: Option<(RecordingRow, Vec<FileRow>)>,
         now: DateTime<Utc>,
     ) -> Result<(), ReconcileError> {
-        let expected =
-            announced(event).filter(|it| is_more_expected(it, known.as_ref(), &jobs.reconcile, now));
+        // No call asks about a phone call by itself.
+        let expected = announced(event)
+            .filter(|it| jobs.accounts.know(&it.recording.identity))
+            .filter(|it| is_more_expected(it, known.as_ref(), &jobs.reconcile, now));
         match expected {
             Some(announcement) => self.ask(jobs, context, &announcement.recording.identity, false).await,
             None => Ok(()),

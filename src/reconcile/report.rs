@@ -469,7 +469,9 @@ mod tests {
         assert_eq!(suspect.standing(), Standing::Differs);
         row.announced_bytes = Some(2);
         suspect.take(&row);
-        assert_eq!(suspect.standing(), Standing::Everywhere, "that was noted, whatever else is suspect");
+        assert_eq!(suspect.standing(), Standing::Warning, "that was noted, and something else is suspect");
+        suspect.at_zoom = false;
+        assert_eq!(suspect.standing(), Standing::NotAtZoom, "nothing better is to be had");
     }
 
     /// An archived file of one byte that is suspect, and of which Zoom had named no size.

@@ -40,7 +40,8 @@ impl<'a> Source<'a> {
             (ListOf::Sessions { .. }, RecordingKind::VideoSdk) => true,
             (ListOf::Meetings, kind) => matches!(kind, RecordingKind::Meeting | RecordingKind::Webinar),
             // What one user has not got, others may have.
-            (ListOf::Sessions { .. } | ListOf::MeetingsOfUser(_), _) => false,
+            // Where the app lacks the scope for calls, their list is empty; and it knows nothing of voicemails.
+            (ListOf::Sessions { .. } | ListOf::MeetingsOfUser(_) | ListOf::Calls, _) => false,
         };
         is_kind && self.account_id == Some(recording.account_id.as_str())
     }
@@ -53,6 +54,7 @@ impl fmt::Display for Source<'_> {
             ListOf::Sessions { .. } => f.write_str("sessions")?,
             ListOf::Meetings => f.write_str("meetings")?,
             ListOf::MeetingsOfUser(user) => write!(f, "meetings of {user}")?,
+            ListOf::Calls => f.write_str("recorded calls")?,
         }
         write!(f, " of account \"{}\"", self.account.name)
     }
@@ -162,7 +164,11 @@ impl<'a> Sources<'a> {
     fn add_meetings(&mut self, account: &'a Account, user: Option<&str>) {
         if account.api.knows(RecordingKind::Meeting) {
             let of = user.map_or(ListOf::Meetings, |user| ListOf::MeetingsOfUser(user.to_owned()));
-            self.lists.push(Source { account, of, account_id: account.account_id(RecordingKind::Meeting) });
+            let account_id = account.account_id(RecordingKind::Meeting);
+            self.lists.push(Source { account, of, account_id });
+            if user.is_none() {
+                self.lists.push(Source { account, of: ListOf::Calls, account_id });
+            }
         }
     }
 }
@@ -195,7 +201,11 @@ mod tests {
     #[test]
     fn every_list_is_read_that_there_are_credentials_for() {
         let all = [&SDK[..], &OAUTH, &["ZOOM_VIDEO_SDK_ACCOUNT_ID"]].concat();
-        let expected = ["sessions of account \"default\"", "meetings of account \"default\""];
+        let expected = [
+            "sessions of account \"default\"",
+            "meetings of account \"default\"",
+            "recorded calls of account \"default\"",
+        ];
         assert_eq!(listed(&all, None).unwrap(), expected);
         assert_eq!(listed(&all, Some("ada")).unwrap(), ["meetings of ada of account \"default\""]);
         assert_eq!(listed(&OAUTH, None).unwrap(), expected[1..]);
@@ -209,7 +219,7 @@ mod tests {
         assert!(told.contains("ZOOM_VIDEO_SDK_ACCOUNT_ID") && !told.contains("ZOOM_CLIENT_ID"), "{told}");
         let both = accounts(&[&SDK[..], &OAUTH].concat());
         let found = sources(&both, None, None).unwrap();
-        assert_eq!((found.lists.len(), found.unlisted.len()), (1, 1));
+        assert_eq!((found.lists.len(), found.unlisted.len()), (2, 1));
     }
 
     #[test]
@@ -232,7 +242,7 @@ mod tests {
         let told = sources(&accounts, None, Some("ada")).unwrap_err().to_string();
         assert!(told.contains("--account") && told.contains("are \"emea\", \"apac\""), "{told}");
         assert_eq!(sources(&accounts, Some("apac"), Some("ada")).unwrap().lists.len(), 1);
-        assert_eq!(sources(&accounts, None, None).unwrap().lists.len(), 3);
+        assert_eq!(sources(&accounts, None, None).unwrap().lists.len(), 5);
     }
 
     #[test]

@@ -107,11 +107,23 @@ pub enum Happening<'a> {
     CallPermanentlyDeleted,
     /// The transcript of a recorded call is ready.
     CallTranscribed,
+    /// A voicemail has come.
+    VoicemailReceived,
+    /// The same, told to those who may listen to it.
+    VoicemailReceivedForAccessMember,
+    /// The transcript of a voicemail is ready.
+    VoicemailTranscribed,
+    /// A voicemail is moved to the trash.
+    VoicemailDeleted,
+    /// A voicemail is deleted for good.
+    VoicemailPermanentlyDeleted,
+    /// AI Companion's transcript of a meeting is ready; meetings and webinars only.
+    AicTranscriptCompleted,
 }
 
 impl Happening<'_> {
     /// One of each.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 29] = [
         Self::Started,
         Self::Paused,
         Self::Resumed,
@@ -135,6 +147,12 @@ impl Happening<'_> {
         Self::CallDeleted,
         Self::CallPermanentlyDeleted,
         Self::CallTranscribed,
+        Self::VoicemailReceived,
+        Self::VoicemailReceivedForAccessMember,
+        Self::VoicemailTranscribed,
+        Self::VoicemailDeleted,
+        Self::VoicemailPermanentlyDeleted,
+        Self::AicTranscriptCompleted,
     ];
 
     /// The value of `event`; `None` where there is no such event for this product.
@@ -148,15 +166,17 @@ impl Happening<'_> {
             }
             (RecordingKind::Phone, Self::CallDeleted) => "phone.recording_deleted",
             (RecordingKind::Phone, Self::CallPermanentlyDeleted) => "phone.recording_permanently_deleted",
-            (RecordingKind::Phone, _)
-            | (
-                _,
-                Self::CallRecorded
-                | Self::CallTranscribed
-                | Self::CallRecordedForAccessMember
-                | Self::CallDeleted
-                | Self::CallPermanentlyDeleted,
-            ) => return None,
+            (RecordingKind::Phone, Self::VoicemailReceived) => "phone.voicemail_received",
+            (RecordingKind::Phone, Self::VoicemailReceivedForAccessMember) => {
+                "phone.voicemail_received_for_access_member"
+            }
+            (RecordingKind::Phone, Self::VoicemailTranscribed) => "phone.voicemail_transcript_completed",
+            (RecordingKind::Phone, Self::VoicemailDeleted) => "phone.voicemail_deleted",
+            (RecordingKind::Phone, Self::VoicemailPermanentlyDeleted) => {
+                "phone.voicemail_permanently_deleted"
+            }
+            (RecordingKind::Phone, _) => return None,
+            (_, call) if call.is_of_phone() => return None,
             (RecordingKind::VideoSdk, Self::Started) => "session.recording_started",
             (RecordingKind::VideoSdk, Self::Paused) => "session.recording_paused",
             (RecordingKind::VideoSdk, Self::Resumed) => "session.recording_resumed",
@@ -183,8 +203,34 @@ impl Happening<'_> {
             (_, Self::SummaryTrashed) => "meeting.summary_trashed",
             (_, Self::SummaryDeleted) => "meeting.summary_deleted",
             (_, Self::SummaryRecovered) => "meeting.summary_recovered",
+            (_, Self::AicTranscriptCompleted) => "meeting.aic_transcript_completed",
+            // Calls and voicemails: dealt with above.
+            (_, _) => return None,
         };
         Some(name)
+    }
+
+    fn is_of_phone(self) -> bool {
+        self.is_about_voicemail()
+            || matches!(
+                self,
+                Self::CallRecorded
+                    | Self::CallTranscribed
+                    | Self::CallRecordedForAccessMember
+                    | Self::CallDeleted
+                    | Self::CallPermanentlyDeleted
+            )
+    }
+
+    fn is_about_voicemail(self) -> bool {
+        matches!(
+            self,
+            Self::VoicemailReceived
+                | Self::VoicemailReceivedForAccessMember
+                | Self::VoicemailTranscribed
+                | Self::VoicemailDeleted
+                | Self::VoicemailPermanentlyDeleted
+        )
     }
 }
 
@@ -321,6 +367,11 @@ fn happened_object(recording: &FakeRecording, what: Happening<'_>, links: &Links
         | Happening::CallPermanentlyDeleted => {
             return json!({ "recordings": [call_object(recording, what, links)] });
         }
+        Happening::AicTranscriptCompleted => return transcribed_meeting(recording),
+        Happening::VoicemailDeleted | Happening::VoicemailPermanentlyDeleted => {
+            return json!({ "voice_mails": [voicemail_object(recording, what, links)] });
+        }
+        voicemail if voicemail.is_about_voicemail() => return voicemail_object(recording, what, links),
         _ => {}
     }
     Value::Object(object)
@@ -373,6 +424,43 @@ fn call_object(recording: &FakeRecording, what: Happening<'_>, links: &Links<'_>
     };
     if let Some(file) = file {
         call[key] = json!(links.download_url(file));
+    }
+    call
+}
+
+/// A voicemail: the sound is the first file of its recording.
+fn voicemail_object(recording: &FakeRecording, what: Happening<'_>, links: &Links<'_>) -> Value {
+    let mut voicemail = call_object(recording, Happening::VoicemailDeleted, links);
+    if matches!(what, Happening::VoicemailDeleted | Happening::VoicemailPermanentlyDeleted)
+        && let Some(voicemail) = voicemail.as_object_mut()
+    {
+        voicemail.remove("download_url");
+    }
+    if what == Happening::VoicemailTranscribed {
+        voicemail["transcription"] = json!({ "status": 4, "content": VOICEMAIL_TEXT });
+    }
+    voicemail
+}
+
+/// What is said in every voicemail.
+pub const VOICEMAIL_TEXT: &str = "This is Ada. Please call me back.";
+
+fn transcribed_meeting(recording: &FakeRecording) -> Value {
+    json!({
+        "meeting_uuid": recording.instance_id,
+        "meeting_id": recording.number,
+        "meeting_host_id": "Hk9fakeHostIdQ0wNr1",
+        "meeting_topic": recording.topic,
+        "meeting_start_time": time(recording.start_time),
+    })
+}
+
+/// An entry of the API's list of recorded calls.
+#[must_use]
+pub fn listed_call(recording: &FakeRecording, links: &Links<'_>) -> Value {
+    let mut call = call_object(recording, Happening::CallRecorded, links);
+    if let Some(text) = recording.file("TRANSCRIPT") {
+        call["transcript_download_url"] = json!(links.download_url(text));
     }
     call
 }

@@ -37,6 +37,10 @@ pub enum Endpoint {
     Meetings,
     /// `GET /v2/users/{id}/recordings`.
     UserMeetings,
+    /// `GET /v2/meetings/{id}/transcript`.
+    MeetingTranscript,
+    /// `GET /v2/phone/recordings`.
+    Calls,
     /// `DELETE` of a recording, or of a file of it.
     Remove,
     /// `PUT …/status` of a recording, or of a file of it.
@@ -54,7 +58,7 @@ impl Endpoint {
     #[must_use]
     pub fn weight(self) -> Weight {
         match self {
-            Self::Sessions | Self::Meetings | Self::UserMeetings => Weight::Medium,
+            Self::Sessions | Self::Meetings | Self::UserMeetings | Self::Calls => Weight::Medium,
             Self::WebhookLog => Weight::Heavy,
             Self::AccessToken => Weight::Unlimited,
             _ => Weight::Light,

@@ -17,8 +17,8 @@ use crate::domain::file_identity::{Description, Resolution, resolve};
 use crate::domain::ids::{FileId, JobId, RecordingId};
 use crate::domain::loss;
 use crate::domain::recording::{
-    ARCHIVE_FILES, AnnouncedFile, AnnouncedRecording, Announcement, Change, FileIdentity, RecordingIdentity,
-    RecordingState,
+    ARCHIVE_FILES, AnnouncedFile, AnnouncedRecording, Announcement, Change, FileIdentity, MEETING_TRANSCRIPT,
+    RecordingIdentity, RecordingState,
 };
 
 /// Why a file without a URL is parked.
@@ -246,7 +246,7 @@ impl NewFile {
             download_token: file.download_token.as_ref().map(clean_secret),
             token_expires_at: file.download_token.as_ref().and(file.token_expires_at).map(Moment),
             content: file.content.clone(),
-            is_asked_about: renewable && file.identity.collection != ARCHIVE_FILES && is_in_the_making(file),
+            is_asked_about: renewable && is_asked_about(file),
             skip: decision.leaves_out.as_deref().map(clean),
             decided_by: decision.by,
             metadata: clean_map(&file.metadata),
@@ -344,5 +344,15 @@ pub(super) fn clean_json(value: &Value) -> Value {
         Value::Array(items) => Value::Array(items.iter().map(clean_json).collect()),
         Value::Object(map) => Value::Object(clean_map(map)),
         other => other.clone(),
+    }
+}
+
+/// Whether Zoom's API can say where a file is of which no URL is known: while it works on it, and always where a call of its own
+/// says so.
+fn is_asked_about(file: &AnnouncedFile) -> bool {
+    match file.identity.collection.as_str() {
+        ARCHIVE_FILES => false,
+        MEETING_TRANSCRIPT => true,
+        _ => is_in_the_making(file),
     }
 }

@@ -13,6 +13,7 @@ use crate::config::zoom::ZoomConfig;
 use crate::domain::event::Event;
 use crate::domain::origin::is_zoom;
 use crate::domain::recording::{RecordingIdentity, RecordingKind};
+use crate::zoom::meeting_transcript::Transcript;
 use crate::zoom::payload::UNKNOWN_ACCOUNT;
 
 /// One account.
@@ -143,6 +144,15 @@ impl Accounts {
             Some(account) => account.api.bearer(kind, refused).await.map(Some),
             None => Ok(None),
         }
+    }
+
+    /// Asks where AI Companion's transcript of a meeting is, with the credentials of its account; see [`Api::transcript`].
+    ///
+    /// # Errors
+    /// See [`ApiError`].
+    pub async fn transcript(&self, meeting: &RecordingIdentity) -> Result<Transcript, ApiError> {
+        let account = self.for_recordings(&meeting.account_id, meeting.kind);
+        account.ok_or(ApiError::NoCredentials(meeting.kind))?.api.transcript(meeting).await
     }
 
     /// Whether Zoom still accepts a bearer token of [`Self::bearer`]; see [`Api::accepts`].

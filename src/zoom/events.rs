@@ -38,6 +38,12 @@ pub enum Shape {
     CallTranscripts,
     /// The same; files are not to be had.
     BareCalls,
+    /// `payload.object` is a voicemail.
+    Voicemail,
+    /// `payload.object` is a voicemail, or lists several in `voice_mails`; files are not to be had.
+    BareVoicemail,
+    /// `payload.object` names the meeting of which there is a transcript.
+    MeetingTranscript,
 }
 
 /// The table.
@@ -76,12 +82,19 @@ pub const EVENTS: &[EventKind] = &[
     EventKind { name: "meeting.summary_trashed", change: NOTHING, shape: Shape::BareSummary },
     EventKind { name: "meeting.summary_deleted", change: NOTHING, shape: Shape::BareSummary },
     EventKind { name: "meeting.summary_recovered", change: NOTHING, shape: Shape::BareSummary },
+    // AI Companion's transcript needs no cloud recording: it says nothing of the recording's own.
+    EventKind { name: "meeting.aic_transcript_completed", change: NOTHING, shape: Shape::MeetingTranscript },
     // Phone
     stands("phone.recording_completed", RecordingState::Completed, Shape::Calls),
     stands("phone.recording_completed_for_access_member", RecordingState::Completed, Shape::Calls),
     stands("phone.recording_deleted", RecordingState::Trashed, Shape::BareCalls),
     stands("phone.recording_permanently_deleted", RecordingState::Deleted, Shape::BareCalls),
     transcript("phone.recording_transcript_completed", TextState::Completed, Shape::CallTranscripts),
+    stands("phone.voicemail_received", RecordingState::Completed, Shape::Voicemail),
+    stands("phone.voicemail_received_for_access_member", RecordingState::Completed, Shape::Voicemail),
+    transcript("phone.voicemail_transcript_completed", TextState::Completed, Shape::Voicemail),
+    stands("phone.voicemail_deleted", RecordingState::Trashed, Shape::BareVoicemail),
+    stands("phone.voicemail_permanently_deleted", RecordingState::Deleted, Shape::BareVoicemail),
 ];
 
 const NOTHING: Change = Change { state: None, transcript: None, summary: None, renamed: false };

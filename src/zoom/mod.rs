@@ -4,7 +4,7 @@
 //! - [`events`]: every event that is about a recording, and what it means: one table
 //! - [`payload`]: what an event says
 //! - `redact`: what of it is kept
-//! - `summary`, `phone`: events whose shape is none of the usual
+//! - `summary`, `phone`, `voicemail`, [`meeting_transcript`]: events whose shape is none of the usual
 //! - [`accounts`]: which account a question is asked with
 //! - [`api`]: questions to Zoom's API, with the credentials for it
 //! - [`auto_start`]: sessions whose recording is started when they begin
@@ -20,6 +20,7 @@ pub mod auto_start;
 pub mod download;
 pub mod events;
 mod jwt;
+pub mod meeting_transcript;
 pub mod payload;
 mod phone;
 mod redact;
@@ -27,3 +28,4 @@ pub mod session_token;
 pub mod signature;
 mod summary;
 pub mod token;
+mod voicemail;

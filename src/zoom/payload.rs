@@ -10,7 +10,7 @@ use secrecy::SecretString;
 use serde_json::{Map, Value};
 
 use super::events::{self, EventKind, Shape};
-use super::{phone, redact, summary, token};
+use super::{meeting_transcript, phone, redact, summary, token, voicemail};
 use crate::domain::file_identity::{Description, stand_in};
 use crate::domain::json;
 use crate::domain::media::{content_type, extension_of, type_of};
@@ -115,9 +115,13 @@ fn read_event(kind: &EventKind, value: Value) -> Result<Message, String> {
         Shape::Summary | Shape::UpdatedSummary | Shape::BareSummary => {
             summary::read(&told, kind.shape, object_of(&value)?)?
         }
+        Shape::MeetingTranscript => meeting_transcript::read(&told, object_of(&value)?)?,
         Shape::Batch => return Ok(Message::Announcements { name, parts: batch(&told, value)? }),
         Shape::Calls | Shape::CallTranscripts | Shape::BareCalls => {
             return Ok(Message::Announcements { name, parts: phone::read(&told, kind.shape, value)? });
+        }
+        Shape::Voicemail | Shape::BareVoicemail => {
+            return Ok(Message::Announcements { name, parts: voicemail::read(&told, kind.shape, value)? });
         }
     };
     Ok(Message::Announcement {

@@ -11,7 +11,8 @@ use super::events::Shape;
 use super::payload::{Part, Told, check_length, secret, size, take_list, text, time, with_odd};
 use super::{redact, token};
 use crate::domain::recording::{
-    AnnouncedFile, AnnouncedRecording, Announcement, FileIdentity, RecordingIdentity, RecordingKind, Scope,
+    AnnouncedFile, AnnouncedRecording, Announcement, Change, FileIdentity, RecordingIdentity, RecordingKind,
+    Scope,
 };
 
 /// Where the files stand.
@@ -33,6 +34,21 @@ pub(super) fn read(told: &Told, shape: Shape, mut event: Value) -> Result<Vec<Pa
         }
     }
     with_odd(parts, odd).ok_or_else(|| "it names no call".to_owned())
+}
+
+/// Reads an entry of the API's list of recorded calls ("Get call recordings"), which is that of an event, with the transcript's URL
+/// beside that of the sound. Returns what it announces, and the entry without secrets.
+///
+/// # Errors
+/// In words, when it is no call.
+pub(super) fn read_listed(account_id: &str, entry: Value) -> Result<(Announcement, Vec<u8>), String> {
+    let told =
+        Told { account_id: account_id.to_owned(), token: None, happened_at: None, change: Change::default() };
+    let mut listed = announcement(&told, Shape::Calls, &entry)?;
+    if text(entry.get("transcript_download_url")).is_some() {
+        listed.files.extend(announcement(&told, Shape::CallTranscripts, &entry)?.files);
+    }
+    Ok((listed, redact::value(entry).to_string().into()))
 }
 
 fn announcement(told: &Told, shape: Shape, call: &Value) -> Result<Announcement, String> {
@@ -60,7 +76,7 @@ fn announcement(told: &Told, shape: Shape, call: &Value) -> Result<Announcement,
 }
 
 /// Who called whom, as far as names or numbers are known.
-fn topic(call: &Map<String, Value>) -> Option<String> {
+pub(super) fn topic(call: &Map<String, Value>) -> Option<String> {
     let who = |side: &str| {
         ["name", "number"].iter().find_map(|key| text(call.get(format!("{side}_{key}").as_str())))
     };

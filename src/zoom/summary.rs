@@ -65,7 +65,7 @@ pub(super) fn read(told: &Told, shape: Shape, object: &Map<String, Value>) -> Re
 }
 
 /// What is said of the meeting, under the names that it has elsewhere.
-fn of_the_meeting(object: &Map<String, Value>) -> Map<String, Value> {
+pub(super) fn of_the_meeting(object: &Map<String, Value>) -> Map<String, Value> {
     let of_meeting = object.iter().filter(|(key, _)| !key.starts_with("summary_") && !is_text(key));
     of_meeting
         .map(|(key, value)| (key.strip_prefix("meeting_").unwrap_or(key).to_owned(), value.clone()))

@@ -226,7 +226,11 @@ async fn what_zoom_does_not_list_is_said_and_is_no_success() {
     let output = bare.run(&[SPAN.as_slice(), &["--json"]].concat()).await;
     assert_eq!(output.status.code(), Some(1), "{}", told(&output));
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(report["unlisted"].as_array().map(Vec::len), Some(2), "sessions and meetings: {report}");
+    assert_eq!(
+        report["unlisted"].as_array().map(Vec::len),
+        Some(3),
+        "sessions, meetings and calls: {report}"
+    );
     assert!(
         report["recorded_files"].as_u64().is_some_and(|files| files > 0),
         "what is listed is taken: {report}"

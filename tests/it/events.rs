@@ -10,12 +10,14 @@ use serde_json::{Value, json};
 use zoom_archiver::clock::Clock;
 use zoom_archiver::domain::file::{FileRow, FileState};
 use zoom_archiver::domain::recording::{Announcement, Change, RecordingKind, RecordingState, TextState};
-use zoom_archiver::simulator::events::{EventKind, Happening, Quirks};
+use zoom_archiver::simulator::events::{EventKind, Happening, Quirks, VOICEMAIL_TEXT};
+use zoom_archiver::simulator::ledger::Endpoint;
+use zoom_archiver::simulator::library::Library;
 use zoom_archiver::simulator::{Content, FakeFile, FakeRecording, FakeZoom, Fault, Options, When};
 use zoom_archiver::zoom::events::{EVENTS, Shape, find};
 use zoom_archiver::zoom::payload::{self, Message};
 
-use crate::support::scene::{Scene, with_api};
+use crate::support::scene::{Scene, until_zoom, with_api};
 use crate::support::service::eventually;
 
 /// One of each kind.
@@ -70,7 +72,11 @@ async fn every_event_of_the_table_is_sent_by_the_fake_zoom_and_read() {
             assert_eq!(identity.instance_id, recording.instance_id, "{name}");
             let leaves_kind_open = matches!(
                 find(&name).unwrap().shape,
-                Shape::Batch | Shape::Summary | Shape::UpdatedSummary | Shape::BareSummary
+                Shape::Batch
+                    | Shape::Summary
+                    | Shape::UpdatedSummary
+                    | Shape::BareSummary
+                    | Shape::MeetingTranscript
             );
             let meant = if leaves_kind_open { RecordingKind::Meeting } else { recording.kind };
             assert_eq!(identity.kind, meant, "{name}");
@@ -220,7 +226,7 @@ impl Scene {
 
 /// What each event makes of what people see of its recording: how it stands, its transcript, its summary. Said here in full,
 /// so that the table in the code does not agree with itself alone.
-const SEEN: [(&str, [Option<&str>; 3]); 35] = [
+const SEEN: [(&str, [Option<&str>; 3]); 41] = [
     ("session.recording_started", [Some("started"), None, None]),
     ("session.recording_paused", [Some("paused"), None, None]),
     ("session.recording_resumed", [Some("started"), None, None]),
@@ -256,6 +262,12 @@ const SEEN: [(&str, [Option<&str>; 3]); 35] = [
     ("phone.recording_deleted", [Some("trashed"), None, None]),
     ("phone.recording_permanently_deleted", [Some("deleted"), None, None]),
     ("phone.recording_transcript_completed", [None, Some("completed"), None]),
+    ("phone.voicemail_received", [Some("completed"), None, None]),
+    ("phone.voicemail_received_for_access_member", [Some("completed"), None, None]),
+    ("phone.voicemail_transcript_completed", [None, Some("completed"), None]),
+    ("phone.voicemail_deleted", [Some("trashed"), None, None]),
+    ("phone.voicemail_permanently_deleted", [Some("deleted"), None, None]),
+    ("meeting.aic_transcript_completed", [None, None, None]),
 ];
 
 #[tokio::test]
@@ -546,6 +558,73 @@ async fn a_call_that_is_told_to_everybody_who_may_listen_to_it_is_archived_once(
 }
 
 #[tokio::test]
+async fn a_voicemail_is_archived_once_with_what_was_said_in_it() {
+    let scene = Scene::staged(Options::default(), with_api).await;
+    let voicemail = FakeRecording::call(19);
+    scene.shelve(&voicemail);
+    for what in [
+        Happening::VoicemailReceived,
+        Happening::VoicemailReceivedForAccessMember,
+        Happening::VoicemailTranscribed,
+        Happening::VoicemailReceived,
+    ] {
+        scene.tell(&voicemail, what).await;
+    }
+    scene.settled().await;
+    let files = scene.files().await;
+    assert_eq!(files.len(), 2, "{files:?}");
+    assert!(files.iter().all(|file| file.state == FileState::Archived), "{files:?}");
+    scene.assert_archived(&files[0], voicemail.files[0].content).await;
+    let said: Value = serde_json::from_slice(&scene.object(&files[1]).await).unwrap();
+    assert_eq!(said["content"], VOICEMAIL_TEXT);
+    // What was said is in the object, and nowhere beside it.
+    let manifest = scene.manifest(&files[0]).await;
+    assert!(!manifest.to_string().contains(VOICEMAIL_TEXT), "{manifest}");
+    for (what, state) in [
+        (Happening::VoicemailDeleted, RecordingState::Trashed),
+        (Happening::VoicemailPermanentlyDeleted, RecordingState::Deleted),
+    ] {
+        scene.tell(&voicemail, what).await;
+        let (row, files) = scene.store.recording(files[0].recording_id).await.unwrap().unwrap();
+        assert_eq!((row.state, files.len()), (Some(state), 2), "{what:?}");
+    }
+    scene.settled().await;
+    scene.close().await;
+}
+
+#[tokio::test]
+async fn the_transcript_of_a_meeting_that_was_not_recorded_is_asked_for_and_archived() {
+    let scene = Scene::staged(Options::default(), |setup, zoom| {
+        with_api(setup, zoom).env("ZOOM_ARCHIVER_TRANSFER__PROCESSING_SECS", "1")
+    })
+    .await;
+    scene.zoom.library().open_files_by_api_bearer();
+    let text = Content::Embedded(b"WEBVTT\n\n00:00:01.000 --> 00:00:02.000\nAda: All is well.\n");
+    let meeting = FakeRecording::new(RecordingKind::Meeting, 20);
+    // Zoom tells of it a moment before its own call knows it.
+    scene.shelve(&meeting);
+    scene.tell(&meeting, Happening::AicTranscriptCompleted).await;
+    let asked = |library: &Library| library.api_calls(Endpoint::MeetingTranscript) >= 1;
+    until_zoom(&scene.zoom, "it is asked where the transcript is", asked).await;
+    scene.shelve(&meeting.with([FakeFile::new("TRANSCRIPT", "VTT", "audio_transcript", text)]));
+    let file = scene.one_file_in(FileState::Archived).await;
+    scene.assert_archived(&file, text).await;
+    assert!(file.object_key.as_deref().unwrap().ends_with(".vtt"));
+    scene.settled().await;
+    assert_eq!(scene.files().await.len(), 1);
+    scene.close().await;
+}
+
+#[tokio::test]
+async fn the_transcript_of_a_meeting_waits_for_credentials_where_there_are_none() {
+    let scene = Scene::start().await;
+    scene.tell(&FakeRecording::meeting(21), Happening::AicTranscriptCompleted).await;
+    let file = scene.one_file_in(FileState::Parked).await;
+    assert_eq!((file.file_type.as_str(), file.object_key), ("TRANSCRIPT", None));
+    scene.close().await;
+}
+
+#[tokio::test]
 async fn a_newer_summary_is_another_object_and_the_old_one_stays() {
     let scene = Scene::start().await;
     let meeting = FakeRecording::meeting(17);
@@ -603,6 +682,22 @@ async fn an_archiving_accounts_files_are_archived_and_compared_with_the_digest_t
     assert_eq!(file.identity.collection, "archive_files");
     scene.assert_archived(&file, recording.files[0].content).await;
     assert_eq!(file.archived.unwrap().mark, None);
+    scene.settled().await;
+    scene.close().await;
+}
+
+#[tokio::test]
+async fn an_archive_file_whose_token_has_expired_is_opened_by_the_bearer_of_the_api() {
+    let scene = Scene::staged(Options::default(), with_api).await;
+    let library = scene.zoom.library();
+    library.open_files_by_api_bearer();
+    let recording = FakeRecording::new(RecordingKind::Meeting, 22).with([FakeFile::generated(22, 5000)]);
+    scene.shelve(&recording);
+    library.inject(&recording.files[0].key, Fault::ExpiredToken, When::First(1));
+    scene.tell(&recording, Happening::ArchiveFilesCompleted).await;
+    let file = scene.one_file_in(FileState::Archived).await;
+    scene.assert_archived(&file, recording.files[0].content).await;
+    assert!(scene.store.transfer_work(file.id).await.unwrap().unwrap().download_token.is_none());
     scene.settled().await;
     scene.close().await;
 }

@@ -12,7 +12,7 @@ use zoom_archiver::clock::Clock;
 use zoom_archiver::domain::file::FileState;
 use zoom_archiver::domain::job::Task;
 use zoom_archiver::domain::recording::RecordingKind;
-use zoom_archiver::simulator::events::{EventKind, Quirks};
+use zoom_archiver::simulator::events::{EventKind, Happening, Quirks};
 use zoom_archiver::simulator::ledger::{Endpoint, Weight};
 use zoom_archiver::simulator::{ApiFault, FakeFile, FakeRecording, FakeZoom, Fault, Options, When};
 
@@ -433,5 +433,43 @@ async fn the_report_says_of_each_file_where_it_is_missing() {
     let words = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(words.contains("differs: video_sdk") && words.contains("1000 bytes proven"), "{words}");
     assert!(words.contains("5 bytes in the archive") && words.contains("Something is missing."), "{words}");
+    scene.close().await;
+}
+
+#[tokio::test]
+async fn a_call_whose_event_was_lost_is_found_in_zooms_list_and_archived_with_its_transcript() {
+    let scene = scene().await;
+    scene.zoom.library().open_files_by_api_bearer();
+    let mut call = FakeRecording::call(77);
+    call.start_time = now() - TimeDelta::hours(3);
+    scene.shelve(&call);
+    let (output, lines) = report(&scene.setup).await;
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(lines.iter().filter(|line| line["standing"] == "not_in_database").count(), 2, "{lines:?}");
+    round(&scene).await;
+    let files = scene.files().await;
+    assert_eq!(files.len(), 2, "{files:?}");
+    for (file, fake) in files.iter().zip(&call.files) {
+        assert_eq!(file.state, FileState::Archived, "{:?}", file.reason);
+        scene.assert_archived(file, fake.content).await;
+    }
+    assert_eq!(report(&scene.setup).await.0.status.code(), Some(0));
+    // Its event, late, is about the same files.
+    let late = scene.zoom.tell(&call, Happening::CallRecorded, Quirks::default(), now()).unwrap();
+    assert!(scene.sender.deliver(&late).await.answer.is_accepted());
+    scene.settled().await;
+    assert_eq!(scene.files().await.len(), 2);
+    scene.close().await;
+}
+
+#[tokio::test]
+async fn an_app_without_the_scope_for_calls_lists_everything_else() {
+    let scene = scene().await;
+    scene.shelve(&fresh(78));
+    scene.zoom.library().inject_call(Endpoint::Calls, ApiFault::MissingScope, When::Always);
+    round(&scene).await;
+    let files = scene.files().await;
+    assert!(files.len() == 1 && files[0].state == FileState::Archived, "{files:?}");
+    assert_eq!(report(&scene.setup).await.0.status.code(), Some(0));
     scene.close().await;
 }

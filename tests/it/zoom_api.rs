@@ -223,10 +223,7 @@ async fn ask_at_once(api: &Api, recording: &FakeRecording, many: usize) {
 async fn an_access_token_that_is_refused_although_it_is_fresh_is_for_no_person_but_for_later() {
     let scene = Scene::start().await;
     let error = scene.ask_amid(&FakeRecording::meeting(10), ApiFault::ExpiredToken).await;
-    assert!(
-        matches!(&error, ApiError::Refused { reason, .. } if reason.contains("ZOOM_CLIENT_ID")),
-        "{error}"
-    );
+    assert!(matches!(&error, ApiError::Superseded(reason) if reason.contains("ZOOM_CLIENT_ID")), "{error}");
     assert_eq!((scene.calls(Endpoint::MeetingRecordings), scene.calls(Endpoint::AccessToken)), (5, 5));
 }
 

@@ -319,6 +319,8 @@ async fn ask(
         Endpoint::UserMeetings => {
             api.recordings(ListOf::MeetingsOfUser("me".to_owned()), today()).next().await.map(drop)
         }
+        Endpoint::MeetingTranscript => api.transcript(recording).await.map(drop),
+        Endpoint::Calls => api.recordings(ListOf::Calls, today()).next().await.map(drop),
         Endpoint::WebhookLog => {
             let now = Clock::System.now();
             api.failed_deliveries(now - TimeDelta::hours(1), now).next().await.map(drop)

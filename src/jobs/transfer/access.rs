@@ -14,11 +14,14 @@ use crate::domain::file::FileRow;
 use crate::domain::file_identity::rows_of;
 use crate::domain::job::{Outcome, Task, WaitsFor};
 use crate::domain::loss::IN_TRASH;
-use crate::domain::recording::{ARCHIVE_FILES, AnnouncedFile, RecordingKind, RecordingState};
+use crate::domain::recording::{
+    ARCHIVE_FILES, AnnouncedFile, MEETING_TRANSCRIPT, RecordingKind, RecordingState,
+};
 use crate::store::TransferWork;
 use crate::worker::JobContext;
 use crate::zoom::api::ApiError;
 use crate::zoom::download::{DownloadError, Remote};
+use crate::zoom::meeting_transcript::Transcript;
 use crate::zoom::token;
 
 /// The way to a file.
@@ -94,9 +97,13 @@ fn without_right(work: &TransferWork, error: &DownloadError, why: &str) -> Outco
         RecordingKind::VideoSdk => "of the owner of the Video SDK account",
         _ => "of the owner of the Server-to-Server OAuth app",
     };
+    let of_archive = match work.file.identity.collection.as_str() {
+        ARCHIVE_FILES => ", and the app a scope for archived files (archiving:read:…)",
+        _ => "",
+    };
     let reason = format!(
         "{error}; Zoom's API gives no download token for it and {why}: give the role {owner} the right \
-         \"View the recording content\" (Account Management, Roles, Recording Management), then retry"
+         \"View the recording content\" (Account Management, Roles, Recording Management){of_archive}, then retry"
     );
     Outcome::Park { waits_for: WaitsFor::Person, reason }
 }
@@ -118,11 +125,17 @@ pub(super) async fn refresh(
     error: DownloadError,
 ) -> Result<TransferWork, Outcome> {
     let identity = &work.recording.identity;
-    if is_call(work) && !matches!(error, DownloadError::NotFound) {
+    let is_archive_file = work.file.identity.collection == ARCHIVE_FILES;
+    if is_call(work) && !matches!(error, DownloadError::NotFound)
+        || is_archive_file && matches!(error, DownloadError::Expired(_))
+    {
         return without_own_token(jobs, context, work, error).await;
     }
+    if work.file.identity.collection == MEETING_TRANSCRIPT {
+        return transcript(jobs, context, work, error).await;
+    }
     // The call knows nothing of archive files: its silence about one proves nothing.
-    if !jobs.accounts.know(identity) || work.file.identity.collection == ARCHIVE_FILES {
+    if !jobs.accounts.know(identity) || is_archive_file {
         return Err(without_api(jobs, work, error));
     }
     let _turn = alive_while(context, jobs.turns.take(work.recording.id)).await;
@@ -168,11 +181,40 @@ pub(super) async fn refresh(
     })
 }
 
+/// AI Companion's transcript of a meeting: a call of its own says where it is.
+async fn transcript(
+    jobs: &Jobs,
+    context: &JobContext,
+    work: &TransferWork,
+    error: DownloadError,
+) -> Result<TransferWork, Outcome> {
+    let identity = &work.recording.identity;
+    if !jobs.accounts.know(identity) {
+        return Err(without_api(jobs, work, error));
+    }
+    match alive_while(context, jobs.accounts.transcript(identity)).await {
+        Ok(Transcript::At(url)) => {
+            Ok(TransferWork { download_url: Some(url), download_token: None, ..work.clone() })
+        }
+        Ok(Transcript::NotReady) => {
+            let reason = "Zoom still works on the transcript".to_owned();
+            Err(Outcome::Later { reason, after: super::unnamed::rest(jobs, &work.file) })
+        }
+        Ok(Transcript::Gone(words)) | Err(ApiError::NotFound(words)) => Err(not_there(jobs, work, &words)),
+        Ok(Transcript::Withheld(reason)) => {
+            let reason = format!("Zoom does not let the transcript be downloaded ({reason})");
+            Err(Outcome::Park { waits_for: WaitsFor::Person, reason })
+        }
+        Err(refused) => Err(refused.into()),
+    }
+}
+
 fn is_call(work: &TransferWork) -> bool {
     work.recording.identity.kind == RecordingKind::Phone
 }
 
-/// A call whose own token has expired, or that has none, is opened by the access token of the API, where there are credentials.
+/// A call or an archived file whose own token has expired, or that has none, is opened by the access token of the API, where there
+/// are credentials: no call gives a fresh token for it.
 async fn without_own_token(
     jobs: &Jobs,
     context: &JobContext,

@@ -12,8 +12,8 @@ use crate::simulator::recording::FakeRecording;
 /// By what a list is made.
 pub(in crate::simulator) struct ListedBy<'a> {
     pub(in crate::simulator) account: &'a FakeAccount,
-    /// Sessions, or all else.
-    pub(in crate::simulator) sessions: bool,
+    /// Of these kinds.
+    pub(in crate::simulator) kinds: &'a [RecordingKind],
     /// First and last day; `None` for what is in the trash.
     pub(in crate::simulator) days: Option<(NaiveDate, NaiveDate)>,
     /// Of what is in the trash: recordings of which single files are there, or those that are there as a whole.
@@ -34,10 +34,9 @@ impl ApiShelf {
     }
 
     fn is_listed(&self, recording: &FakeRecording, by: &ListedBy<'_>) -> bool {
-        let is_session = recording.kind == RecordingKind::VideoSdk;
         let day = recording.start_time.date_naive();
         owner(&recording.account_id) == by.account
-            && is_session == by.sessions
+            && by.kinds.contains(&recording.kind)
             && match by.days {
                 Some((first, last)) => {
                     (first..=last).contains(&day)

@@ -40,10 +40,12 @@ pub(super) const API_PATH: &str = "/v2/{*rest}";
 pub(super) const TOKEN_PATH: &str = "/oauth/token";
 
 /// What the app of a fake account has been given.
-const SCOPES: [&str; 7] = [
+const SCOPES: [&str; 9] = [
     "cloud_recording:read:list_recording_files:admin",
     "cloud_recording:read:list_account_recordings:admin",
     "cloud_recording:read:list_user_recordings:admin",
+    "cloud_recording:read:meeting_transcript:admin",
+    "phone:read:list_recordings:admin",
     "cloud_recording:delete:meeting_recording:admin",
     "cloud_recording:delete:recording_file:admin",
     "cloud_recording:update:recover_meeting_recordings:admin",
@@ -92,9 +94,11 @@ async fn judge(context: &Context, call: &Call, headers: &HeaderMap, sent: &Sent)
 
 fn answer(context: &Context, call: &Call, account: &'static FakeAccount, sent: &Sent) -> Response {
     match call {
-        Call::Recordings { .. } | Call::Remove { .. } | Call::Recover { .. } | Call::SessionEvents { .. } => {
-            things::answer(context, call, account, sent)
-        }
+        Call::Recordings { .. }
+        | Call::Transcript { .. }
+        | Call::Remove { .. }
+        | Call::Recover { .. }
+        | Call::SessionEvents { .. } => things::answer(context, call, account, sent),
         Call::List { .. } | Call::WebhookLog => lists::answer(context, call, account, sent),
     }
 }

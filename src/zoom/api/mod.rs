@@ -44,6 +44,7 @@ use self::limits::Limits;
 use self::oauth::AccessTokens;
 use self::purpose::Purpose;
 pub use self::purpose::Use;
+use super::meeting_transcript::Transcript;
 use super::payload;
 use crate::clock::{Clock, ClockElsewhere};
 use crate::config::secrets::ZoomCredentials;
@@ -191,6 +192,15 @@ impl Api {
             content: EventContent::Announcement(announcement),
             trace: None,
         })
+    }
+
+    /// Asks where AI Companion's transcript of a meeting is.
+    ///
+    /// # Errors
+    /// See [`ApiError`].
+    pub async fn transcript(&self, identity: &RecordingIdentity) -> Result<Transcript, ApiError> {
+        let url = path::under(&self.base, &path::transcript_of(&identity.instance_id))?;
+        Ok(Transcript::read(&self.get(&purpose::MEETING_TRANSCRIPT, &url).await?))
     }
 
     /// Returns the bearer token for questions about recordings of this kind; another one than `refused`.

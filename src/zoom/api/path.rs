@@ -26,6 +26,11 @@ pub(super) fn recordings_of(product: Product, instance_id: &str) -> String {
     format!("{things}/{}/recordings", encoded(instance_id))
 }
 
+/// Where a meeting's transcript is told.
+pub(super) fn transcript_of(uuid: &str) -> String {
+    format!("meetings/{}/transcript", encoded(uuid))
+}
+
 /// `path`, already encoded, below a base address.
 pub(super) fn under(base: &Url, path: &str) -> Result<Url, ApiError> {
     // A base that is an http address takes every path; the configuration is checked for that.

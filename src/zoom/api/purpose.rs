@@ -65,6 +65,10 @@ pub(super) static SESSION_RECORDINGS: Purpose = video_sdk(Class::Light, SEE);
 pub(super) static MEETING_RECORDINGS: Purpose =
     meetings(Class::Light, "cloud_recording:read:list_recording_files:admin", SEE);
 
+/// Class and scope: unconfirmed.
+pub(super) static MEETING_TRANSCRIPT: Purpose =
+    meetings(Class::Light, "cloud_recording:read:meeting_transcript:admin", "see this transcript");
+
 pub(super) static LIST_SESSIONS: Purpose = video_sdk(Class::Medium, LIST);
 pub(super) static LIST_MEETINGS: Purpose =
     meetings(Class::Medium, "cloud_recording:read:list_account_recordings:admin", LIST);
@@ -73,6 +77,10 @@ pub(super) static LIST_MEETINGS_OF_USER: Purpose = meetings(
     "cloud_recording:read:list_user_recordings:admin",
     "list the recordings of this user",
 );
+
+/// Scope: by Zoom's newer names, unconfirmed; `phone_recording:read:admin` by the older ones.
+pub(super) static LIST_CALLS: Purpose =
+    meetings(Class::Medium, "phone:read:list_recordings:admin", "list the recorded calls of the account");
 
 pub(super) static REMOVE_SESSION: Purpose = video_sdk(Class::Light, REMOVE);
 pub(super) static REMOVE_SESSION_FILE: Purpose = video_sdk(Class::Light, REMOVE_FILE);

@@ -257,10 +257,10 @@ mod tests {
 
     #[test]
     fn trouble_at_zoom_passes() {
-        // The next access token may be good: nobody is waited for.
-        for (status, code) in [(429, 429), (500, 0), (503, 0), (302, 0), (200, 300), (400, 0), (401, 124)] {
+        for (status, code) in [(429, 429), (500, 0), (503, 0), (302, 0), (200, 300), (400, 0)] {
             assert!(matches!(meetings(status, code), ApiError::Refused { .. }), "{status} {code}");
         }
+        assert!(matches!(meetings(401, 124), ApiError::Superseded(_)), "the next access token may be good");
         assert!(matches!(meetings(400, 300), ApiError::Invalid(_)), "the same question has the same answer");
         let told = refusal(503, json!({})).into_token_error();
         assert!(matches!(told, ApiError::Refused { .. }), "{told}");

@@ -10,6 +10,8 @@ use crate::simulator::ledger::Endpoint;
 pub(super) enum Call {
     /// The files of one session or meeting.
     Recordings { sessions: bool, id: String },
+    /// AI Companion's transcript of a meeting.
+    Transcript { id: String },
     /// A recording, or a file of it, is to be removed.
     Remove { sessions: bool, id: String, file: Option<String> },
     /// A recording, or a file of it, is to come back from the trash.
@@ -31,6 +33,8 @@ pub(super) enum Whose {
     Account(String),
     /// A user's, by id or e-mail address.
     User(String),
+    /// The account's recorded calls.
+    Calls,
 }
 
 impl Call {
@@ -44,6 +48,12 @@ impl Call {
                 return Some(Self::List { whose: Whose::Sessions });
             }
             ["videosdk", "report", "webhook_logs"] if method == Method::GET => return Some(Self::WebhookLog),
+            ["phone", "recordings"] if method == Method::GET => {
+                return Some(Self::List { whose: Whose::Calls });
+            }
+            ["meetings", id, "transcript"] if method == Method::GET => {
+                return Some(Self::Transcript { id: decoded(id)? });
+            }
             ["accounts", id, "recordings"] if method == Method::GET => {
                 return Some(Self::List { whose: Whose::Account(decoded(id)?) });
             }
@@ -73,6 +83,8 @@ impl Call {
         match self {
             Self::Recordings { sessions: true, .. } => Endpoint::SessionRecordings,
             Self::Recordings { .. } => Endpoint::MeetingRecordings,
+            Self::Transcript { .. } => Endpoint::MeetingTranscript,
+            Self::List { whose: Whose::Calls } => Endpoint::Calls,
             Self::Remove { .. } => Endpoint::Remove,
             Self::Recover { .. } => Endpoint::Recover,
             Self::List { whose: Whose::Sessions } => Endpoint::Sessions,
@@ -90,6 +102,7 @@ impl Call {
             | Self::Remove { sessions, .. }
             | Self::Recover { sessions, .. } => *sessions,
             Self::List { whose } => *whose == Whose::Sessions,
+            Self::Transcript { .. } => false,
             Self::SessionEvents { .. } | Self::WebhookLog => true,
         }
     }
@@ -98,6 +111,7 @@ impl Call {
     pub(super) fn subject(&self) -> Option<&str> {
         match self {
             Self::Recordings { id, .. }
+            | Self::Transcript { id }
             | Self::Remove { id, .. }
             | Self::Recover { id, .. }
             | Self::SessionEvents { id } => Some(id),
@@ -137,6 +151,8 @@ mod tests {
             (Method::GET, "videosdk/recordings", Endpoint::Sessions),
             (Method::GET, "accounts/me/recordings", Endpoint::Meetings),
             (Method::GET, "users/a%40b/recordings", Endpoint::UserMeetings),
+            (Method::GET, "phone/recordings", Endpoint::Calls),
+            (Method::GET, "meetings/a/transcript", Endpoint::MeetingTranscript),
             (Method::GET, "videosdk/report/webhook_logs", Endpoint::WebhookLog),
             (Method::DELETE, "meetings/a/recordings", Endpoint::Remove),
             (Method::DELETE, "videosdk/sessions/a/recordings/b", Endpoint::Remove),

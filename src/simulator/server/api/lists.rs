@@ -11,6 +11,7 @@ use super::super::Context;
 use super::call::{Call, Whose};
 use super::refusal::{error, invalid_field, missing_scope};
 use super::{Sent, json_response};
+use crate::domain::recording::RecordingKind;
 use crate::simulator::credentials::FakeAccount;
 use crate::simulator::events::{self, FileStatus, Links};
 use crate::simulator::library::{Library, ListedBy};
@@ -83,16 +84,24 @@ fn recordings(
         return invalid_field();
     };
     let from = context.library.first_listed(from, to);
-    let sessions = *whose == Whose::Sessions;
     let files_only = match query.get("trash_type").map(String::as_str) {
         Some("recording_file") => true,
         None | Some("meeting_recordings" | "session_recordings") => false,
         Some(_) => return invalid_field(),
     };
-    let by = ListedBy { account, sessions, days: (!in_trash).then_some((from, to)), files_only };
+    let kinds: &[RecordingKind] = match whose {
+        Whose::Sessions => &[RecordingKind::VideoSdk],
+        Whose::Calls => &[RecordingKind::Phone],
+        Whose::Account(_) | Whose::User(_) => &[RecordingKind::Meeting, RecordingKind::Webinar],
+    };
+    let by = ListedBy { account, kinds, days: (!in_trash).then_some((from, to)), files_only };
     let listed = context.library.list(&by, page.skip, page.size);
     let entries: Vec<_> = listed.recordings.iter().map(|it| entry(context, it, in_trash)).collect();
-    let array = if sessions { "sessions" } else { "meetings" };
+    let array = match whose {
+        Whose::Sessions => "sessions",
+        Whose::Calls => "recordings",
+        Whose::Account(_) | Whose::User(_) => "meetings",
+    };
     let mut answer = json!({
         "page_size": page.size,
         "total_records": listed.total,
@@ -110,6 +119,9 @@ fn recordings(
 fn entry(context: &Context, recording: &FakeRecording, in_trash: bool) -> Value {
     let variant = context.library.new_variant();
     let links = Links { base: &context.base, variant: &variant, token: "" };
+    if recording.kind == RecordingKind::Phone {
+        return events::listed_call(recording, &links);
+    }
     events::answer(recording, &links, false, |file| match context.library.is_in_trash(&file.key) {
         in_trash_too if in_trash => {
             if in_trash_too {

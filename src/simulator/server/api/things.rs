@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::super::Context;
 use super::call::Call;
@@ -27,6 +27,10 @@ pub(super) fn answer(context: &Context, call: &Call, account: &'static FakeAccou
                 describe(context, &recording, sent)
             }
             _ => no_such_recording(),
+        },
+        Call::Transcript { id } => match find(context, account, false, id) {
+            Some(recording) => transcript(context, &recording),
+            None => no_such_recording(),
         },
         Call::Remove { sessions, id, file } => {
             let library = &context.library;
@@ -56,6 +60,24 @@ pub(super) fn answer(context: &Context, call: &Call, account: &'static FakeAccou
         }
         Call::List { .. } | Call::WebhookLog => invalid_field(),
     }
+}
+
+/// Where the transcript of a meeting is: the first file of that type.
+fn transcript(context: &Context, recording: &FakeRecording) -> Response {
+    let Some(file) = recording.file("TRANSCRIPT") else {
+        let withheld = json!({ "can_download": false, "download_restriction_reason": "NOT_READY" });
+        return json_response(StatusCode::OK, &withheld);
+    };
+    let variant = context.library.new_variant();
+    let links = Links { base: &context.base, variant: &variant, token: "" };
+    let there = json!({
+        "meeting_id": recording.instance_id,
+        "account_id": recording.account_id,
+        "meeting_topic": recording.topic,
+        "can_download": true,
+        "download_url": links.download_url(file),
+    });
+    json_response(StatusCode::OK, &there)
 }
 
 fn describe(context: &Context, recording: &FakeRecording, sent: &Sent) -> Response {
