@@ -2,6 +2,7 @@
 //! wants to be asked again, and once more when what came is doubtful.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
 use http::StatusCode;
@@ -13,7 +14,8 @@ use zoom_archiver::simulator::events::{EventKind, Happening, Quirks};
 use zoom_archiver::simulator::ledger::Request;
 use zoom_archiver::simulator::{FakeFile, FakeRecording, Fault, When};
 
-use crate::support::place::{Place, contents};
+use crate::support::place::{Bucket, Place, contents};
+use crate::support::s3::{Quirks as S3Quirks, S3Server};
 use crate::support::scene::{Scene, until_zoom};
 use crate::support::service::{Setup, eventually};
 use crate::support::split::jobs_in;
@@ -228,4 +230,23 @@ async fn a_large_file_that_is_doubtful_twice_is_in_a_bucket_once_and_marked() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_large_file_that_is_doubtful_twice_is_in_a_directory_once_and_marked() {
     a_large_file_that_is_doubtful_twice_is_archived_once_and_marked(Place::directory()).await;
+}
+
+/// Such as that of a run which was killed while the store still completes its upload.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_that_another_one_is_in_the_way_of_waits_and_costs_no_attempt() {
+    // More than the archive tries by itself.
+    let quirks = S3Quirks { conflicts: AtomicU32::new(6), ..S3Quirks::default() };
+    let place = Place::Bucket(Bucket::at(S3Server::in_process(quirks).await).await);
+    let scene = Scene::with(|setup| {
+        place.point(with_parts(setup, 2, 1)).env("ZOOM_ARCHIVER_WORKER__MAX_ATTEMPTS", "1")
+    })
+    .await;
+    let recording = files_of(2 * PART + PART / 2, 1);
+    scene.announce(&recording, EventKind::Recording).await;
+    scene.settled().await;
+    let row = scene.files().await.remove(0);
+    assert!(row.archived.as_ref().is_some_and(|archived| archived.mark.is_none()), "{row:?}");
+    place.assert_holds(&[row], &contents(std::slice::from_ref(&recording))).await;
+    scene.close().await;
 }

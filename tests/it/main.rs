@@ -38,6 +38,7 @@ mod receiver;
 mod reconcile;
 mod renewal;
 mod retention;
+mod sample_bodies;
 mod scale_out;
 mod simulator;
 mod single_files;

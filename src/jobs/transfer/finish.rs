@@ -1,5 +1,7 @@
 //! The end of a transfer: what is doubtful about a file, an object that is there already, and what is recorded.
 
+use std::time::Duration;
+
 use serde_json::{Map, Value};
 use tracing::info;
 
@@ -16,6 +18,9 @@ use crate::worker::JobContext;
 /// Where Zoom gives the SHA-256 of a file: `encryption_fingerprint` of archive files (Zoom API reference, "List
 /// archived files").
 const ANNOUNCED_SHA256: &str = "encryption_fingerprint";
+
+/// Rest until a key is looked at again to which something else writes.
+const CONFLICT_REST: Duration = Duration::from_secs(5);
 
 /// Whether a doubtful file is asked for again.
 pub(super) fn may_ask_again(config: &TransferConfig, checkpoint: &TransferCheckpoint) -> bool {
@@ -93,8 +98,10 @@ pub(super) async fn adopt(
         ),
     };
     let Some(there) = jobs.archive.inspect(key).await? else {
-        let reason = format!("the object under {key} has come and gone");
-        return Err(Outcome::retry(reason));
+        // Another conditional write is under way, perhaps that of a run which did not live to see its end: nothing that Zoom or
+        // the file is to blame for.
+        let reason = format!("another write to {key} is under way");
+        return Err(Outcome::Later { reason, after: CONFLICT_REST });
     };
     if there.bytes != proof.bytes {
         return Err(foreign(&format!("{} bytes, not {}", there.bytes, proof.bytes)));

@@ -7,6 +7,8 @@ use chrono::{NaiveDate, TimeDelta};
 
 use super::live::Live;
 use super::{Library, Rules, When};
+use serde_json::Value;
+
 use crate::simulator::credentials::{self, FakeAccount};
 use crate::simulator::events::FileStatus;
 use crate::simulator::fault::ApiFault;
@@ -40,6 +42,8 @@ pub(super) struct ApiShelf {
     access_tokens_expired: u64,
     /// Whether an access token that is given out puts the ones before out of force.
     one_access_token: bool,
+    /// Answers that were given word by word, by kind of question and what it is about.
+    scripts: HashMap<(Endpoint, Option<String>), Value>,
     /// Whether the bearer of the API opens every file.
     pub(super) bearer_opens_files: bool,
     /// Days of a list at most, before its last one, and the first day that is listed at all; what begins earlier is not
@@ -76,6 +80,17 @@ impl Library {
     /// those of the recording. Only questions with a valid bearer token are counted.
     pub fn inject_call(&self, endpoint: Endpoint, fault: ApiFault, when: When) {
         self.shelf().api.call_rules.entry(endpoint).or_default().add(fault, when);
+    }
+
+    /// Answers questions of one kind about one session or meeting, or about none, with this, word by word; questions about the trash
+    /// are answered as ever.
+    pub fn answer_with(&self, endpoint: Endpoint, subject: Option<&str>, answer: Value) {
+        self.shelf().api.scripts.insert((endpoint, subject.map(str::to_owned)), answer);
+    }
+
+    /// What was given so.
+    pub(in crate::simulator) fn scripted(&self, endpoint: Endpoint, subject: Option<&str>) -> Option<Value> {
+        self.shelf().api.scripts.get(&(endpoint, subject.map(str::to_owned))).cloned()
     }
 
     /// Answers 429 with `Retry-After: 1` to questions of this weight beyond so many a second; `None` for no limit.

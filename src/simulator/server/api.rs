@@ -88,7 +88,13 @@ async fn judge(context: &Context, call: &Call, headers: &HeaderMap, sent: &Sent)
     }
     match context.library.strike_api(call.endpoint(), call.subject()) {
         Some(fault) => strike(fault, || answer(context, call, account, sent)).await,
-        None => answer(context, call, account, sent),
+        None => {
+            let of_trash = sent.query.contains_key("trash");
+            match context.library.scripted(call.endpoint(), call.subject()).filter(|_| !of_trash) {
+                Some(scripted) => json_response(StatusCode::OK, &scripted),
+                None => answer(context, call, account, sent),
+            }
+        }
     }
 }
 
