@@ -22,6 +22,7 @@ mod fault_matrix;
 mod fault_proxy;
 mod fetching;
 mod file_identity;
+mod full_disk;
 mod interrupted;
 mod janitor;
 mod list_contract;

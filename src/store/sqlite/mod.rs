@@ -23,6 +23,7 @@ mod restore;
 mod tell;
 mod verify;
 mod watch;
+mod writer;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -34,8 +35,9 @@ use chrono::{DateTime, Utc};
 use futures_util::future::BoxFuture;
 use serde_json::Value;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{ConnectOptions, Connection, Sqlite, SqliteConnection, SqlitePool, Transaction};
+use sqlx::{ConnectOptions, Connection, SqliteConnection, SqlitePool};
 
+use self::writer::Writer;
 use super::connections::connections;
 use super::gather::Gather;
 use super::intake::PERSON;
@@ -76,7 +78,7 @@ use never;
 
 /// The record in SQLite.
 pub(super) struct SqliteStore {
-    writer: SqlitePool,
+    writer: Writer,
     readers: SqlitePool,
     gather: Gather,
     unbroken: Unbroken,
@@ -97,7 +99,7 @@ impl SqliteStore {
                 .acquire_timeout(config.acquire_timeout())
                 .test_before_acquire(false)
         };
-        let writer = pool(1).connect_with(writer_options(path, config)).await?;
+        let writer = Writer::open(path, pool(1), writer_options(path, config)).await?;
         let readers =
             pool(config.max_connections.saturating_sub(1).max(1)).connect_with(reader_options(path, config));
         let readers = readers.await?;
@@ -145,41 +147,27 @@ impl SqliteStore {
         F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<T, StoreError>> + Send + 'static,
     {
         let writer = self.writer.clone();
-        self.unbroken
-            .run(async move {
-                let mut connection = writer.acquire().await?;
-                let mut transaction = begin(&mut connection, synchronous).await?;
-                let result = verb(&mut transaction).await?;
-                transaction.commit().await?;
-                Ok(result)
-            })
-            .await
+        self.unbroken.run(async move { writer.transact(synchronous, verb).await }).await
     }
-}
-
-/// Begins a transaction, which must be run to its end.
-async fn begin<'c>(
-    connection: &'c mut SqliteConnection,
-    synchronous: &'static str,
-) -> Result<Transaction<'c, Sqlite>, StoreError> {
-    sqlx::query(synchronous).execute(&mut *connection).await?;
-    Ok(connection.begin_with("BEGIN IMMEDIATE").await?)
 }
 
 /// Records events in one transaction, which must be run to its end.
 async fn record_all(
-    writer: SqlitePool,
+    writer: Writer,
     events: Arc<[Event]>,
     intake: Intake,
 ) -> Result<Vec<Recorded>, StoreError> {
-    let mut connection = writer.acquire().await?;
-    let mut transaction = begin(&mut connection, DURABLE).await?;
-    let mut recorded = Vec::with_capacity(events.len());
-    for event in events.iter() {
-        recorded.push(record::record(&mut transaction, event, &intake).await?);
-    }
-    transaction.commit().await?;
-    Ok(recorded)
+    writer
+        .transact(DURABLE, |db| {
+            Box::pin(async move {
+                let mut recorded = Vec::with_capacity(events.len());
+                for event in events.iter() {
+                    recorded.push(record::record(db, event, &intake).await?);
+                }
+                Ok(recorded)
+            })
+        })
+        .await
 }
 
 /// The time at which a transaction writes.
@@ -600,7 +588,7 @@ impl Store for SqliteStore {
     }
 
     fn connections(&self) -> Vec<Connections> {
-        vec![connections("write", &self.writer), connections("read", &self.readers)]
+        vec![connections("write", self.writer.pool()), connections("read", &self.readers)]
     }
 
     async fn examine(&self, look: Look) -> Result<Vec<Finding>, StoreError> {
@@ -611,11 +599,13 @@ impl Store for SqliteStore {
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
+        let writer = self.writer.clone();
+        self.unbroken.run(async move { writer.check().await }).await?;
         read::ping(&self.readers).await
     }
 
     async fn close(&self) {
         self.readers.close().await;
-        self.writer.close().await;
+        self.writer.pool().close().await;
     }
 }
