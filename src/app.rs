@@ -385,6 +385,7 @@ impl App {
             template: KeyTemplate::parse(&self.config.archive.key_template)?
                 .with_accounts(self.names.clone()),
             names: self.names.clone(),
+            reserved: Arc::default(),
             buffers: Buffers::new(transfer.memory_bytes, transfer.part_bytes),
             throttle: Throttle::new(transfer.max_bytes_per_sec),
             turns: Turns::default(),

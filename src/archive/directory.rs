@@ -50,6 +50,8 @@ const HOLD_POLL: Duration = Duration::from_millis(20);
 pub struct DirectoryArchive {
     root: PathBuf,
     description: String,
+    /// Bytes of the disk that no object takes.
+    min_free: u64,
 }
 
 impl DirectoryArchive {
@@ -59,11 +61,37 @@ impl DirectoryArchive {
     /// # Errors
     /// [`ArchiveError::Unavailable`] when it cannot be made.
     pub async fn open(root: &Path) -> Result<Self, ArchiveError> {
-        let archive = Self { root: root.to_owned(), description: format!("file://{}", root.display()) };
+        let description = format!("file://{}", root.display());
+        let archive = Self { root: root.to_owned(), description, min_free: 0 };
         archive
             .run(|this| fs::create_dir_all(this.staging()).map_err(|error| this.failed("open", error)))
             .await?;
         Ok(archive)
+    }
+
+    /// The same, but so many bytes of its disk are left to others.
+    #[must_use]
+    pub fn keeping_free(self, min_free: u64) -> Self {
+        Self { min_free, ..self }
+    }
+
+    /// Bytes that may still be written.
+    fn room_now(&self) -> Result<u64, ArchiveError> {
+        let disk = rustix::fs::statvfs(&self.root);
+        let disk = disk.map_err(|error| self.failed("look for room in", error.into()))?;
+        Ok(disk.f_bavail.saturating_mul(disk.f_frsize).saturating_sub(self.min_free))
+    }
+
+    /// Whether so many bytes fit.
+    fn has_room_for(&self, bytes: u64) -> Result<(), ArchiveError> {
+        let room = self.room_now()?;
+        if bytes <= room {
+            return Ok(());
+        }
+        Err(ArchiveError::NoRoom(format!(
+            "{bytes} bytes do not fit into {}: {room} may be written (archive.min_free_bytes keeps {} free)",
+            self.description, self.min_free
+        )))
     }
 
     /// Runs blocking work on the threads kept for it.
@@ -182,6 +210,7 @@ impl DirectoryArchive {
 
     fn put_now(&self, object: &NewObject, body: &[u8], proof: &Proof) -> Result<StoredObject, ArchiveError> {
         review_body(body, proof)?;
+        self.has_room_for(body.len() as u64)?;
         let upload = self.stage_body(&object.key, body)?;
         let published = self.publish(&upload);
         self.unstage(&upload);
@@ -199,6 +228,7 @@ impl DirectoryArchive {
     ) -> Result<Part, ArchiveError> {
         review_part(plan, number, body)?;
         let path = self.staged(upload)?;
+        self.has_room_for(body.len() as u64)?;
         let offset = plan.offset(number);
         let write = || {
             let mut file = OpenOptions::new().write(true).open(&path)?;
@@ -423,6 +453,7 @@ impl DirectoryArchive {
         let text = format!("{}: cannot {what}: {error}{hint}", self.description);
         match error.kind() {
             InvalidFilename | InvalidInput => ArchiveError::Refused(text),
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ArchiveError::NoRoom(text),
             // A file where the key needs a folder, or the reverse; unless it is the root itself that changed.
             AlreadyExists | NotADirectory | IsADirectory if self.staging().is_dir() => {
                 ArchiveError::Refused(text)
@@ -436,6 +467,10 @@ impl DirectoryArchive {
 impl Archive for DirectoryArchive {
     fn describe(&self) -> &str {
         &self.description
+    }
+
+    async fn room(&self) -> Result<Option<u64>, ArchiveError> {
+        self.run(|this| this.room_now().map(Some)).await
     }
 
     async fn put(

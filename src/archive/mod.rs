@@ -48,6 +48,9 @@ pub enum ArchiveError {
     /// same call may succeed when the archive is back or mended.
     #[error("archive is not available: {0}")]
     Unavailable(String),
+    /// What is to be written does not fit; nothing of it was written.
+    #[error("there is no room in the archive: {0}")]
+    NoRoom(String),
     /// An object is already there under this key; nothing was written.
     #[error("an object already exists under {0}")]
     Exists(String),
@@ -68,6 +71,7 @@ impl ArchiveError {
     pub fn class(&self) -> &'static str {
         match self {
             Self::Unavailable(_) => "unavailable",
+            Self::NoRoom(_) => "no_room",
             Self::Exists(_) => "exists",
             Self::NoSuchUpload(_) => "no_such_upload",
             Self::Mismatch(_) => "mismatch",
@@ -148,6 +152,11 @@ pub type ObjectStream = BoxStream<'static, Result<Bytes, ArchiveError>>;
 pub trait Archive: Send + Sync + 'static {
     /// Where this is, for logs and reports: `s3://bucket/prefix`, `file:///path`.
     fn describe(&self) -> &str;
+
+    /// Bytes that may still be written, where the archive is a disk that has an end; what is kept free is not among them.
+    async fn room(&self) -> Result<Option<u64>, ArchiveError> {
+        Ok(None)
+    }
 
     /// Stores a whole object at once; for files of at most one part. On return the object is durable, and its
     /// size, and its checksum where the archive offers one, agree with `proof`.
@@ -280,7 +289,7 @@ pub async fn open(url: &str, config: &ArchiveConfig) -> Result<SharedArchive, Ar
     match Location::parse(url)? {
         Location::S3(place) => Ok(Arc::new(S3Archive::open(&place, &config.s3, None).await)),
         Location::Directory(root) => match s3::object_options(&config.s3)[..] {
-            [] => Ok(Arc::new(DirectoryArchive::open(&root).await?)),
+            [] => Ok(Arc::new(DirectoryArchive::open(&root).await?.keeping_free(config.min_free_bytes))),
             [key, ..] => Err(ArchiveError::Refused(format!(
                 "{key} asks for what a directory ({url}) has not: leave it out, or archive into a bucket (s3://)"
             ))),

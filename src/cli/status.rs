@@ -17,6 +17,9 @@ use crate::domain::loss::IN_TRASH;
 use crate::http::api::words::{Holdup, LosingFile, Status};
 use crate::store::StoreError;
 
+/// Less room in the archive than this is pointed out, in bytes.
+const LITTLE_ROOM: u64 = 10_000_000_000;
+
 /// Options of `status`.
 #[derive(Debug, Args)]
 pub(super) struct StatusArgs {
@@ -97,6 +100,10 @@ fn print(out: &mut impl Write, status: &Status) -> io::Result<()> {
             writeln!(out, "archive       {}: {trouble}", status.archive)?;
             writeln!(out, "              → zoom-archiver doctor")?;
         }
+    }
+    if let Some(room) = status.archive_room_bytes {
+        let words = if room < LITTLE_ROOM { ": make room, or move it to a larger disk" } else { "" };
+        writeln!(out, "room          {} may be written to the archive{words}", DecimalBytes(room))?;
     }
     print_transfers(out, status)?;
     print_others(out, status)?;

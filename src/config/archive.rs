@@ -23,6 +23,8 @@ const MAX_LOCK_DAYS: u64 = 36_500;
 pub struct ArchiveConfig {
     /// Where a file lies in the archive.
     pub key_template: String,
+    /// Bytes of a directory's disk that no object takes.
+    pub min_free_bytes: u64,
     /// Whether it is tried at the start if it can be written to.
     pub try_at_start: bool,
     /// What differs between S3 stores.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
+use crate::archive::SharedArchive;
 use crate::domain::account::AccountNames;
 use crate::domain::job::{JobState, TRANSFER};
 use crate::domain::verification::FileFinding;
@@ -19,6 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(4);
 /// The gauges, with what was shown last.
 pub(super) struct Gauges {
     store: SharedStore,
+    archive: Option<SharedArchive>,
     names: AccountNames,
     max_age: Duration,
     shown: Mutex<Shown>,
@@ -45,8 +47,21 @@ struct Told {
 
 impl Gauges {
     /// `names` is what the accounts are called: of these words there are no more than accounts in the configuration.
-    pub(super) fn new(store: SharedStore, names: AccountNames, max_age: Duration) -> Self {
-        Self { store, names, max_age, shown: Mutex::default() }
+    pub(super) fn new(
+        store: SharedStore,
+        archive: Option<SharedArchive>,
+        names: AccountNames,
+        max_age: Duration,
+    ) -> Self {
+        Self { store, archive, names, max_age, shown: Mutex::default() }
+    }
+
+    /// Only an archive on a disk has an end.
+    async fn show_room(&self) {
+        let Some(archive) = &self.archive else { return };
+        if let Ok(Ok(Some(room))) = tokio::time::timeout(PATIENCE, archive.room()).await {
+            metrics::gauge!("zoom_archiver_archive_room_bytes").set(float(room));
+        }
     }
 
     /// Sets every gauge to what holds now, or held a moment ago.
@@ -56,6 +71,7 @@ impl Gauges {
         if shown.read_at.is_some_and(|read_at| read_at.elapsed() < self.max_age) {
             return;
         }
+        self.show_room().await;
         let told = tokio::time::timeout(PATIENCE, self.ask()).await;
         shown.read_at = Some(Instant::now());
         match told {

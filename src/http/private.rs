@@ -47,7 +47,12 @@ struct Door {
 /// The routes.
 pub fn router(door: PrivateDoor) -> Router {
     let api = api::router(Arc::clone(&door.desk));
-    let gauges = Gauges::new(Arc::clone(&door.desk.store), door.names.clone(), door.metrics_max_age);
+    let gauges = Gauges::new(
+        Arc::clone(&door.desk.store),
+        door.desk.archive.opened.as_ref().ok().cloned(),
+        door.names.clone(),
+        door.metrics_max_age,
+    );
     let door = Arc::new(Door { shows: door, gauges });
     Router::new()
         .route("/metrics", get(show_metrics))

@@ -23,6 +23,7 @@ pub mod turns;
 pub mod verify;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -69,6 +70,8 @@ pub struct Jobs {
     pub max_attempts: u32,
     /// The memory that all transfers share.
     pub buffers: Buffers,
+    /// Bytes that running transfers are going to write.
+    pub reserved: Arc<AtomicU64>,
     /// The ceiling on what all transfers bring together.
     pub throttle: Throttle,
     /// Who asks Zoom's API for fresh access.
@@ -133,6 +136,7 @@ impl From<ArchiveError> for Outcome {
         let reason = error.to_string();
         match error {
             ArchiveError::Unavailable(_) => Self::Snooze { reason },
+            ArchiveError::NoRoom(_) => Self::Later { reason, after: ROOM_REST },
             ArchiveError::Exists(_) | ArchiveError::Refused(_) => {
                 Self::Park { waits_for: WaitsFor::Person, reason }
             }
@@ -159,6 +163,9 @@ impl From<ApiError> for Outcome {
         }
     }
 }
+
+/// Rest until something is written again for which there was no room.
+const ROOM_REST: Duration = Duration::from_secs(60);
 
 /// Rest before Zoom is asked again where another program puts our access tokens out of force: at random, so that the two do not
 /// keep step.

@@ -142,6 +142,11 @@ const GAUGES: &[(&str, Unit, &str)] = &[
         Unit::Count,
         "Archived files that are not as they were proven, by what was found",
     ),
+    (
+        "zoom_archiver_archive_room_bytes",
+        Unit::Bytes,
+        "Bytes that may still be written to an archive that is a directory",
+    ),
     ("zoom_archiver_foreign_objects", Unit::Count, "Objects in the archive that no row knows"),
     (
         "zoom_archiver_oldest_due_seconds",

@@ -485,7 +485,12 @@ fn place_of(bench: &Bench) -> Vec<(&'static str, String)> {
 /// confirmed.
 #[expect(clippy::print_stdout, reason = "its parent reads what it prints")]
 async fn write_until_killed(url: &str) {
-    let config = ArchiveConfig { key_template: String::new(), try_at_start: false, s3: default_config() };
+    let config = ArchiveConfig {
+        key_template: String::new(),
+        try_at_start: false,
+        min_free_bytes: 0,
+        s3: default_config(),
+    };
     let archive = zoom_archiver::archive::open(url, &config).await.unwrap();
     let file = three_parts();
     let upload = archive.begin(&object(KEY)).await.unwrap();
@@ -1433,8 +1438,12 @@ mod only_s3 {
     async fn the_store_is_found_by_the_sdks_own_chain() {
         const BUCKET: &str = "TEST_BUCKET_OF_CHILD";
         if let Ok(bucket) = std::env::var(BUCKET) {
-            let config =
-                ArchiveConfig { key_template: String::new(), try_at_start: false, s3: default_config() };
+            let config = ArchiveConfig {
+                key_template: String::new(),
+                try_at_start: false,
+                min_free_bytes: 0,
+                s3: default_config(),
+            };
             let url = format!("s3://{bucket}/by/chain");
             let archive = zoom_archiver::archive::open(&url, &config).await.unwrap();
             assert_eq!(archive.describe(), url);
@@ -1497,6 +1506,7 @@ async fn an_archive_is_opened_by_its_url() {
     let config = ArchiveConfig {
         key_template: "{recording}/{file}".to_owned(),
         try_at_start: false,
+        min_free_bytes: 0,
         s3: default_config(),
     };
     let folder = tempfile::tempdir().unwrap();
@@ -1517,8 +1527,12 @@ async fn an_archive_is_opened_by_its_url() {
 async fn a_directory_that_is_asked_for_what_only_a_bucket_has_is_refused_by_the_setting() {
     let locked =
         S3Config { object_lock_mode: LockMode::Governance, object_lock_days: 30, ..default_config() };
-    let config =
-        ArchiveConfig { key_template: "{recording}/{file}".to_owned(), try_at_start: false, s3: locked };
+    let config = ArchiveConfig {
+        key_template: "{recording}/{file}".to_owned(),
+        try_at_start: false,
+        min_free_bytes: 0,
+        s3: locked,
+    };
     let folder = tempfile::tempdir().unwrap();
     let url = format!("file://{}", folder.path().display());
     let refused = zoom_archiver::archive::open(&url, &config).await.map(drop).unwrap_err();

@@ -4,8 +4,10 @@
 use std::path::{Path, PathBuf};
 
 use http::StatusCode;
+use zoom_archiver::domain::file::FileState;
 use zoom_archiver::domain::recording::RecordingKind;
 use zoom_archiver::simulator::events::{EventKind, Quirks};
+use zoom_archiver::simulator::recording::AnnouncedSize;
 use zoom_archiver::simulator::{FakeFile, FakeRecording, FakeZoom, Options, Sender};
 use zoom_archiver::store::SharedStore;
 
@@ -113,6 +115,12 @@ impl Mount {
         assert!(mounted.success(), "mounting takes root");
         Self(path)
     }
+
+    fn resize(&self, size: &str) {
+        let mut mount = std::process::Command::new("mount");
+        let resized = mount.args(["-o", &format!("remount,size={size}")]).arg(&self.0).status();
+        assert!(resized.expect("mount is there").success());
+    }
 }
 
 impl Drop for Mount {
@@ -147,6 +155,69 @@ mod mounts {
             stage.says_it_is_ready(true).await;
         }
         assert_eq!(stage.files().await, taken, "what was answered is kept");
+        stage.stop().await;
+    }
+
+    /// Database and archive in one directory, on a disk that is smaller than what is recorded.
+    #[tokio::test(flavor = "multi_thread")]
+    #[ignore = "mounts a file system, which takes root: scripts/test"]
+    async fn a_file_that_does_not_fit_waits_for_room_and_leaves_it_to_the_database() {
+        const MIB: u64 = 1024 * 1024;
+        let place = tempfile::tempdir().unwrap();
+        let mount = Mount::tmpfs(place.path().join("small"), "64m");
+        let zoom = fake_zoom(Options::default()).await;
+        let setup = Setup::new(&mount.0)
+            .env("ZOOM_ARCHIVER_ZOOM__DOWNLOAD_HOSTS", zoom.origin())
+            .env("ZOOM_ARCHIVER_ARCHIVE__MIN_FREE_BYTES", (16 * MIB).to_string())
+            .env("ZOOM_ARCHIVER_TRANSFER__PART_BYTES", (5 * MIB).to_string())
+            .env("ZOOM_ARCHIVER_WORKER__MAX_ATTEMPTS", "1");
+        let service = setup.start().await;
+        let store = open_store(&format!("sqlite:{}", mount.0.join("zoom-archiver.db").display())).await;
+        let stage = Stage { sender: sender_to(&service), zoom, service, store };
+        // One says how long it is, and the other does not.
+        let announced = FakeFile::generated(1, 60 * MIB);
+        let unannounced = FakeFile::generated(2, 60 * MIB).announced(AnnouncedSize::Missing);
+        let recording = FakeRecording::new(RecordingKind::VideoSdk, 1).with([announced, unannounced]);
+        let body = stage.zoom.announce(&recording, EventKind::Recording, Quirks::default());
+        assert!(stage.sender.deliver(&body).await.answer.is_accepted());
+        eventually("both wait for room", || async {
+            let rows = stage.store.files(&[], None, 10).await.unwrap();
+            (rows.iter().filter(|row| row.reason.is_some()).count() == 2).then_some(())
+        })
+        .await;
+        let served = |number: usize| stage.zoom.library().bytes_served(Some(&recording.files[number].key));
+        assert_eq!(served(0), 0, "what cannot fit is not asked for");
+        assert!(served(1) > 0);
+        eventually("nothing of it stays behind", || async {
+            let staged = std::fs::read_dir(mount.0.join("archive/.staging")).unwrap().count();
+            (staged == 0).then_some(())
+        })
+        .await;
+        let room = stage.service.metric("zoom_archiver_archive_room_bytes", "").await;
+        assert!(room > 0.0 && room < (48 * MIB) as f64, "{room}");
+        let status = setup.run(&["status", "--json"]).await;
+        let status: serde_json::Value = serde_json::from_slice(&status.stdout).unwrap();
+        assert!(status["archive_room_bytes"].as_u64().is_some_and(|room| room < 48 * MIB), "{status}");
+        assert_eq!(status["transfers"]["running"], 0, "{status}");
+        // Events are taken, and what fits is archived.
+        let small = FakeRecording::new(RecordingKind::VideoSdk, 2).with([FakeFile::generated(3, MIB)]);
+        let body = stage.zoom.announce(&small, EventKind::Recording, Quirks::default());
+        assert!(stage.sender.deliver(&body).await.answer.is_accepted());
+        let archived = async |count: usize| {
+            eventually("they are archived", || async {
+                let rows = stage.store.files(&[], None, 10).await.unwrap();
+                let archived = rows.iter().filter(|row| row.state == FileState::Archived).count();
+                (archived == count).then_some(rows)
+            })
+            .await
+        };
+        let rows = archived(1).await;
+
+        mount.resize("256m");
+        for row in rows.iter().filter(|row| row.state != FileState::Archived) {
+            assert!(stage.store.retry(row.id).await.unwrap());
+        }
+        archived(3).await;
         stage.stop().await;
     }
 }

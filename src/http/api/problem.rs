@@ -105,7 +105,7 @@ impl From<ArchiveError> for Problem {
     fn from(error: ArchiveError) -> Self {
         warn!(%error, "the archive could not answer an operator");
         match error {
-            ArchiveError::Unavailable(_) => {
+            ArchiveError::Unavailable(_) | ArchiveError::NoRoom(_) => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "the archive is not available").after(AGAIN)
             }
             _ => Self::internal(),

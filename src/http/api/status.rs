@@ -114,7 +114,14 @@ async fn way_out(desk: &Desk, file: &FileRow) -> Result<String, Problem> {
 
 /// Whether the archive answers.
 async fn archive(shelf: &Shelf) -> Answering {
-    Answering { name: shelf.place.clone(), answer: answer(shelf).await }
+    let room = match &shelf.opened {
+        Ok(archive) => {
+            let room = tokio::time::timeout(PATIENCE, archive.room()).await;
+            room.ok().and_then(Result::ok).flatten()
+        }
+        Err(_) => None,
+    };
+    Answering { name: shelf.place.clone(), answer: answer(shelf).await, room }
 }
 
 async fn answer(shelf: &Shelf) -> Result<u64, String> {

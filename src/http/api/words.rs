@@ -571,6 +571,9 @@ pub struct Status {
     pub archive_millis: Option<u64>,
     /// Why the archive does not answer, if so.
     pub archive_trouble: Option<String>,
+    /// Bytes that may still be written to it, where it is a disk that has an end (`archive.min_free_bytes` stay free beside them).
+    #[serde(default)]
+    pub archive_room_bytes: Option<u64>,
     /// The jobs that carry files.
     pub transfers: JobCounts,
     /// All other jobs, by kind.
@@ -775,6 +778,8 @@ pub(super) struct Answering {
     pub(super) name: String,
     /// Within how many milliseconds, or why not.
     pub(super) answer: Result<u64, String>,
+    /// Bytes that may still be written, where it has an end.
+    pub(super) room: Option<u64>,
 }
 
 impl Status {
@@ -810,6 +815,7 @@ impl Status {
             archive: archive.name,
             archive_millis: archive.answer.as_ref().ok().copied(),
             archive_trouble: archive.answer.err(),
+            archive_room_bytes: archive.room,
             transfers,
             others,
             oldest_waiting_secs: due.max().map(|due| due.as_secs()),

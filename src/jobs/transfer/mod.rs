@@ -9,6 +9,7 @@
 //! - `lane`: fetches parts, by one stream or by several ranges at once
 //! - `pipeline`: the parts on their way
 //! - `finish`: doubts, the object, the row
+//! - `room`: whether the file fits into the archive
 //! - `replace`: a file that has an object, and is fetched again because of a warning
 //! - `unnamed`: a file of which Zoom has not said yet what it is
 //! - `checkpoint`: what is left for the next run
@@ -21,6 +22,7 @@ mod lane;
 mod pipeline;
 mod replace;
 mod resume;
+mod room;
 mod unnamed;
 
 use std::collections::BTreeMap;
@@ -88,6 +90,8 @@ enum Ended {
     /// The archive does not know the upload any more, or holds something else than was sent: another one must
     /// begin.
     UploadLost(String),
+    /// The file does not fit into the archive.
+    NoRoom(String),
     /// Fetched again, the file is what its present object holds already.
     Unchanged,
     /// Anything else, decided already.
@@ -113,6 +117,7 @@ impl From<ArchiveError> for Ended {
     fn from(error: ArchiveError) -> Self {
         match error {
             ArchiveError::NoSuchUpload(_) => Self::UploadLost(error.to_string()),
+            ArchiveError::NoRoom(reason) => Self::NoRoom(reason),
             other => Self::Otherwise(other.into()),
         }
     }
@@ -201,16 +206,16 @@ async fn fetch(jobs: &Jobs, work: TransferWork, job: &Job, context: &JobContext)
                 return Err(Outcome::retry(reason));
             }
             Ended::Zoom(error @ DownloadError::TooLarge { .. }) => {
-                // What has come so far is of no use: the next run begins anew.
-                context.confirm_lease().await?;
-                if let Some(begun) = checkpoint.upload.take() {
-                    context.note(&checkpoint.to_value()).await?;
-                    jobs.archive.abort(&begun.upload).await?;
-                }
+                give_up_upload(jobs, context, checkpoint).await?;
                 return Err(error.into());
             }
             Ended::Zoom(error) => return Err(error.into()),
             Ended::UploadLost(reason) => return Err(transfer.start_over(reason).await?),
+            Ended::NoRoom(reason) => {
+                super::count_failure("archive", "no_room");
+                give_up_upload(jobs, context, checkpoint).await?;
+                return Err(room::wait(reason));
+            }
             Ended::Unchanged => {
                 return replace::keep_unchanged(jobs, &work).ok_or_else(|| Outcome::retry("nothing to keep"));
             }
@@ -219,6 +224,20 @@ async fn fetch(jobs: &Jobs, work: TransferWork, job: &Job, context: &JobContext)
             Ended::Otherwise(outcome) => return Err(outcome),
         }
     }
+}
+
+/// Gives up what has been written so far: the next run begins anew.
+async fn give_up_upload(
+    jobs: &Jobs,
+    context: &JobContext,
+    checkpoint: &mut TransferCheckpoint,
+) -> Result<(), Outcome> {
+    context.confirm_lease().await?;
+    if let Some(begun) = checkpoint.upload.take() {
+        context.note(&checkpoint.to_value()).await?;
+        jobs.archive.abort(&begun.upload).await?;
+    }
+    Ok(())
 }
 
 /// A run that did not live to say so may have archived the file before Zoom let go of it: that is for a person to see.
@@ -277,6 +296,7 @@ impl Transfer<'_> {
         if is_whole && let Some(carried) = self.finish_whole().await? {
             return Ok(carried);
         }
+        let _reserved = room::reserve(self.jobs, self.work, self.checkpoint).await?;
         let access = access::open(self.jobs, self.work, self.refused.as_ref()).await?;
         self.bearer.clone_from(&access.bearer);
         self.run(access).await

@@ -149,6 +149,7 @@ fn jobs(config: &Config, store: &SharedStore, archive: archive::SharedArchive) -
         accounts: Accounts::new(&config.zoom, Vec::new(), Clock::System).unwrap(),
         names: AccountNames::default(),
         template: KeyTemplate::parse(&config.archive.key_template).unwrap(),
+        reserved: Arc::default(),
         buffers: Buffers::new(transfer.memory_bytes, transfer.part_bytes),
         throttle: Throttle::new(transfer.max_bytes_per_sec),
         turns: Turns::default(),
