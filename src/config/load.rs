@@ -81,6 +81,9 @@ pub enum ConfigError {
     /// A secret given both directly and by file.
     #[error("{0} and {0}_FILE are both set; set one of them")]
     Twice(&'static str),
+    /// A value with the quotation marks around it that a shell would have taken away.
+    #[error("{0}: the value stands within quotation marks; leave them out, they would be part of it")]
+    Quoted(String),
     /// A secret's file cannot be read.
     #[error("{0}: cannot read {1}: {2}")]
     SecretFile(String, PathBuf, std::io::Error),
@@ -132,6 +135,7 @@ pub fn load(file: Option<&Path>, environment: &Environment) -> Result<Config, Co
     for (name, text) in environment {
         if let Some(key) = name.strip_prefix(PREFIX)
             && !NOT_KEYS.contains(&name.as_str())
+            && !is_service_link(key)
         {
             set_from_text(&mut table, name, key, text)?;
         }
@@ -142,6 +146,20 @@ pub fn load(file: Option<&Path>, environment: &Environment) -> Result<Config, Co
         problems if problems.is_empty() => Ok(config),
         problems => Err(ConfigError::Problems(problems)),
     }
+}
+
+/// Whether a variable is one of those that Kubernetes sets for a Service by the name of `zoom-archiver`, or one that begins so
+/// (Kubernetes documentation, "Service": environment variables). A key of ours holds `__` between section and name.
+fn is_service_link(key: &str) -> bool {
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let words: Vec<&str> = key.split('_').collect();
+    !key.contains("__")
+        && match words.as_slice() {
+            [.., "PORT"] | [.., "SERVICE", "HOST"] => true,
+            [.., "PORT", number, "TCP" | "UDP" | "SCTP"]
+            | [.., "PORT", number, "TCP" | "UDP" | "SCTP", "PROTO" | "PORT" | "ADDR"] => is_number(number),
+            words => words.windows(2).any(|pair| pair == ["SERVICE", "PORT"]),
+        }
 }
 
 #[allow(clippy::expect_used, reason = "a test parses the same embedded file")]
@@ -345,6 +363,27 @@ mod tests {
             told.contains("ZOOM_ARCHIVER_WORKER__NONSENSE") && told.contains("`worker.nonsense`"),
             "{told}"
         );
+    }
+
+    #[test]
+    fn what_kubernetes_sets_for_a_service_of_our_name_is_no_key_and_a_mistyped_key_is_refused() {
+        let links = [
+            ("ZOOM_ARCHIVER_SERVICE_HOST", "10.0.0.1"),
+            ("ZOOM_ARCHIVER_SERVICE_PORT", "80"),
+            ("ZOOM_ARCHIVER_SERVICE_PORT_HTTP", "80"),
+            ("ZOOM_ARCHIVER_ADMIN_SERVICE_HOST", "10.0.0.2"),
+            ("ZOOM_ARCHIVER_PORT", "tcp://10.0.0.1:80"),
+            ("ZOOM_ARCHIVER_PORT_80_TCP", "tcp://10.0.0.1:80"),
+            ("ZOOM_ARCHIVER_PORT_80_TCP_PROTO", "tcp"),
+            ("ZOOM_ARCHIVER_PORT_80_TCP_PORT", "80"),
+            ("ZOOM_ARCHIVER_ADMIN_PORT_8081_TCP_ADDR", "10.0.0.2"),
+        ];
+        load(None, &environment(&links)).unwrap();
+        for name in
+            ["ZOOM_ARCHIVER_HTTP_LISTEN", "ZOOM_ARCHIVER_WORKER__SERVICE_HOST", "ZOOM_ARCHIVER_PORT_X_TCP"]
+        {
+            assert!(load(None, &environment(&[(name, "1")])).is_err(), "{name}");
+        }
     }
 
     #[test]

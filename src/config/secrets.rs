@@ -323,14 +323,25 @@ fn value(environment: &Environment, name: &'static str) -> Result<Option<String>
     let file = environment.get(&file_name).filter(|path| !path.is_empty());
     match (direct, file) {
         (Some(_), Some(_)) => Err(ConfigError::Twice(name)),
-        (Some(text), None) => Ok(Some(text.trim().to_owned())),
+        (Some(text), None) => bare(name, text),
         (None, Some(path)) => {
             let text = std::fs::read_to_string(path)
-                .map_err(|error| ConfigError::SecretFile(file_name, PathBuf::from(path), error))?;
-            Ok(Some(text.trim().to_owned()).filter(|text| !text.is_empty()))
+                .map_err(|error| ConfigError::SecretFile(file_name.clone(), PathBuf::from(path), error))?;
+            bare(&file_name, &text)
         }
         (None, None) => Ok(None),
     }
+}
+
+/// A value without the white space around it, and without the byte order mark that some editors write. Quotation marks are part of
+/// no value: shells take them away, and Docker's `--env-file` and mounted files do not.
+fn bare(variable: &str, text: &str) -> Result<Option<String>, ConfigError> {
+    let text = text.trim_start_matches('\u{feff}').trim();
+    let is_within = |mark: char| text.len() > 1 && text.starts_with(mark) && text.ends_with(mark);
+    if is_within('"') || is_within('\'') {
+        return Err(ConfigError::Quoted(variable.to_owned()));
+    }
+    Ok(Some(text.to_owned()).filter(|text| !text.is_empty()))
 }
 
 #[cfg(test)]
@@ -369,6 +380,21 @@ mod tests {
         assert!(told.contains("ADMIN_TOKEN and ADMIN_TOKEN_FILE"), "{told}");
         let told = read(&[("DATABASE_URL_FILE", "/no/such")]).unwrap_err().to_string();
         assert!(told.contains("DATABASE_URL_FILE") && told.contains("/no/such"), "{told}");
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_no_part_of_a_secret_and_quotation_marks_are_refused_by_the_variables_name() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let path = file.path().to_str().unwrap();
+        std::fs::write(file.path(), "\u{feff}from-file\r\n").unwrap();
+        let secrets = read(&[("ADMIN_TOKEN_FILE", path)]).unwrap();
+        assert_eq!(secrets.admin_token.unwrap().expose_secret(), "from-file");
+        std::fs::write(file.path(), "'from-file'\n").unwrap();
+        for (name, value) in [("ADMIN_TOKEN_FILE", path), ("ZOOM_WEBHOOK_SECRET_TOKEN", "\"from-env-file\"")]
+        {
+            let told = read(&[(name, value)]).unwrap_err().to_string();
+            assert!(told.contains(name) && !told.contains("from-"), "{told}");
+        }
     }
 
     #[test]
