@@ -157,7 +157,7 @@ fn is_service_link(key: &str) -> bool {
         && match words.as_slice() {
             [.., "PORT"] | [.., "SERVICE", "HOST"] => true,
             [.., "PORT", number, "TCP" | "UDP" | "SCTP"]
-            | [.., "PORT", number, "TCP" | "UDP" | "SCTP", "PROTO" | "PORT" | "ADDR"] => is_number(number),
+            | [.., "PORT", number, "TCP" | "UDP" | "SCTP", "PROTO" | "ADDR"] => is_number(number),
             words => words.windows(2).any(|pair| pair == ["SERVICE", "PORT"]),
         }
 }
