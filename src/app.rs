@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::archive::{self, ArchiveError, SharedArchive};
+use crate::archive_identity::{self, IdentityError};
 use crate::clock::Clock;
 use crate::config::notify::Target;
 use crate::config::secrets::ZoomAccount;
@@ -111,6 +112,9 @@ pub enum StartError {
     /// The archive.
     #[error("ARCHIVE_URL: {0}")]
     Archive(#[from] ArchiveError),
+    /// The archive is not the one that the database knows.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
     /// The way to Zoom.
     #[error(transparent)]
     Downloader(#[from] DownloaderError),
@@ -227,6 +231,7 @@ impl App {
         let intake = intake(&config, &secrets, clients.clone());
         let store = open_store(&config, &secrets.database_url, intake).await?;
         let archive = archive::open(&secrets.archive_url, &config.archive).await?;
+        archive_identity::settle(&store, &archive).await?;
         Ok(Self {
             config,
             store,

@@ -20,6 +20,7 @@
 
 pub mod app;
 pub mod archive;
+pub mod archive_identity;
 pub mod cli;
 pub mod clock;
 pub mod config;

@@ -9,6 +9,7 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::ops::Range;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -22,6 +23,7 @@ use uuid::Uuid;
 
 use super::exercise::{self, DOCTOR};
 use super::location::is_plain_segment;
+use super::marker;
 use super::review::{review, review_body, review_part};
 use super::walk::walk;
 use super::{
@@ -52,6 +54,8 @@ pub struct DirectoryArchive {
     description: String,
     /// Bytes of the disk that no object takes.
     min_free: u64,
+    /// The id that its marker must hold.
+    expected: Arc<OnceLock<String>>,
 }
 
 impl DirectoryArchive {
@@ -62,7 +66,7 @@ impl DirectoryArchive {
     /// [`ArchiveError::Unavailable`] when it cannot be made.
     pub async fn open(root: &Path) -> Result<Self, ArchiveError> {
         let description = format!("file://{}", root.display());
-        let archive = Self { root: root.to_owned(), description, min_free: 0 };
+        let archive = Self { root: root.to_owned(), description, min_free: 0, expected: Arc::default() };
         archive
             .run(|this| fs::create_dir_all(this.staging()).map_err(|error| this.failed("open", error)))
             .await?;
@@ -73,6 +77,21 @@ impl DirectoryArchive {
     #[must_use]
     pub fn keeping_free(self, min_free: u64) -> Self {
         Self { min_free, ..self }
+    }
+
+    /// Without its marker it is not there, however empty or full the directory is: it is not mounted.
+    fn check_marker(&self) -> Result<(), ArchiveError> {
+        let Some(expected) = self.expected.get() else { return Ok(()) };
+        let found = fs::read(self.root.join(marker::FOLDER).join("id.json"));
+        let found = found.ok().and_then(|text| marker::id_in(&text));
+        if found.as_ref() == Some(expected) {
+            return Ok(());
+        }
+        let found = found.unwrap_or_else(|| "without a marker".to_owned());
+        Err(ArchiveError::Unavailable(format!(
+            "{} is {found}, and not archive {expected}: is it mounted?",
+            self.description
+        )))
     }
 
     /// Bytes that may still be written.
@@ -100,7 +119,7 @@ impl DirectoryArchive {
         work: impl FnOnce(&Self) -> Result<T, ArchiveError> + Send + 'static,
     ) -> Result<T, ArchiveError> {
         let this = self.clone();
-        tokio::task::spawn_blocking(move || work(&this))
+        tokio::task::spawn_blocking(move || this.check_marker().and_then(|()| work(&this)))
             .await
             .unwrap_or_else(|error| Err(ArchiveError::Unavailable(format!("file work was stopped: {error}"))))
     }
@@ -469,6 +488,14 @@ impl Archive for DirectoryArchive {
         &self.description
     }
 
+    fn expect(&self, id: &str) {
+        let _ = self.expected.set(id.to_owned());
+    }
+
+    fn may_be_unmounted(&self) -> bool {
+        true
+    }
+
     async fn room(&self) -> Result<Option<u64>, ArchiveError> {
         self.run(|this| this.room_now().map(Some)).await
     }
@@ -565,7 +592,7 @@ impl Archive for DirectoryArchive {
     async fn keys(&self, after: Option<&str>, limit: usize) -> Result<Vec<ListedObject>, ArchiveError> {
         let after = after.map(str::to_owned);
         self.run(move |this| {
-            walk(&this.root, &[STAGING, DOCTOR], after.as_deref(), limit)
+            walk(&this.root, &[STAGING, DOCTOR, marker::FOLDER], after.as_deref(), limit)
                 .map_err(|error| this.failed("list", error))
         })
         .await

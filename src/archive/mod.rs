@@ -14,6 +14,7 @@
 pub mod directory;
 mod exercise;
 pub mod location;
+pub mod marker;
 mod review;
 pub mod s3;
 mod walk;
@@ -270,6 +271,16 @@ pub trait Archive: Send + Sync + 'static {
     /// Tries what transfers ask of it, and says what it found: everything, with objects of its own that it removes again,
     /// for `doctor`; for the start no more than that an upload can be begun and given up.
     async fn examine(&self, look: Look) -> Vec<Finding>;
+
+    /// Has the archive be used only while its marker holds this id; see [`marker`].
+    fn expect(&self, id: &str) {
+        let _ = id;
+    }
+
+    /// Whether it may look empty because it is not there: a directory whose file system is not mounted.
+    fn may_be_unmounted(&self) -> bool {
+        false
+    }
 
     /// Proves that the archive can be reached and that we may look into it; writes nothing.
     async fn ping(&self) -> Result<(), ArchiveError>;

@@ -29,6 +29,7 @@ use super::reach::{Failure, Reach};
 use super::terminal;
 use super::{Common, failed};
 use crate::archive;
+use crate::archive_identity;
 use crate::domain::origin::is_loopback;
 use crate::http::api::problem::Problem;
 use crate::http::api::words::{Listed, MAX_PAGE};
@@ -271,7 +272,10 @@ async fn desk(reach: Reach, wanted: Archive) -> Desk {
     let shelf = match wanted {
         Archive::Unused => Shelf { place, opened: Err("the archive is not open".to_owned()) },
         Archive::Needed => match archive::open(&place, &reach.config.archive).await {
-            Ok(archive) => Shelf::new(archive),
+            Ok(archive) => match archive_identity::check(&reach.store, &archive).await {
+                Ok(()) => Shelf::new(archive),
+                Err(error) => Shelf { place, opened: Err(error.to_string()) },
+            },
             Err(error) => Shelf { place, opened: Err(error.to_string()) },
         },
     };

@@ -1,5 +1,6 @@
 //! The command line: one file per command. Exit codes: 0 ok, 1 failed, 2 wrong usage.
 
+mod archive;
 mod ask;
 mod backfill;
 mod config;
@@ -97,6 +98,8 @@ enum Command {
     Doctor(doctor::DoctorArgs),
     /// Sends a sample to the receivers of notifications, and says what comes back.
     Notify(notify::NotifyArgs),
+    /// Shows which archive the database knows, or takes another one after a deliberate move.
+    Archive(archive::ArchiveArgs),
     /// Brings the database schema up to date.
     Migrate,
     /// Shows or checks the settings.
@@ -141,6 +144,7 @@ pub fn main() -> ExitCode {
             Command::Rebuild(args) => rebuild::run(&cli.common, &args).await,
             Command::Doctor(args) => doctor::run(&cli.common, &args).await,
             Command::Notify(args) => notify::run(&cli.common, args).await,
+            Command::Archive(args) => archive::run(&cli.common, args).await,
             Command::Migrate => migrate::run(&cli.common).await,
             Command::Config(args) => config::run(&cli.common, &args),
             Command::Completions(args) => package::completions(&args),

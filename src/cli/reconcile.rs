@@ -13,6 +13,7 @@ use super::reach::{Day, Failure, Reach, days, last};
 use super::terminal;
 use super::{Common, failed};
 use crate::archive;
+use crate::archive_identity;
 use crate::clock::Clock;
 use crate::reconcile::report::{Counts, Finding, Report, Standing};
 use crate::reconcile::source::sources;
@@ -55,6 +56,7 @@ pub(super) async fn run(common: &Common, args: ReconcileArgs) -> ExitCode {
 async fn reconcile(common: &Common, args: &ReconcileArgs, span: Option<Days>) -> Result<bool, Failure> {
     let reach = Reach::open(common, "warn").await?;
     let archive = archive::open(&reach.secrets.archive_url, &reach.config.archive).await?;
+    archive_identity::check(&reach.store, &archive).await?;
     let days = span.unwrap_or_else(|| Days::last(reach.config.reconcile.days, Clock::System.now()));
     let sources = sources(&reach.accounts, args.account.as_deref(), None)?;
     let mut report = Report::new(&reach.store, &archive, reach.config.reconcile.objects_at_once);

@@ -15,6 +15,7 @@ use super::reach::{Day, Failure, Reach};
 use super::terminal;
 use super::{Common, failed};
 use crate::archive;
+use crate::archive_identity;
 use crate::domain::verification::{ListedObject, Mend};
 use crate::jobs::verify::{Looked, MOST_FOREIGN, Verifier};
 use crate::store::{Selection, SharedStore};
@@ -94,6 +95,7 @@ async fn verify(common: &Common, args: &VerifyArgs) -> Result<bool, Failure> {
     // What is found is told to those who want to hear of it.
     let Reach { config, secrets, store, .. } = Reach::open(common, "error").await?;
     let archive = archive::open(&secrets.archive_url, &config.archive).await?;
+    archive_identity::check(&store, &archive).await?;
     archive.ping().await?;
     let verifier = Verifier::new(&store, &archive, &config.verify);
     let selection = Selection {

@@ -24,6 +24,7 @@
 //! - [`span`]: a length of time as a person writes it
 
 pub mod account;
+pub mod archive;
 pub mod checksum;
 pub mod event;
 pub mod fact;

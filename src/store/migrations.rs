@@ -18,7 +18,7 @@ pub struct Migrated {
 pub(super) const VERSION: i64 = NAMES.len() as i64;
 
 /// The steps; the first is number 1.
-const NAMES: [&str; 13] = [
+const NAMES: [&str; 14] = [
     "record",
     "queue",
     "account",
@@ -32,6 +32,7 @@ const NAMES: [&str; 13] = [
     "retention",
     "file_identity",
     "earlier_objects",
+    "archive_identity",
 ];
 
 pub(super) const POSTGRES: [&str; NAMES.len()] = [
@@ -48,6 +49,7 @@ pub(super) const POSTGRES: [&str; NAMES.len()] = [
     include_str!("../../migrations/postgres/0011_retention.sql"),
     include_str!("../../migrations/postgres/0012_file_identity.sql"),
     include_str!("../../migrations/postgres/0013_earlier_objects.sql"),
+    include_str!("../../migrations/postgres/0014_archive_identity.sql"),
 ];
 
 pub(super) const SQLITE: [&str; NAMES.len()] = [
@@ -64,6 +66,7 @@ pub(super) const SQLITE: [&str; NAMES.len()] = [
     include_str!("../../migrations/sqlite/0011_retention.sql"),
     include_str!("../../migrations/sqlite/0012_file_identity.sql"),
     include_str!("../../migrations/sqlite/0013_earlier_objects.sql"),
+    include_str!("../../migrations/sqlite/0014_archive_identity.sql"),
 ];
 
 /// Takes the steps that are missing. Holds sqlx's advisory lock meanwhile where the database has such locks

@@ -8,6 +8,7 @@ mod announcement;
 mod connections;
 mod error;
 mod gather;
+mod identity;
 mod intake;
 mod known;
 mod list;
@@ -34,6 +35,7 @@ use secrecy::SecretString;
 use serde_json::Value;
 
 use crate::config::store::StoreConfig;
+use crate::domain::archive::ArchiveIdentity;
 use crate::domain::event::{Event, EventRow};
 use crate::domain::file::{FileRow, FileState, RecordingRow};
 use crate::domain::finding::{Finding, Look};
@@ -631,6 +633,16 @@ pub trait Store: Send + Sync + 'static {
 
     /// How many jobs wait, run or stand still, and for how long. What is finished costs nothing, however much it is.
     async fn backlog(&self) -> Result<Vec<Backlog>, StoreError>;
+
+    /// The archive that holds the objects of this record, once one is noted.
+    async fn archive_identity(&self) -> Result<Option<ArchiveIdentity>, StoreError>;
+
+    /// Notes the archive, in place of another one where `replace` says so; returns the one that is noted then.
+    async fn note_archive(
+        &self,
+        archive: &ArchiveIdentity,
+        replace: bool,
+    ) -> Result<ArchiveIdentity, StoreError>;
 
     /// How the database itself is. Cheap.
     async fn health(&self) -> Result<Health, StoreError>;

@@ -188,7 +188,8 @@ async fn an_archive_file_is_not_gone_because_no_list_of_recordings_has_it() {
     assert!(scene.sender.deliver(&body.expect("there is such an event")).await.answer.is_accepted());
     let file = scene.one_file_in(FileState::Parked).await;
     assert_eq!(file.identity.collection, "archive_files");
-    assert_eq!(scene.zoom.library().api_calls(Endpoint::MeetingRecordings), 0);
+    // Only whether the bearer token that did not open it is in force.
+    assert!(scene.zoom.library().api_calls(Endpoint::MeetingRecordings) <= 1);
     scene.close().await;
 }
 

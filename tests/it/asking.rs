@@ -89,7 +89,7 @@ async fn a_service_and_its_database_give_the_same_documents() {
     let (here, there) = both(&scene, &["status", "--json"]).await;
     let read = |output: &Output| {
         let mut status: Value = serde_json::from_slice(&output.stdout).unwrap();
-        for passing in ["nearest_loss_secs", "database_millis", "archive_millis"] {
+        for passing in ["nearest_loss_secs", "database_millis", "archive_millis", "archive_room_bytes"] {
             assert!(status[passing].take().is_u64(), "{passing}");
         }
         status["verification"]["oldest_unverified_secs"].take();

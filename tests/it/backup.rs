@@ -13,6 +13,7 @@ use zoom_archiver::domain::recording::RecordingKind;
 use zoom_archiver::simulator::events::{EventKind, Quirks};
 use zoom_archiver::simulator::{FakeFile, FakeRecording, FakeZoom, Options};
 
+use crate::support::place::MARKER;
 use crate::support::postgres::PostgresDatabase;
 use crate::support::program::fake_zoom;
 use crate::support::scene::{open_store, sender_to, until_settled, with_api};
@@ -37,6 +38,9 @@ fn objects(folder: &Path) -> Vec<(PathBuf, SystemTime)> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
+        if path.ends_with(MARKER) {
+            continue;
+        }
         if path.is_dir() {
             found.extend(objects(&path));
         } else if path.file_name().is_some_and(|name| name != "recording.json") {

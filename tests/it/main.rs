@@ -4,6 +4,7 @@ mod access;
 mod accounts;
 mod after_archive;
 mod archive_contract;
+mod archive_identity;
 mod archive_options;
 mod asking;
 mod backfill;

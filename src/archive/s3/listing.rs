@@ -5,6 +5,7 @@ use aws_sdk_s3::types::Object;
 
 use super::super::ArchiveError;
 use super::super::exercise::DOCTOR;
+use super::super::marker;
 use super::S3Archive;
 use super::failure::Failure;
 use crate::domain::verification::ListedObject;
@@ -56,7 +57,8 @@ impl S3Archive {
     fn listed(&self, object: &Object) -> Option<ListedObject> {
         let key = object.key()?.strip_prefix(&self.prefix)?;
         let bytes = u64::try_from(object.size()?).ok()?;
-        let is_doctors = key.strip_prefix(DOCTOR).is_some_and(|rest| rest.starts_with('/'));
+        let is_within = |folder| key.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'));
+        let is_doctors = is_within(DOCTOR) || is_within(marker::FOLDER);
         let is_folder = bytes == 0 && (key.is_empty() || key.ends_with('/'));
         (!is_doctors && !is_folder).then(|| ListedObject { key: key.to_owned(), bytes })
     }

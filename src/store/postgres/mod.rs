@@ -37,6 +37,7 @@ use sqlx::Connection;
 use self::pool::Pool;
 use self::servers::Servers;
 use super::gather::Gather;
+use super::identity;
 use super::intake::PERSON;
 use super::migrations::{self, Migrated};
 use super::postgres_url::PostgresUrl;
@@ -50,6 +51,7 @@ use super::{
     Tally, ToVerify, TransferWork, Unverified, Verification,
 };
 use crate::config::store::StoreConfig;
+use crate::domain::archive::ArchiveIdentity;
 use crate::domain::event::{Event, EventRow};
 use crate::domain::file::{FileRow, RecordingRow};
 use crate::domain::finding::{Finding, Look};
@@ -444,6 +446,28 @@ impl Store for PostgresStore {
 
     async fn backlog(&self) -> Result<Vec<Backlog>, StoreError> {
         bounded(watch::backlog(&self.pool)).await
+    }
+
+    async fn archive_identity(&self) -> Result<Option<ArchiveIdentity>, StoreError> {
+        bounded(async {
+            let row = sqlx::query_as(identity::READ).fetch_optional(&mut *self.pool.acquire().await?).await?;
+            Ok(row.map(identity::read))
+        })
+        .await
+    }
+
+    async fn note_archive(
+        &self,
+        archive: &ArchiveIdentity,
+        replace: bool,
+    ) -> Result<ArchiveIdentity, StoreError> {
+        bounded(async {
+            let mut connection = self.pool.acquire().await?;
+            let note = if replace { identity::REPLACE } else { identity::NOTE };
+            sqlx::query(note).bind(&archive.id).bind(&archive.place).execute(&mut *connection).await?;
+            Ok(identity::read(sqlx::query_as(identity::READ).fetch_one(&mut *connection).await?))
+        })
+        .await
     }
 
     async fn health(&self) -> Result<Health, StoreError> {

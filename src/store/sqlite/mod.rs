@@ -40,6 +40,7 @@ use sqlx::{ConnectOptions, Connection, SqliteConnection, SqlitePool};
 use self::writer::Writer;
 use super::connections::connections;
 use super::gather::Gather;
+use super::identity;
 use super::intake::PERSON;
 use super::migrations::{self, Migrated};
 use super::pruning::{Bygone, Prunable, Pruned, PrunedCount};
@@ -52,6 +53,7 @@ use super::{
     Tally, ToVerify, TransferWork, Unverified, Verification,
 };
 use crate::config::store::StoreConfig;
+use crate::domain::archive::ArchiveIdentity;
 use crate::domain::event::{Event, EventRow};
 use crate::domain::file::{FileRow, RecordingRow};
 use crate::domain::finding::{Finding, Look};
@@ -581,6 +583,27 @@ impl Store for SqliteStore {
 
     async fn backlog(&self) -> Result<Vec<Backlog>, StoreError> {
         watch::backlog(&self.readers).await
+    }
+
+    async fn archive_identity(&self) -> Result<Option<ArchiveIdentity>, StoreError> {
+        let row = sqlx::query_as(identity::READ).fetch_optional(&self.readers).await?;
+        Ok(row.map(identity::read))
+    }
+
+    async fn note_archive(
+        &self,
+        archive: &ArchiveIdentity,
+        replace: bool,
+    ) -> Result<ArchiveIdentity, StoreError> {
+        let archive = archive.clone();
+        self.write(move |db| {
+            Box::pin(async move {
+                let note = if replace { identity::REPLACE } else { identity::NOTE };
+                sqlx::query(note).bind(&archive.id).bind(&archive.place).execute(&mut *db).await?;
+                Ok(identity::read(sqlx::query_as(identity::READ).fetch_one(db).await?))
+            })
+        })
+        .await
     }
 
     async fn health(&self) -> Result<Health, StoreError> {

@@ -54,7 +54,8 @@ impl Writer {
     {
         let mut connection = self.pool.acquire().await?;
         self.file.check()?;
-        let result = run(&mut connection, synchronous, verb).await;
+        let mut has_begun = false;
+        let result = run(&mut connection, synchronous, verb, &mut has_begun).await;
         if matches!(result, Err(StoreError::Unavailable(_) | StoreError::Refused(_))) {
             connection.close_on_drop();
             self.file.forget_log();
@@ -62,7 +63,8 @@ impl Writer {
         match &result {
             // What was written to a file that went away meanwhile is not kept.
             Ok(_) => self.file.check()?,
-            Err(StoreError::Unavailable(error)) => self.file.note_failure(error),
+            // One that did not begin waited in vain for another process that writes.
+            Err(StoreError::Unavailable(error)) if has_begun => self.file.note_failure(error),
             Err(_) => {}
         }
         // One that need not be on disk may have written nothing.
@@ -102,12 +104,14 @@ async fn run<T, F>(
     connection: &mut PoolConnection<Sqlite>,
     synchronous: &'static str,
     verb: F,
+    has_begun: &mut bool,
 ) -> Result<T, StoreError>
 where
     F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<T, StoreError>>,
 {
     sqlx::query(synchronous).execute(&mut **connection).await?;
     let mut transaction: Transaction<'_, Sqlite> = connection.begin_with("BEGIN IMMEDIATE").await?;
+    *has_begun = true;
     let result = verb(&mut transaction).await?;
     transaction.commit().await?;
     Ok(result)

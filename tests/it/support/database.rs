@@ -11,7 +11,7 @@ use zoom_archiver::store::{self, Intake, Migrated, SharedStore, StoreError};
 use super::postgres::PostgresDatabase;
 
 /// The version of the schema that this program has.
-pub(crate) const NEWEST: i64 = 13;
+pub(crate) const NEWEST: i64 = 14;
 
 /// A database of a test's own, gone when the test is.
 pub(crate) struct Database {

@@ -14,6 +14,8 @@ use super::service::Setup;
 
 /// What the manifest of a recording is called, in its folder.
 pub(crate) const MANIFEST: &str = "recording.json";
+/// Where an archive keeps the marker by which it is known again.
+pub(crate) const MARKER: &str = "zoom-archiver-archive";
 /// Where a directory keeps what is unfinished.
 const STAGING: &str = ".staging";
 
@@ -89,11 +91,14 @@ impl Place {
     /// The keys of all objects.
     pub(crate) async fn objects(&self) -> BTreeSet<String> {
         match self {
-            Self::Bucket(bucket) => bucket.server.objects(&bucket.name).await.into_iter().collect(),
+            Self::Bucket(bucket) => {
+                let keys = bucket.server.objects(&bucket.name).await.into_iter();
+                keys.filter(|key| !key.starts_with(MARKER)).collect()
+            }
             Self::Directory(root) => {
                 let files = files_below(root.path());
                 let keys = files.iter().map(|file| file.strip_prefix(root.path()).expect("below the root"));
-                let keys = keys.filter(|key| !key.starts_with(STAGING));
+                let keys = keys.filter(|key| !key.starts_with(STAGING) && !key.starts_with(MARKER));
                 keys.map(|key| key.to_str().expect("keys are UTF-8").to_owned()).collect()
             }
         }
