@@ -1,5 +1,7 @@
 //! The only place that chooses store and archive and puts the rooms together.
 
+pub mod check;
+
 use std::fmt;
 use std::net::SocketAddr;
 use std::num::NonZero;
@@ -7,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use metrics_exporter_prometheus::PrometheusHandle;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::sync::Notify;
@@ -221,16 +223,19 @@ impl Drop for JobThreads {
 }
 
 impl App {
-    /// Opens database and archive, and brings the schema up to date. Waits a while for a database that is not
+    /// Opens database and archive for a service of these roles, and brings the schema up to date. Waits a while for a database that is not
     /// there yet.
     ///
     /// # Errors
     /// See [`StartError`].
-    pub async fn open(config: Config, secrets: Secrets) -> Result<Self, StartError> {
+    pub async fn open(config: Config, secrets: Secrets, roles: &[Role]) -> Result<Self, StartError> {
+        if let Some(problem) = check::problems(&config, &secrets, roles).into_iter().next() {
+            return Err(problem);
+        }
         let clients = Accounts::new(&config.zoom, secrets.zoom_accounts(), Clock::System)?;
         let intake = intake(&config, &secrets, clients.clone());
         let store = open_store(&config, &secrets.database_url, intake).await?;
-        let archive = archive::open(&secrets.archive_url, &config.archive).await?;
+        let archive = archive::open(secrets.archive_url.expose_secret(), &config.archive).await?;
         archive_identity::settle(&store, &archive).await?;
         Ok(Self {
             config,
@@ -254,14 +259,7 @@ impl App {
         metrics: PrometheusHandle,
         stop: CancellationToken,
     ) -> Result<Service, StartError> {
-        let is_mute = |account: &ZoomAccount| account.webhook_secret_tokens.is_empty();
-        if roles.contains(&Role::Receiver) && self.accounts.iter().all(is_mute) {
-            return Err(StartError::NoSecretToken);
-        }
         let http = &self.config.http;
-        if self.admin_token.is_none() && !http.admin_listen.ip().is_loopback() {
-            return Err(StartError::OpenPrivateDoor(http.admin_listen));
-        }
         let public = listen("http.listen", http.listen).await?;
         let private = listen("http.admin_listen", http.admin_listen).await?;
         telemetry::expect_accounts(self.accounts.iter().map(|account| account.name.as_str()));

@@ -297,14 +297,25 @@ pub type SharedArchive = Arc<dyn Archive>;
 /// [`ArchiveError::Refused`] for a URL of any other kind, and for a directory of which `config` asks what only a bucket
 /// has; [`ArchiveError::Unavailable`] when the directory cannot be made.
 pub async fn open(url: &str, config: &ArchiveConfig) -> Result<SharedArchive, ArchiveError> {
-    match Location::parse(url)? {
+    match check(url, config)? {
         Location::S3(place) => Ok(Arc::new(S3Archive::open(&place, &config.s3, None).await)),
-        Location::Directory(root) => match s3::object_options(&config.s3)[..] {
-            [] => Ok(Arc::new(DirectoryArchive::open(&root).await?.keeping_free(config.min_free_bytes))),
-            [key, ..] => Err(ArchiveError::Refused(format!(
-                "{key} asks for what a directory ({url}) has not: leave it out, or archive into a bucket (s3://)"
-            ))),
-        },
+        Location::Directory(root) => {
+            Ok(Arc::new(DirectoryArchive::open(&root).await?.keeping_free(config.min_free_bytes)))
+        }
+    }
+}
+
+/// Reads an archive's URL, and whether the settings fit what it names.
+///
+/// # Errors
+/// [`ArchiveError::Refused`], without the URL.
+pub fn check(url: &str, config: &ArchiveConfig) -> Result<Location, ArchiveError> {
+    let location = Location::parse(url)?;
+    match (&location, s3::object_options(&config.s3).first()) {
+        (Location::Directory(_), Some(key)) => Err(ArchiveError::Refused(format!(
+            "{key} asks for what a directory has not: leave it out, or archive into a bucket (s3://)"
+        ))),
+        _ => Ok(location),
     }
 }
 

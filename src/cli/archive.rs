@@ -4,6 +4,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
+use secrecy::ExposeSecret;
 
 use super::ask::ended;
 use super::reach::{Failure, Reach};
@@ -32,7 +33,7 @@ pub(super) async fn run(common: &Common, args: ArchiveArgs) -> ExitCode {
 
 async fn act(common: &Common, action: Action) -> Result<ExitCode, Failure> {
     let reach = Reach::open(common, "warn").await?;
-    let archive = archive::open(&reach.secrets.archive_url, &reach.config.archive).await?;
+    let archive = archive::open(reach.secrets.archive_url.expose_secret(), &reach.config.archive).await?;
     let mut out = terminal::stdout();
     match action {
         Action::Show => {

@@ -268,16 +268,18 @@ fn unreachable(base: &str, error: &reqwest::Error) -> Unanswered {
 }
 
 async fn desk(reach: Reach, wanted: Archive) -> Desk {
-    let place = reach.secrets.archive_url.clone();
+    let place = reach.secrets.archive_without_password();
     let shelf = match wanted {
         Archive::Unused => Shelf { place, opened: Err("the archive is not open".to_owned()) },
-        Archive::Needed => match archive::open(&place, &reach.config.archive).await {
-            Ok(archive) => match archive_identity::check(&reach.store, &archive).await {
-                Ok(()) => Shelf::new(archive),
+        Archive::Needed => {
+            match archive::open(reach.secrets.archive_url.expose_secret(), &reach.config.archive).await {
+                Ok(archive) => match archive_identity::check(&reach.store, &archive).await {
+                    Ok(()) => Shelf::new(archive),
+                    Err(error) => Shelf { place, opened: Err(error.to_string()) },
+                },
                 Err(error) => Shelf { place, opened: Err(error.to_string()) },
-            },
-            Err(error) => Shelf { place, opened: Err(error.to_string()) },
-        },
+            }
+        }
     };
     let accounts = reach.secrets.zoom_accounts();
     Desk {

@@ -6,10 +6,9 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 
 use super::{Common, explain, failed};
-use crate::clock::Clock;
+use crate::app::Role;
+use crate::app::check::problems;
 use crate::config::{DEFAULT_TOML, Secrets};
-use crate::zoom::accounts::Accounts;
-use crate::zoom::download::Downloader;
 
 /// Options of `config`.
 #[derive(Debug, Args)]
@@ -59,16 +58,13 @@ pub(super) fn run(common: &Common, args: &ConfigArgs) -> ExitCode {
             }
         }
         Action::Check { explain: None, .. } => {
-            if let Err(error) = Downloader::new(&config.zoom, &config.transfer, Clock::System) {
-                return failed(&error.to_string());
-            }
-            if let Err(error) = Accounts::new(&config.zoom, secrets.zoom_accounts(), Clock::System) {
-                return failed(&error.to_string());
-            }
             println!("{}", summary(&secrets));
-            if secrets.zoom_accounts().iter().all(|account| account.webhook_secret_tokens.is_empty()) {
-                return failed("ZOOM_WEBHOOK_SECRET_TOKEN is not set; `serve` will refuse to start");
+            let problems: Vec<_> =
+                problems(&config, &secrets, &Role::ALL).iter().map(ToString::to_string).collect();
+            if !problems.is_empty() {
+                return failed(&problems.join("\n"));
             }
+            println!("settings: ok");
         }
     }
     ExitCode::SUCCESS
@@ -95,12 +91,12 @@ fn set(present: bool) -> &'static str {
 
 fn of_environment(secrets: &Secrets) -> String {
     format!(
-        "settings: ok\nZOOM_WEBHOOK_SECRET_TOKEN: {} token(s)\nDATABASE_URL: {}\nARCHIVE_URL: {}\nADMIN_TOKEN: {}\n\
+        "ZOOM_WEBHOOK_SECRET_TOKEN: {} token(s)\nDATABASE_URL: {}\nARCHIVE_URL: {}\nADMIN_TOKEN: {}\n\
          ZOOM_VIDEO_SDK_API_KEY, ZOOM_VIDEO_SDK_API_SECRET: {}\n\
          ZOOM_ACCOUNT_ID, ZOOM_CLIENT_ID, ZOOM_CLIENT_SECRET: {}",
         secrets.webhook_secret_tokens.len(),
         secrets.database_without_password(),
-        secrets.archive_url,
+        secrets.archive_without_password(),
         set(secrets.admin_token.is_some()),
         set(secrets.zoom.video_sdk.is_some()),
         set(secrets.zoom.oauth.is_some()),

@@ -165,7 +165,7 @@ impl Stage {
         let credentials = credentials.map(|(name, value)| (name.to_owned(), value.to_owned()));
         let mut secrets = Secrets::read(&Environment::from(credentials), &common.data_dir)?;
         secrets.webhook_secret_tokens = vec![secret];
-        let app = App::open(config, secrets).await?;
+        let app = App::open(config, secrets, &Role::ALL).await?;
         let (store, archive) = (Arc::clone(&app.store), Arc::clone(&app.archive));
         let known_before = all_files(&store).await?.into_iter().map(|file| file.id).collect();
         let stop = CancellationToken::new();

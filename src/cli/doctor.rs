@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::Args;
+use secrecy::ExposeSecret;
 use serde_json::json;
 
 use super::terminal;
@@ -52,7 +53,7 @@ async fn database(config: &Config, secrets: &Secrets) -> Vec<Finding> {
 }
 
 async fn archive(config: &Config, secrets: &Secrets) -> Vec<Finding> {
-    match archive::open(&secrets.archive_url, &config.archive).await {
+    match archive::open(secrets.archive_url.expose_secret(), &config.archive).await {
         Ok(archive) => archive.examine(Look::Whole).await,
         Err(error) => vec![Finding::wrong(Subject::Archive, error.to_string())],
     }

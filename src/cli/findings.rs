@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
+use secrecy::ExposeSecret;
 use serde_json::json;
 
 use super::Common;
@@ -150,7 +151,7 @@ async fn retry(
             let verifier = match &verifier {
                 Some(verifier) => verifier,
                 None => {
-                    let archive = archive::open(&secrets.archive_url, &config.archive).await?;
+                    let archive = archive::open(secrets.archive_url.expose_secret(), &config.archive).await?;
                     verifier.insert(Verifier::new(store, &archive, &config.verify))
                 }
             };

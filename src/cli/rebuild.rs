@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use clap::Args;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use indicatif::{HumanCount, ProgressBar, ProgressStyle};
+use secrecy::ExposeSecret;
 use serde_json::json;
 
 use super::reach::Failure;
@@ -68,7 +69,7 @@ async fn rebuild(common: &Common, args: &RebuildArgs) -> Result<bool, Failure> {
             "the database is not empty: `rebuild` fills an empty one, set DATABASE_URL to such".into()
         );
     }
-    let archive = archive::open(&secrets.archive_url, &config.archive).await?;
+    let archive = archive::open(secrets.archive_url.expose_secret(), &config.archive).await?;
     archive.ping().await?;
     let (mut report, bar, mut after) = (Report::default(), bar(args.json), None);
     loop {

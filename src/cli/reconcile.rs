@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use clap::Args;
 use comfy_table::{CellAlignment, Table, presets};
 use indicatif::{ProgressBar, ProgressStyle};
+use secrecy::ExposeSecret;
 use serde_json::json;
 
 use super::reach::{Day, Failure, Reach, days, last};
@@ -55,7 +56,7 @@ pub(super) async fn run(common: &Common, args: ReconcileArgs) -> ExitCode {
 /// Whether all is well.
 async fn reconcile(common: &Common, args: &ReconcileArgs, span: Option<Days>) -> Result<bool, Failure> {
     let reach = Reach::open(common, "warn").await?;
-    let archive = archive::open(&reach.secrets.archive_url, &reach.config.archive).await?;
+    let archive = archive::open(reach.secrets.archive_url.expose_secret(), &reach.config.archive).await?;
     archive_identity::check(&reach.store, &archive).await?;
     let days = span.unwrap_or_else(|| Days::last(reach.config.reconcile.days, Clock::System.now()));
     let sources = sources(&reach.accounts, args.account.as_deref(), None)?;

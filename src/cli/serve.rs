@@ -53,7 +53,7 @@ async fn serve(
     let stop = lifecycle::stop_on_signals()?;
     let metrics = telemetry::init_metrics()?;
     let app = tokio::select! {
-        app = App::open(config, secrets) => app?,
+        app = App::open(config, secrets, roles) => app?,
         () = stop.cancelled() => return Ok(()),
     };
     let mut events: Vec<_> = EVENTS.iter().map(|kind| kind.name).collect();

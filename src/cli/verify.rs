@@ -9,6 +9,7 @@ use std::str::FromStr;
 use chrono::NaiveTime;
 use clap::Args;
 use indicatif::{HumanCount, ProgressBar, ProgressStyle};
+use secrecy::ExposeSecret;
 use serde_json::json;
 
 use super::reach::{Day, Failure, Reach};
@@ -94,7 +95,7 @@ pub(super) async fn run(common: &Common, args: VerifyArgs) -> ExitCode {
 async fn verify(common: &Common, args: &VerifyArgs) -> Result<bool, Failure> {
     // What is found is told to those who want to hear of it.
     let Reach { config, secrets, store, .. } = Reach::open(common, "error").await?;
-    let archive = archive::open(&secrets.archive_url, &config.archive).await?;
+    let archive = archive::open(secrets.archive_url.expose_secret(), &config.archive).await?;
     archive_identity::check(&store, &archive).await?;
     archive.ping().await?;
     let verifier = Verifier::new(&store, &archive, &config.verify);

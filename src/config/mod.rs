@@ -20,6 +20,7 @@ pub mod proxy;
 pub mod reconcile;
 pub mod retention;
 pub mod secrets;
+pub mod shown;
 pub mod store;
 pub mod transfer;
 pub mod verify;

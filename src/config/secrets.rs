@@ -8,6 +8,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::load::{ConfigError, Environment};
 use super::notify::{NotifyConfig, Target};
+use super::shown;
 use super::zoom::ZoomConfig;
 use crate::domain::account::{AccountNames, DEFAULT_ACCOUNT};
 
@@ -45,8 +46,8 @@ pub struct Secrets {
     pub webhook_secret_tokens: Vec<SecretString>,
     /// `sqlite:PATH` or `postgres://…`; may hold a password.
     pub database_url: SecretString,
-    /// `s3://bucket/prefix` or `file:///path`.
-    pub archive_url: String,
+    /// `s3://bucket/prefix` or `file:///path`; somebody may have written credentials into it.
+    pub archive_url: SecretString,
     /// What Zoom's API is asked with.
     pub zoom: ZoomCredentials,
     /// What session tokens are signed with.
@@ -221,7 +222,7 @@ impl Secrets {
         Ok(Self {
             webhook_secret_tokens: list_of(&tokens),
             database_url: database_url.into(),
-            archive_url,
+            archive_url: archive_url.into(),
             zoom: ZoomCredentials::read(environment)?,
             sdk: complete(environment, SDK)?
                 .map(|[sdk_key, sdk_secret]| SdkCredentials { sdk_key, sdk_secret: sdk_secret.into() }),
@@ -300,13 +301,13 @@ impl Secrets {
     /// The database's address for people: without user, password and parameters.
     #[must_use]
     pub fn database_without_password(&self) -> String {
-        let url = self.database_url.expose_secret();
-        match url::Url::parse(url) {
-            Ok(parsed) if parsed.host_str().is_some() => {
-                format!("{}://{}{}", parsed.scheme(), parsed.host_str().unwrap_or_default(), parsed.path())
-            }
-            _ => url.split('?').next().unwrap_or_default().to_owned(),
-        }
+        shown::address(self.database_url.expose_secret())
+    }
+
+    /// The archive's address for people, likewise.
+    #[must_use]
+    pub fn archive_without_password(&self) -> String {
+        shown::address(self.archive_url.expose_secret())
     }
 }
 
@@ -358,7 +359,7 @@ mod tests {
     fn without_anything_database_and_archive_lie_in_the_data_directory() {
         let secrets = read(&[]).unwrap();
         assert_eq!(secrets.database_url.expose_secret(), "sqlite:/var/lib/za/zoom-archiver.db");
-        assert_eq!(secrets.archive_url, "file:///var/lib/za/archive");
+        assert_eq!(secrets.archive_url.expose_secret(), "file:///var/lib/za/archive");
         assert!(secrets.webhook_secret_tokens.is_empty());
     }
 
@@ -467,9 +468,11 @@ mod tests {
             ("ZOOM_CLIENT_ID", "hush7"),
             ("ZOOM_CLIENT_SECRET", "hush8"),
             ("DATABASE_URL", "postgres://me:hush3@db.example:5432/za?password=hush4"),
+            ("ARCHIVE_URL", "s3://key:hush9@bucket/prefix"),
         ])
         .unwrap();
-        let shown = format!("{secrets:?} {}", secrets.database_without_password());
+        let shown = format!("{secrets:?} {}", secrets.database_without_password())
+            + &secrets.archive_without_password();
         assert!(!shown.contains("hush"), "{shown}");
         assert!(shown.contains("postgres://db.example/za"), "{shown}");
     }

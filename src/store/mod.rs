@@ -123,7 +123,7 @@ pub struct Recorded {
     pub woken: u64,
     /// New files that are deliberately not taken.
     pub skipped: u64,
-    /// Those of them that are known, and taken, under another account.
+    /// New files that are known under another account, too.
     pub twins: u64,
     /// Files that are not archived yet although this event says that their recording leaves Zoom.
     pub endangered: u64,
@@ -662,6 +662,14 @@ pub trait Store: Send + Sync + 'static {
 
 /// A store behind which either database may stand.
 pub type SharedStore = Arc<dyn Store>;
+
+/// Whether `url` names a database that can be opened, as far as the text tells.
+///
+/// # Errors
+/// [`StoreError::Url`] without the password.
+pub fn check_url(url: &SecretString) -> Result<(), StoreError> {
+    DatabaseUrl::read(url).map(drop)
+}
 
 /// Connects to the database that `url` names, and checks that it holds the schema of this version. Does not
 /// migrate. For whoever records nothing: see [`open_with`].

@@ -87,6 +87,64 @@ async fn addresses_that_name_nothing_usable_are_refused_with_a_sentence() {
 }
 
 #[tokio::test]
+async fn config_check_refuses_what_serve_refuses_and_says_the_same() {
+    let data = tempfile::tempdir().unwrap();
+    let directory = data.path().to_str().unwrap();
+    let secret = ("ZOOM_WEBHOOK_SECRET_TOKEN", SECRET);
+    for (wrong, with_secret) in [
+        (("DATABASE_URL", "mysql://user@host/database"), true),
+        (("DATABASE_URL", "/srv/zoom-archiver.db"), true),
+        (("DATABASE_URL", "host=db user=me"), true),
+        (("DATABASE_URL", "postgres://db/za?target_session_attrs=standby"), true),
+        (("ARCHIVE_URL", "gs://bucket"), true),
+        (("ARCHIVE_URL", "/srv/archive"), true),
+        (("ARCHIVE_URL", "s3://b"), true),
+        (("ZOOM_ARCHIVER_ARCHIVE__S3__STORAGE_CLASS", "STANDARD_IA"), true),
+        (("ZOOM_ARCHIVER_HTTP__ADMIN_LISTEN", "0.0.0.0:0"), true),
+        (("ZOOM_ARCHIVER_LOG__FORMAT", "text"), false),
+    ] {
+        let environment: Vec<_> = [wrong].into_iter().chain(with_secret.then_some(secret)).collect();
+        let [check, serve] = [&["config", "check"][..], &["serve"]].map(|command| {
+            let arguments = [command, &["--data-dir", directory]].concat();
+            let environment = environment.clone();
+            async move { run(&arguments, &environment).await }
+        });
+        let (check, serve) = (check.await, serve.await);
+        assert_eq!((check.status.code(), serve.status.code()), (Some(1), Some(1)), "{wrong:?}: {serve:?}");
+        assert_eq!(text(&check.stderr), text(&serve.stderr), "{wrong:?}");
+    }
+    assert_eq!(std::fs::read_dir(data.path()).unwrap().count(), 0, "nothing was created");
+}
+
+#[tokio::test]
+async fn no_form_of_an_address_shows_its_password() {
+    const PASSWORD: &str = "hunter2-hunter2";
+    let data = tempfile::tempdir().unwrap();
+    let directory = data.path().to_str().unwrap();
+    let forms = [
+        ("DATABASE_URL", "host=127.0.0.1 user=me password=PASSWORD dbname=za"),
+        ("DATABASE_URL", "postgres://me:PASSWORD@db:port/za"),
+        ("DATABASE_URL", "postgres://me:1/PASSWORD@db/za"),
+        ("DATABASE_URL", "postgres://db/za?password=PASSWORD&nonsense=1"),
+        ("DATABASE_URL", "postgres://me:1&PASSWORD@db?x/za"),
+        ("DATABASE_URL", "sqlite:za.db?key=PASSWORD"),
+        ("ARCHIVE_URL", "s3://key:PASSWORD@bucket/prefix"),
+        ("ARCHIVE_URL", "s3://bucket/prefix?secret=PASSWORD"),
+        ("ARCHIVE_URL", "https://key:PASSWORD@minio:9000/bucket"),
+        ("ARCHIVE_URL", "key=x secret=PASSWORD"),
+    ];
+    for (name, form) in forms {
+        let address = form.replace("PASSWORD", PASSWORD);
+        let environment = [("ZOOM_WEBHOOK_SECRET_TOKEN", SECRET), (name, address.as_str())];
+        for command in [&["config", "show"][..], &["config", "check"], &["status"], &["doctor"], &["serve"]] {
+            let output = run(&[command, &["--data-dir", directory]].concat(), &environment).await;
+            let told = text(&output.stdout) + &text(&output.stderr);
+            assert!(!told.contains(PASSWORD), "{command:?} with {form}: {told}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn migrate_brings_the_schema_up_to_date_and_can_be_repeated() {
     let data = tempfile::tempdir().unwrap();
     let directory = data.path().to_str().unwrap();
