@@ -77,8 +77,7 @@ async fn backfill(common: &Common, args: &BackfillArgs, days: Days) -> Result<bo
     say.recorded(args, days, &found, recorded, &unlisted)?;
     if recorded.twins > 0 {
         say.beside(&format!(
-            "{} files are known under another account, and taken there: are the account ids in your settings right? \
-             `zoom-archiver files list --state skipped` says more",
+            "{} files are known under another account, too, and archived for both: are the account ids in your settings right?",
             recorded.twins
         ));
     }

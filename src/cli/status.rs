@@ -123,13 +123,12 @@ fn print(out: &mut impl Write, status: &Status) -> io::Result<()> {
     if status.twins > 0 {
         writeln!(
             out,
-            "twins         {} are left out: they are known under another account, too",
+            "twins         {} files are known under another account, too, and archived for both",
             status.twins
         )?;
-        writeln!(out, "              → zoom-archiver files list --state skipped  says under which")?;
         writeln!(
             out,
-            "              → mend the account ids in your settings, or zoom-archiver files unskip FILE_ID …"
+            "              → are the account ids in your settings those that Zoom names? The log names them"
         )?;
     }
     if status.warnings > 0 {

@@ -20,7 +20,7 @@ type Renews = dyn Fn(&RecordingIdentity) -> bool + Send + Sync;
 
 /// It lies in storage of the account's own.
 const STORAGE: &str = "storage";
-/// The same file is known under another account.
+/// It is taken, although the same file is known under another account. Rules may still leave it out.
 pub(super) const TWIN: &str = "twin";
 /// A person has left it out, or taken it after all.
 pub(super) const PERSON: &str = "person";
@@ -34,20 +34,6 @@ pub(super) struct Decision {
     pub(super) by: String,
 }
 
-/// Words before and after the account that has a file already.
-macro_rules! known_elsewhere {
-    ($account:literal) => {
-        concat!(
-            "'known and taken as a recording of account ' || ",
-            $account,
-            " || ': do the account ids in your settings (ZOOM_VIDEO_SDK_ACCOUNT_ID, ZOOM_ACCOUNT_ID, account_id) name the \
-             account that Zoom names in its events?'"
-        )
-    };
-}
-
-pub(super) use known_elsewhere;
-
 /// Says loudly that files are known under another account.
 pub(super) fn warn_of_twins(recording: &RecordingIdentity, twins: u64) {
     if twins > 0 {
@@ -56,13 +42,13 @@ pub(super) fn warn_of_twins(recording: &RecordingIdentity, twins: u64) {
             recording.kind = %recording.kind,
             recording.instance = recording.instance_id,
             files = twins,
-            "known and taken under another account already, and left out: are the account ids in the settings right?"
+            "known under another account, too, and archived for both: are the account ids in the settings right?"
         );
     }
 }
 
-/// How many files are left out because another account has them.
-pub(super) const TWINS: &str = "SELECT count(*) FROM files WHERE decided_by = 'twin' AND state = 'skipped'";
+/// How many files were known under another account when they were announced. Earlier releases left them out.
+pub(super) const TWINS: &str = "SELECT count(*) FROM files WHERE decided_by = 'twin'";
 
 /// What the rules say of a known file, against what stands in its row.
 #[derive(Debug, Clone, PartialEq, Eq)]

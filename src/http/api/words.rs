@@ -595,7 +595,7 @@ pub struct Status {
     pub resting: Resting,
     /// Events that are kept as they came, because they could not be read; ten thousand are as good as more.
     pub unreadable_events: u64,
-    /// Files that are left out because they are known under another account, too.
+    /// Files that are known under another account, too, and archived for both.
     pub twins: u64,
     /// Archived files with a warning: their `mark` says which.
     #[serde(default)]

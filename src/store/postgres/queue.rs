@@ -505,7 +505,7 @@ pub(super) async fn skip(
 WITH held AS MATERIALIZED (
     SELECT job.id FROM jobs job JOIN files file ON file.id = job.subject
     WHERE job.kind = 'transfer' AND job.subject = $1 AND file.state IN ('pending', 'parked', 'dead')
-        AND ($3::text IN ($4, $6) OR file.decided_by = $3)
+        AND ($3::text IN ($4, $6) OR file.decided_by IN ($3, 'twin'))
         AND (file.earlier_objects = '[]' OR file.proven_sha256 IS NOT NULL)
     FOR UPDATE OF job, file
 ),

@@ -60,7 +60,7 @@ pub(super) async fn recording(
     Ok(Some((recording, files)))
 }
 
-/// How many files are left out because another account has them.
+/// How many files are known under another account, too.
 pub(super) async fn twins(pool: &Pool) -> Result<u64, StoreError> {
     let twins: i64 = sqlx::query_scalar(TWINS).fetch_one(&mut *pool.acquire().await?).await?;
     Ok(u64::try_from(twins).unwrap_or(0))

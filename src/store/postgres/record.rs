@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::super::announcement::{
     NO_URL, NewFile, NewRecording, Rows, clean, file_keeps_until, keeps_until, outlives,
 };
-use super::super::intake::{TWIN, known_elsewhere, warn_of_twins};
+use super::super::intake::{TWIN, warn_of_twins};
 use super::super::known::{KnownFile, known_file_columns, own_zoom_state};
 use super::super::moment::Moment;
 use super::super::{Intake, Recorded, StoreError, error};
@@ -381,7 +381,7 @@ struct Written {
     is_new: Option<bool>,
     /// Whether it is not taken.
     is_skipped: Option<bool>,
-    /// Whether that is because another account has it.
+    /// Whether another account has it, too.
     is_twin: Option<bool>,
     /// Whether it was known until when it can be had.
     is_dated: Option<bool>,
@@ -451,8 +451,7 @@ macro_rules! trashed {
 }
 
 /// Events, recordings, files and the jobs of new files. An event that is recorded already stays as it is, unless it was
-/// kept raw; so the statement can be repeated. A gone file gets no URL here: it gets it when it is woken. One that is
-/// announced under two accounts at this very moment is taken twice.
+/// kept raw; so the statement can be repeated. A gone file gets no URL here: it gets it when it is woken.
 const ANNOUNCE: &str = concat!("
 WITH told AS MATERIALIZED (
     SELECT * FROM unnest(
@@ -511,12 +510,10 @@ event AS (
     WHERE events.unreadable IS NOT NULL
 ),
 twin AS (
-    SELECT DISTINCT ON (told.number, twin.collection, twin.name) told.number, twin.collection, twin.name, ",
-    known_elsewhere!("other.account_id"),
-    " AS reason
+    SELECT DISTINCT told.number, twin.collection, twin.name, true AS is_known
     FROM told
         CROSS JOIN LATERAL (
-            SELECT id, account_id FROM recordings
+            SELECT id FROM recordings
             WHERE instance_id = told.instance_id AND account_id <> told.account_id
                 AND replace(kind, 'webinar', 'meeting') = replace(told.kind, 'webinar', 'meeting')
             OFFSET 0
@@ -528,14 +525,14 @@ twin AS (
         ) twin
 ),
 announced AS MATERIALIZED (
-    SELECT given.*, CASE WHEN skip IS NULL AND twin.reason IS NOT NULL THEN $38 ELSE decider END AS decided_by,
+    SELECT given.*, CASE WHEN skip IS NULL AND twin.is_known THEN $38 ELSE decider END AS decided_by,
         CASE
-            WHEN COALESCE(skip, twin.reason) IS NOT NULL THEN 'skipped'
+            WHEN skip IS NOT NULL THEN 'skipped'
             WHEN waits THEN 'parked'
             ELSE 'pending'
         END AS state,
         CASE
-            WHEN COALESCE(skip, twin.reason) IS NOT NULL THEN COALESCE(skip, twin.reason)
+            WHEN skip IS NOT NULL THEN skip
             WHEN waits THEN $37
         END AS reason
     FROM unnest(

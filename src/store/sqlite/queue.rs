@@ -559,7 +559,7 @@ pub(super) async fn skip(
     let now = now(db).await?;
     let skipped = sqlx::query(
         "UPDATE files SET state = 'skipped', reason = $2, decided_by = $4, updated_at = $3
-         WHERE id = $1 AND state IN ('pending', 'parked', 'dead') AND ($4 IN ($5, $6) OR decided_by = $4)
+         WHERE id = $1 AND state IN ('pending', 'parked', 'dead') AND ($4 IN ($5, $6) OR decided_by IN ($4, 'twin'))
             AND (earlier_objects = '[]' OR proven_sha256 IS NOT NULL)",
     )
     .bind(file.0)

@@ -88,7 +88,7 @@ pub(super) async fn leftovers(
     .await?)
 }
 
-/// How many files are left out because another account has them.
+/// How many files are known under another account, too.
 pub(super) async fn twins(pool: &SqlitePool) -> Result<u64, StoreError> {
     let twins: i64 = sqlx::query_scalar(TWINS).fetch_one(pool).await?;
     Ok(u64::try_from(twins).unwrap_or(0))

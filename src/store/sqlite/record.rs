@@ -1,5 +1,7 @@
 //! Making an event durable, and choosing the place of a file, within one transaction each.
 
+use std::collections::BTreeSet;
+
 use secrecy::ExposeSecret;
 use serde_json::{Map, Value};
 use sqlx::types::Json;
@@ -9,7 +11,7 @@ use uuid::Uuid;
 use super::super::announcement::{
     NO_URL, NewFile, NewRecording, Rows, clean, file_keeps_until, keeps_until, merged, outlives,
 };
-use super::super::intake::{TWIN, known_elsewhere, warn_of_twins};
+use super::super::intake::{TWIN, warn_of_twins};
 use super::super::known::{KnownFile, known_file_columns, own_zoom_state};
 use super::super::moment::Moment;
 use super::super::{Intake, Recorded, StoreError};
@@ -154,7 +156,7 @@ async fn record_rows(
             },
         }
     }
-    recorded.twins = leave_out_twins(db, &told, &mut new).await?;
+    recorded.twins = mark_twins(db, &told, &mut new).await?;
     recorded.new_files = new.len() as u64;
     recorded.skipped = new.iter().filter(|file| file.skip.is_some()).count() as u64;
     for some in new.chunks(FILES_AT_ONCE) {
@@ -196,25 +198,26 @@ async fn judge(
     Ok(taken)
 }
 
-/// Leaves out files that are known under another account, and taken there: a wrong account id in the settings must not
-/// have everything archived twice. Returns how many.
-async fn leave_out_twins(
+/// Marks files that are known under another account, too; returns how many. They are archived for both: whoever may speak of one
+/// account must not have another's files left out.
+async fn mark_twins(
     db: &mut SqliteConnection,
     recording: &NewRecording,
     files: &mut [NewFile],
 ) -> Result<u64, StoreError> {
-    let taken: Vec<(String, String, String)> = sqlx::query_as(TWINS)
+    let known: BTreeSet<(String, String)> = sqlx::query_as(TWINS)
         .bind(&recording.identity.instance_id)
         .bind(&recording.identity.account_id)
         .bind(recording.identity.kind.as_str())
         .fetch_all(db)
-        .await?;
+        .await?
+        .into_iter()
+        .collect();
     let mut twins = 0;
     for file in files.iter_mut().filter(|file| file.skip.is_none()) {
-        let FileIdentity { collection, name } = &file.identity;
-        let twin = taken.iter().find(|(c, n, _)| (c, n) == (collection, name));
-        if let Some((.., reason)) = twin {
-            (file.skip, file.decided_by) = (Some(reason.clone()), TWIN.to_owned());
+        let FileIdentity { collection, name } = file.identity.clone();
+        if known.contains(&(collection, name)) {
+            file.decided_by = TWIN.to_owned();
             twins += 1;
         }
     }
@@ -223,14 +226,11 @@ async fn leave_out_twins(
 
 /// SQLite takes the two tables of a CROSS JOIN in the order in which they stand: the other way round it would walk through
 /// all files that are pending, or archived.
-const TWINS: &str = concat!(
-    "SELECT twin.collection, twin.name, ",
-    known_elsewhere!("other.account_id"),
-    " FROM recordings other CROSS JOIN files twin ON twin.recording_id = other.id
+const TWINS: &str = "SELECT twin.collection, twin.name
+     FROM recordings other CROSS JOIN files twin ON twin.recording_id = other.id
      WHERE other.instance_id = $1 AND other.account_id <> $2
         AND replace(other.kind, 'webinar', 'meeting') = replace($3, 'webinar', 'meeting')
-        AND twin.state IN ('pending', 'archived')"
-);
+        AND twin.state IN ('pending', 'archived')";
 
 /// What follows from what is known of the recording now: until when its files can be had. When it was this event that
 /// has it leave Zoom, what waits of it is due at once, and what is not archived is counted. What the manifest should
