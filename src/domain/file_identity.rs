@@ -105,22 +105,21 @@ pub struct Resolution {
 pub fn resolve(announced: &[Description], known: &[Description]) -> Resolution {
     let exactly: BTreeSet<&FileIdentity> = known.iter().map(|file| &file.identity).collect();
     let (announced_ids, known_ids) = (with_ids(announced), with_ids(known));
+    let unnamed = without_ids(known);
     let mut resolution = Resolution::default();
     for file in announced {
-        let alike = |ids: &BTreeMap<(&str, &str), BTreeSet<FileIdentity>>| {
-            file.likeness().and_then(|likeness| ids.get(&likeness)).cloned().unwrap_or_default()
+        let likeness = file.likeness();
+        let announced_alike = likeness.and_then(|likeness| announced_ids.get(&likeness)).copied();
+        let known_alike = likeness.and_then(|likeness| known_ids.get(&likeness)).copied();
+        let only = match (announced_alike, known_alike) {
+            (Some(one), Some(other)) if one == other => one.only(),
+            (Some(one), None) | (None, Some(one)) => one.only(),
+            _ => None,
         };
-        let (announced_alike, known_alike) = (alike(&announced_ids), alike(&known_ids));
-        let all_alike: BTreeSet<_> = announced_alike.union(&known_alike).collect();
-        let identity = match all_alike.first() {
-            Some(only) if all_alike.len() == 1 => (*only).clone(),
-            _ => file.identity.clone(),
-        };
+        let identity = only.unwrap_or(&file.identity).clone();
         // The file was known without an id, and this is what its id is.
-        let unnamed = known.iter().position(|row| {
-            !row.has_id && row.likeness() == file.likeness() && all_alike.len() == 1 && known_alike.is_empty()
-        });
-        if let Some(place) = unnamed.filter(|_| !exactly.contains(&identity)) {
+        let is_named = only.is_some() && known_alike.is_none() && !exactly.contains(&identity);
+        if let Some(&place) = likeness.filter(|_| is_named).and_then(|likeness| unnamed.get(&likeness)) {
             resolution.renamed.insert(place, identity.clone());
         }
         resolution.identities.push(if file.has_id { file.identity.clone() } else { identity });
@@ -128,12 +127,42 @@ pub fn resolve(announced: &[Description], known: &[Description]) -> Resolution {
     resolution
 }
 
-/// The identities of files with an id, by what they have in common with a description that has none.
-fn with_ids(files: &[Description]) -> BTreeMap<(&str, &str), BTreeSet<FileIdentity>> {
-    let mut found: BTreeMap<_, BTreeSet<FileIdentity>> = BTreeMap::new();
+/// Files with an id that one description without an id may be about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Alike<'a> {
+    One(&'a FileIdentity),
+    Several,
+}
+
+impl<'a> Alike<'a> {
+    fn only(self) -> Option<&'a FileIdentity> {
+        match self {
+            Self::One(only) => Some(only),
+            Self::Several => None,
+        }
+    }
+}
+
+/// The files with an id, by what they have in common with a description that has none.
+fn with_ids(files: &[Description]) -> BTreeMap<(&str, &str), Alike<'_>> {
+    let mut found = BTreeMap::new();
     for file in files.iter().filter(|file| file.has_id) {
         if let Some(likeness) = file.likeness() {
-            found.entry(likeness).or_default().insert(file.identity.clone());
+            let alike = found.entry(likeness).or_insert(Alike::One(&file.identity));
+            if *alike != Alike::One(&file.identity) {
+                *alike = Alike::Several;
+            }
+        }
+    }
+    found
+}
+
+/// The first place of each description without an id, by what it has in common with the files that have one.
+fn without_ids(files: &[Description]) -> BTreeMap<(&str, &str), usize> {
+    let mut found = BTreeMap::new();
+    for (place, file) in files.iter().enumerate().filter(|(_, file)| !file.has_id) {
+        if let Some(likeness) = file.likeness() {
+            found.entry(likeness).or_insert(place);
         }
     }
     found

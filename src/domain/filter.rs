@@ -17,6 +17,9 @@ use super::recording::{AnnouncedFile, AnnouncedRecording, RecordingIdentity, Rec
 /// Phone).
 const USER_KEYS: &[&str] = &["host_id", "host_email", "user_id", "user_key", "participant_email"];
 
+/// Longest text that a pattern is compared with, in bytes; of a longer one its beginning.
+const MAX_MATCHED_BYTES: usize = 1024;
+
 /// Types of files whose size says something: a transcript is short however long the recording is.
 const SOUND_AND_VIDEO: &[&str] = &["MP4", "M4A", "MP3", "WAV"];
 
@@ -227,13 +230,15 @@ impl<'a> Facts<'a> {
             file_type: file.file_type,
             recording_type: file.recording_type,
             hosts,
-            name: file.topic,
+            name: file.topic.map(|topic| &topic[..topic.floor_char_boundary(MAX_MATCHED_BYTES)]),
         }
     }
 }
 
 fn text<'a>(map: &'a Map<String, Value>, key: &str) -> Option<&'a str> {
-    map.get(key).and_then(Value::as_str).filter(|text| !text.is_empty())
+    let text = map.get(key).and_then(Value::as_str).filter(|text| !text.is_empty())?;
+    // Patterns are matched in time that grows with the text.
+    Some(&text[..text.floor_char_boundary(MAX_MATCHED_BYTES)])
 }
 
 /// How long a file is, from its beginning and end; else how long the recording is. Meetings and sessions say so in

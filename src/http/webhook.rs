@@ -12,6 +12,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
+use futures_util::{StreamExt, stream};
 use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, HeaderName, Request, StatusCode};
 use http_body_util::BodyExt;
@@ -33,6 +34,7 @@ use crate::domain::recording::{Announcement, RecordingIdentity, RecordingKind};
 use crate::store::{SharedStore, StoreError};
 use crate::telemetry;
 use crate::zoom::auto_start::{AutoStart, Begun, SESSION_STARTED};
+use crate::zoom::bounds::{self, LARGE_VALUES};
 use crate::zoom::payload::{self, Message, UNKNOWN_ACCOUNT};
 use crate::zoom::signature::{self, ReplayWindow, SIGNATURE_HEADER, TIMESTAMP_HEADER};
 
@@ -48,6 +50,8 @@ pub struct Receiver {
     answer_timeout: Duration,
     body_memory: Arc<Semaphore>,
     in_flight: Arc<Semaphore>,
+    /// Large bodies are read and recorded one at a time: see [`LARGE_VALUES`].
+    large: Arc<Semaphore>,
     wake: Arc<Notify>,
     auto_start: Option<Arc<AutoStart>>,
     names_seen: EventNames,
@@ -79,6 +83,7 @@ impl Receiver {
                 config.http.max_body_memory_bytes.div_ceil(BODY_UNIT_BYTES),
             )),
             in_flight: Arc::new(Semaphore::new(config.http.max_in_flight)),
+            large: Arc::new(Semaphore::new(1)),
             wake,
             auto_start: None,
             names_seen: EventNames::default(),
@@ -95,6 +100,10 @@ impl Receiver {
 
 /// Unit in which memory for bodies is counted, in bytes.
 const BODY_UNIT_BYTES: usize = 1024;
+
+/// Recordings of one event that are recorded at once: as many as the database takes together, and few enough for others to
+/// come between.
+const PARTS_AT_ONCE: usize = 32;
 
 /// How a delivery was answered.
 #[derive(Debug)]
@@ -173,13 +182,15 @@ impl Receiver {
             received => received?,
         };
         let signed_by = self.verify(seen, &body)?;
-        let read = payload::read(&body);
+        let turn = self.turn(&body).await?;
+        let (read, body) = read(body, turn.is_some()).await?;
         let begun = match &read {
-            Message::Other { name } if name == SESSION_STARTED => Begun::read(&body),
+            // That of a session is short.
+            Message::Other { name } if name == SESSION_STARTED && turn.is_none() => Begun::read(&body),
             _ => None,
         };
         if let Some(event) = self.foreign(&read, begun.as_ref(), &body, signed_by) {
-            return self.record(vec![event]).await;
+            return self.record(vec![event], turn).await;
         }
         let mut events = match read {
             Message::UrlValidation { plain_token } => {
@@ -211,7 +222,19 @@ impl Receiver {
         for event in &mut events {
             self.name_account(event, signed_by);
         }
-        self.record(events).await
+        self.record(events, turn).await
+    }
+
+    /// Waits for the turn of a body of very many values; `None` for any other.
+    async fn turn(&self, body: &[u8]) -> Result<Option<OwnedSemaphorePermit>, Answer> {
+        if bounds::values_in(body) < LARGE_VALUES {
+            return Ok(None);
+        }
+        let turn = Arc::clone(&self.large).acquire_owned();
+        match tokio::time::timeout(self.answer_timeout, turn).await {
+            Ok(Ok(turn)) => Ok(Some(turn)),
+            Ok(Err(_)) | Err(_) => Err(Answer::Unavailable),
+        }
     }
 
     /// The event to keep raw where a body names an account that is not its signer's: what one account says of another is not
@@ -384,20 +407,21 @@ impl Receiver {
 
     /// Makes what an event says durable, in a task of its own: the server drops a handler whose client has gone, and
     /// a transaction must not end that way.
-    async fn record(self: &Arc<Self>, events: Vec<Event>) -> Result<Answer, Answer> {
+    async fn record(
+        self: &Arc<Self>,
+        events: Vec<Event>,
+        turn: Option<OwnedSemaphorePermit>,
+    ) -> Result<Answer, Answer> {
         let permit = Arc::clone(&self.in_flight).try_acquire_owned().map_err(|_| Answer::Unavailable)?;
         let receiver = Arc::clone(self);
         let task = tokio::spawn(
             async move {
-                for mut event in events {
-                    let account = receiver.account_label(&event);
-                    let span = info_span!(
-                        "event", event.id = %event.id, event.name = event.name, zoom.account = account
-                    );
-                    event.trace = telemetry::traceparent(&span);
-                    receiver.record_now(&event).instrument(span).await?;
+                let recorded = stream::iter(events).map(|event| receiver.record_in_span(event));
+                let mut recorded = recorded.buffered(PARTS_AT_ONCE);
+                while let Some(answer) = recorded.next().await {
+                    answer?;
                 }
-                drop(permit);
+                drop((permit, turn));
                 Ok(Answer::Accepted)
             }
             .in_current_span(),
@@ -407,6 +431,13 @@ impl Receiver {
             // Too slow for Zoom, which will repeat it; the task goes on, and a repetition changes nothing.
             Ok(Err(_)) | Err(_) => Err(Answer::Unavailable),
         }
+    }
+
+    async fn record_in_span(&self, mut event: Event) -> Result<Answer, Answer> {
+        let account = self.account_label(&event);
+        let span = info_span!("event", event.id = %event.id, event.name = event.name, zoom.account = account);
+        event.trace = telemetry::traceparent(&span);
+        self.record_now(&event).instrument(span).await
     }
 
     async fn record_now(&self, event: &Event) -> Result<Answer, Answer> {
@@ -462,6 +493,15 @@ impl Receiver {
             }
         }
     }
+}
+
+/// Reads a body; a large one on a thread where it holds up nobody.
+async fn read(body: Vec<u8>, is_large: bool) -> Result<(Message, Vec<u8>), Answer> {
+    if !is_large {
+        return Ok((payload::read(&body), body));
+    }
+    let read = tokio::task::spawn_blocking(move || (payload::read(&body), body)).await;
+    read.map_err(|_| Answer::Unavailable)
 }
 
 /// Says loudly that a recording leaves Zoom before all of it is archived.

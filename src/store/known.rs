@@ -114,6 +114,7 @@ pub(super) fn single_files(change: Change, scope: &Scope, known: &[KnownFile]) -
     let identities = match scope {
         Scope::Recording => return None,
         Scope::Ids(ids) => {
+            let ids: BTreeSet<_> = ids.iter().collect();
             known.iter().filter(|file| ids.contains(&file.name)).map(KnownFile::identity).collect()
         }
         Scope::Listed(files) => {
@@ -153,9 +154,10 @@ impl Placeholders {
             .zip(identities)
             .filter_map(|(file, identity)| (!file.file_type.is_empty()).then_some(identity))
             .collect();
+        let announced: BTreeSet<_> = identities.iter().collect();
         let has_files = |list: &str| typed.iter().any(|identity| identity.collection == list);
         let is_replaced = |file: &&KnownFile| {
-            file.is_placeholder() && has_files(&file.collection) && !identities.contains(&file.identity())
+            file.is_placeholder() && has_files(&file.collection) && !announced.contains(&file.identity())
         };
         let replaced = match lists_everything(announcement) {
             true => known.iter().filter(is_replaced).map(KnownFile::id).collect(),

@@ -7,7 +7,7 @@
 use secrecy::SecretString;
 use serde_json::{Map, Value};
 
-use super::payload::{Told, check_length, secret, text, time};
+use super::payload::{Told, check_length, secret, short_text, text, time};
 use super::{redact, summary, token};
 use crate::domain::recording::{
     AnnouncedFile, AnnouncedRecording, Announcement, FileIdentity, MEETING_TRANSCRIPT, RecordingIdentity,
@@ -42,7 +42,7 @@ pub(super) fn read(told: &Told, object: &Map<String, Value>) -> Result<Announcem
     Ok(Announcement {
         recording: AnnouncedRecording {
             identity,
-            topic: text(meeting.get("topic")),
+            topic: short_text(meeting.get("topic")),
             start_time: time(meeting.get("start_time")),
             metadata: redact::map(meeting),
         },

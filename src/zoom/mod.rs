@@ -3,6 +3,7 @@
 //! - [`signature`]: whether Zoom sent a request
 //! - [`events`]: every event that is about a recording, and what it means: one table
 //! - [`payload`]: what an event says
+//! - [`bounds`]: how much one event may say
 //! - `redact`: what of it is kept
 //! - `summary`, `phone`, `voicemail`, [`meeting_transcript`]: events whose shape is none of the usual
 //! - [`accounts`]: which account a question is asked with
@@ -17,6 +18,7 @@ pub mod accounts;
 pub mod address;
 pub mod api;
 pub mod auto_start;
+pub mod bounds;
 pub mod download;
 pub mod events;
 mod jwt;

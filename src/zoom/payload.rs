@@ -7,8 +7,9 @@
 
 use chrono::{DateTime, Utc};
 use secrecy::SecretString;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
+use super::bounds::{self, Bounds};
 use super::events::{self, EventKind, Shape};
 use super::{meeting_transcript, phone, redact, summary, token, voicemail};
 use crate::domain::file_identity::{Description, stand_in};
@@ -81,15 +82,26 @@ pub enum Message {
 pub struct Part {
     /// What it announces.
     pub announcement: Announcement,
-    /// The body with this recording alone, without secrets.
+    /// What is kept of the body, without secrets: of the first part the whole, of the others their own entry.
     pub body: Vec<u8>,
 }
 
-/// Reads a body whose signature has been verified.
+/// Reads a body whose signature has been verified, within the bounds of what Zoom delivers.
 #[must_use]
 pub fn read(body: &[u8]) -> Message {
+    read_within(Bounds::DELIVERED, body)
+}
+
+/// Reads a body whose signature has been verified. What exceeds `bounds` is unreadable, so that it is kept raw.
+#[must_use]
+pub fn read_within(bounds: Bounds, body: &[u8]) -> Message {
     let unreadable =
         |name: &str, reason: &str| Message::Unreadable { name: name.to_owned(), reason: reason.to_owned() };
+    if let Err(reason) = bounds.check_values(body) {
+        let name = bounds::name_of(body).as_deref().map(bounded_name).unwrap_or_default();
+        let is_of_use = name.is_empty() || events::find(&name).is_some();
+        return if is_of_use { unreadable(&name, &reason) } else { Message::Other { name } };
+    }
     // A `Value` first: it takes keys that stand twice (the last one counts), a struct would not.
     let Ok(value) = json::parse(body) else {
         return unreadable("", "not JSON");
@@ -104,7 +116,10 @@ pub fn read(body: &[u8]) -> Message {
         };
     }
     let Some(kind) = events::find(&name) else { return Message::Other { name } };
-    read_event(kind, value).unwrap_or_else(|reason| Message::Unreadable { name, reason })
+    let entries = bounds.check_entries(&value);
+    entries
+        .and_then(|()| read_event(kind, value))
+        .unwrap_or_else(|reason| Message::Unreadable { name, reason })
 }
 
 fn read_event(kind: &EventKind, value: Value) -> Result<Message, String> {
@@ -191,9 +206,8 @@ fn listed(announcement: &Announcement) -> Scope {
 }
 
 /// Recordings of which an event gives nothing but their ids, and those of single files.
-fn batch(told: &Told, mut event: Value) -> Result<Vec<Part>, String> {
-    let meetings = take_list(&mut event, "meetings");
-    let uuids = take_list(&mut event, "meeting_uuids");
+fn batch(told: &Told, event: Value) -> Result<Vec<Part>, String> {
+    let (meetings, uuids) = (list(&event, "meetings"), list(&event, "meeting_uuids"));
     let meetings = meetings.iter().map(|entry| ("meetings", entry, entry.get("meeting_uuid")));
     let uuids = uuids.iter().map(|entry| ("meeting_uuids", entry, Some(entry)));
     let (mut parts, mut odd) = (Vec::new(), Vec::new());
@@ -203,12 +217,14 @@ fn batch(told: &Told, mut event: Value) -> Result<Vec<Part>, String> {
             Err(reason) => odd.push(format!("an entry of {key}: {reason}")),
         }
     }
-    with_odd(parts, odd).ok_or_else(|| "it names no recording".to_owned())
+    complete(parts, odd, event).ok_or_else(|| "it names no recording".to_owned())
 }
 
-/// The parts, the first of which tells what was odd beside them; `None` when there are none.
-pub(super) fn with_odd(mut parts: Vec<Part>, odd: Vec<String>) -> Option<Vec<Part>> {
-    parts.first_mut()?.announcement.odd.extend(odd);
+/// The parts, the first of which keeps the whole event and tells what was odd beside them; `None` when there are none.
+pub(super) fn complete(mut parts: Vec<Part>, odd: Vec<String>, event: Value) -> Option<Vec<Part>> {
+    let first = parts.first_mut()?;
+    first.announcement.odd.extend(bounds::few_notes(odd));
+    first.body = redact::value(event).to_string().into();
     Some(parts)
 }
 
@@ -247,23 +263,43 @@ fn bare(told: &Told, uuid: Option<&Value>, files: Option<&Value>) -> Result<Anno
 }
 
 impl Part {
-    /// The part of an event that is about one entry of its list `key`; `event` has no entry of its own any more.
+    /// The part of an event that is about one entry of its list `key`. Its body repeats of the event what says whose it is and
+    /// when it happened: a copy of everything for each entry would grow with the square of the event.
     pub(super) fn of(event: &Value, announcement: Announcement, key: &str, entry: &Value) -> Self {
-        let mut own = event.clone();
-        if let Some(object) = own.pointer_mut("/payload/object").and_then(Value::as_object_mut) {
-            object.insert(key.to_owned(), Value::Array(vec![entry.clone()]));
-        }
-        Self { announcement, body: redact::value(own).to_string().into() }
+        let short = |pointer: &str| {
+            event.pointer(pointer).filter(|value| match value {
+                Value::String(text) => text.len() <= MAX_ID_BYTES,
+                other => other.is_number(),
+            })
+        };
+        let own = json!({
+            "event": short("/event"),
+            "event_ts": short("/event_ts"),
+            "payload": {
+                "account_id": short("/payload/account_id"),
+                "time_stamp": short("/payload/time_stamp"),
+                "object": { "account_id": short("/payload/object/account_id"), key: [entry] },
+            },
+        });
+        Self { announcement, body: redact::value(without_nulls(own)).to_string().into() }
     }
 }
 
-/// Takes a list out of an event's object; empty when there is none.
-pub(super) fn take_list(event: &mut Value, key: &str) -> Vec<Value> {
-    let object = event.pointer_mut("/payload/object").and_then(Value::as_object_mut);
-    match object.and_then(|object| object.remove(key)) {
-        Some(Value::Array(entries)) => entries,
-        _ => Vec::new(),
+/// The same JSON without what is null in its outer objects.
+fn without_nulls(value: Value) -> Value {
+    match value {
+        Value::Object(object) => {
+            let given = object.into_iter().filter(|(_, value)| !value.is_null());
+            Value::Object(given.map(|(key, value)| (key, without_nulls(value))).collect())
+        }
+        other => other,
     }
+}
+
+/// A list of an event's object; empty when there is none.
+pub(super) fn list<'e>(event: &'e Value, key: &str) -> &'e [Value] {
+    let list = event.pointer("/payload/object").and_then(|object| object.get(key)).and_then(Value::as_array);
+    list.map_or(&[], Vec::as_slice)
 }
 
 /// Reads the API's answer about one recording, whose identity is the one that was asked about, whatever the answer
@@ -323,7 +359,7 @@ fn described(identity: RecordingIdentity, object: &Map<String, Value>, token: Op
     Announcement {
         recording: AnnouncedRecording {
             identity,
-            topic: text(object.get("session_name")).or_else(|| text(object.get("topic"))),
+            topic: short_text(object.get("session_name")).or_else(|| short_text(object.get("topic"))),
             start_time: time(object.get("start_time")),
             metadata: recording_metadata(object),
         },
@@ -331,7 +367,7 @@ fn described(identity: RecordingIdentity, object: &Map<String, Value>, token: Op
         change: Change::default(),
         scope: Scope::Recording,
         files,
-        odd,
+        odd: bounds::few_notes(odd),
     }
 }
 
@@ -352,8 +388,8 @@ pub fn meeting_kind(object: &Map<String, Value>) -> RecordingKind {
 
 fn announced_file(collection: &str, entry: &Value, token: &Token) -> Result<AnnouncedFile, String> {
     let entry = entry.as_object().ok_or("no object")?;
-    let named = text(entry.get("file_extension")).or_else(|| extension_in(entry.get("file_name")));
-    let file_type = match text(entry.get("file_type")) {
+    let named = short_text(entry.get("file_extension")).or_else(|| extension_in(entry.get("file_name")));
+    let file_type = match short_text(entry.get("file_type")) {
         Some(file_type) => file_type.to_uppercase(),
         // Such as `physical_files[]` of archived meetings: a name and no type (Zoom API reference, "List archived files").
         None if entry.contains_key("file_id") => named.as_deref().map_or("", type_of).to_owned(),
@@ -368,10 +404,9 @@ fn announced_file(collection: &str, entry: &Value, token: &Token) -> Result<Anno
         (None, None, Some(start)) if !file_type.is_empty() => format!("{file_type}@{start}"),
         (None, ..) => return Err("neither an id nor a file type with its recording_start".to_owned()),
     };
-    let recording_type = text(entry.get("recording_type")).unwrap_or_default();
+    let recording_type = short_text(entry.get("recording_type")).unwrap_or_default();
     check_length("collection", collection)?;
     check_length("id", &name)?;
-    check_length("recording_type", &recording_type)?;
     let is_processing = file_type.is_empty() && text(entry.get("status")).as_deref() == Some("processing");
     // What Zoom names of a file that it is still processing is not settled yet.
     let extension = match is_processing {
@@ -443,6 +478,11 @@ pub(super) fn text(value: Option<&Value>) -> Option<String> {
         Value::Number(number) => Some(number.to_string()),
         _ => None,
     }
+}
+
+/// The same, no longer than a column of text.
+pub(super) fn short_text(value: Option<&Value>) -> Option<String> {
+    text(value).map(bounds::short)
 }
 
 pub(super) fn time(value: Option<&Value>) -> Option<DateTime<Utc>> {

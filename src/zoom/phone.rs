@@ -8,7 +8,7 @@
 use serde_json::{Map, Value};
 
 use super::events::Shape;
-use super::payload::{Part, Told, check_length, secret, size, take_list, text, time, with_odd};
+use super::payload::{Part, Told, check_length, complete, list, secret, short_text, size, text, time};
 use super::{redact, token};
 use crate::domain::recording::{
     AnnouncedFile, AnnouncedRecording, Announcement, Change, FileIdentity, RecordingIdentity, RecordingKind,
@@ -24,8 +24,8 @@ const TRANSCRIPTS: &str = "call_transcripts";
 ///
 /// # Errors
 /// In words, when there is no call at all.
-pub(super) fn read(told: &Told, shape: Shape, mut event: Value) -> Result<Vec<Part>, String> {
-    let calls = take_list(&mut event, COLLECTION);
+pub(super) fn read(told: &Told, shape: Shape, event: Value) -> Result<Vec<Part>, String> {
+    let calls = list(&event, COLLECTION);
     let (mut parts, mut odd) = (Vec::new(), Vec::new());
     for (index, call) in calls.iter().enumerate() {
         match announcement(told, shape, call) {
@@ -33,7 +33,7 @@ pub(super) fn read(told: &Told, shape: Shape, mut event: Value) -> Result<Vec<Pa
             Err(reason) => odd.push(format!("{COLLECTION}[{index}]: {reason}")),
         }
     }
-    with_odd(parts, odd).ok_or_else(|| "it names no call".to_owned())
+    complete(parts, odd, event).ok_or_else(|| "it names no call".to_owned())
 }
 
 /// Reads an entry of the API's list of recorded calls ("Get call recordings"), which is that of an event, with the transcript's URL
@@ -78,7 +78,7 @@ fn announcement(told: &Told, shape: Shape, call: &Value) -> Result<Announcement,
 /// Who called whom, as far as names or numbers are known.
 pub(super) fn topic(call: &Map<String, Value>) -> Option<String> {
     let who = |side: &str| {
-        ["name", "number"].iter().find_map(|key| text(call.get(format!("{side}_{key}").as_str())))
+        ["name", "number"].iter().find_map(|key| short_text(call.get(format!("{side}_{key}").as_str())))
     };
     match (who("caller"), who("callee")) {
         (Some(caller), Some(callee)) => Some(format!("{caller} to {callee}")),

@@ -9,7 +9,7 @@ use chrono::SecondsFormat;
 use serde_json::{Map, Value};
 
 use super::events::Shape;
-use super::payload::{Told, check_length, text, time};
+use super::payload::{Told, check_length, short_text, text, time};
 use super::redact;
 use crate::domain::recording::{
     AnnouncedFile, AnnouncedRecording, Announcement, FileIdentity, RecordingIdentity, RecordingKind, Scope,
@@ -52,7 +52,7 @@ pub(super) fn read(told: &Told, shape: Shape, object: &Map<String, Value>) -> Re
     Ok(Announcement {
         recording: AnnouncedRecording {
             identity,
-            topic: text(meeting.get("topic")),
+            topic: short_text(meeting.get("topic")),
             start_time: time(meeting.get("start_time")),
             metadata: redact::map(meeting),
         },

@@ -7,7 +7,7 @@
 use serde_json::{Map, Value};
 
 use super::events::Shape;
-use super::payload::{Part, Told, check_length, secret, size, take_list, text, time, with_odd};
+use super::payload::{Part, Told, check_length, complete, list, secret, size, text, time};
 use super::{phone, redact, token};
 use crate::domain::recording::{
     AnnouncedFile, AnnouncedRecording, Announcement, FileIdentity, RecordingIdentity, RecordingKind, Scope,
@@ -24,8 +24,8 @@ const LIST: &str = "voice_mails";
 ///
 /// # Errors
 /// In words, when there is none.
-pub(super) fn read(told: &Told, shape: Shape, mut event: Value) -> Result<Vec<Part>, String> {
-    let listed = take_list(&mut event, LIST);
+pub(super) fn read(told: &Told, shape: Shape, event: Value) -> Result<Vec<Part>, String> {
+    let listed = list(&event, LIST);
     if listed.is_empty() {
         let announcement =
             announcement(told, shape, event.pointer("/payload/object").unwrap_or(&Value::Null))?;
@@ -38,7 +38,7 @@ pub(super) fn read(told: &Told, shape: Shape, mut event: Value) -> Result<Vec<Pa
             Err(reason) => odd.push(format!("{LIST}[{index}]: {reason}")),
         }
     }
-    with_odd(parts, odd).ok_or_else(|| "it names no voicemail".to_owned())
+    complete(parts, odd, event).ok_or_else(|| "it names no voicemail".to_owned())
 }
 
 fn announcement(told: &Told, shape: Shape, voicemail: &Value) -> Result<Announcement, String> {

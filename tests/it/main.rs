@@ -23,6 +23,7 @@ mod fault_matrix;
 mod fault_proxy;
 mod fetching;
 mod file_identity;
+mod floods;
 mod full_disk;
 mod interrupted;
 mod janitor;

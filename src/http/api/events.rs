@@ -14,6 +14,7 @@ use crate::domain::event::{self, EventContent, EventRow};
 use crate::domain::ids::{EventId, RecordingId};
 use crate::domain::recording::Announcement;
 use crate::store::EventFilter;
+use crate::zoom::bounds::Bounds;
 use crate::zoom::payload::{self, FOREIGN_ACCOUNT, Message, UNKNOWN_ACCOUNT};
 
 list_query! {
@@ -135,7 +136,7 @@ fn read(row: &EventRow, body: &[u8]) -> Result<Vec<event::Event>, String> {
         content: EventContent::Announcement(announcement),
         trace: None,
     };
-    match payload::read(body) {
+    match payload::read_within(Bounds::REPLAYED, body) {
         Message::Announcement { name, announcement, body } => {
             Ok(vec![event(row.id, &name, *announcement, body)])
         }
