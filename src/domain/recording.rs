@@ -270,8 +270,11 @@ impl AnnouncedFile {
     }
 }
 
-/// The list that an archiving account's files stand in. Zoom's calls about recordings know nothing of them.
-pub const ARCHIVE_FILES: &str = "archive_files";
+/// Whether a list is one of those in which an archiving account's files stand. Zoom's calls about recordings know nothing of them.
+#[must_use]
+pub fn is_of_archive(collection: &str) -> bool {
+    matches!(collection, "archive_files" | "physical_files")
+}
 
 /// The list that AI Companion's transcript of a meeting stands in, as if an event had one of that name. Where it is says a call of
 /// its own.

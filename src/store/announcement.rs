@@ -17,8 +17,8 @@ use crate::domain::file_identity::{Description, Resolution, resolve};
 use crate::domain::ids::{FileId, JobId, RecordingId};
 use crate::domain::loss;
 use crate::domain::recording::{
-    ARCHIVE_FILES, AnnouncedFile, AnnouncedRecording, Announcement, Change, FileIdentity, MEETING_TRANSCRIPT,
-    RecordingIdentity, RecordingState,
+    AnnouncedFile, AnnouncedRecording, Announcement, Change, FileIdentity, MEETING_TRANSCRIPT,
+    RecordingIdentity, RecordingState, is_of_archive,
 };
 
 /// Why a file without a URL is parked.
@@ -351,8 +351,7 @@ pub(super) fn clean_json(value: &Value) -> Value {
 /// says so.
 fn is_asked_about(file: &AnnouncedFile) -> bool {
     match file.identity.collection.as_str() {
-        ARCHIVE_FILES => false,
         MEETING_TRANSCRIPT => true,
-        _ => is_in_the_making(file),
+        collection => !is_of_archive(collection) && is_in_the_making(file),
     }
 }

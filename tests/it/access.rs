@@ -179,18 +179,24 @@ async fn a_file_that_is_gone_midway_leaves_no_upload_behind() {
 
 #[tokio::test]
 async fn an_archive_file_is_not_gone_because_no_list_of_recordings_has_it() {
-    let scene = scene().await;
-    let recording = recording(RecordingKind::Meeting);
-    let body =
-        scene.zoom.tell(&recording, Happening::ArchiveFilesCompleted, Quirks::default(), Clock::System.now());
-    scene.zoom.library().expire_tokens(&recording);
-    scene.zoom.library().inject_api(&recording, ApiFault::Gone, When::Always);
-    assert!(scene.sender.deliver(&body.expect("there is such an event")).await.answer.is_accepted());
-    let file = scene.one_file_in(FileState::Parked).await;
-    assert_eq!(file.identity.collection, "archive_files");
-    // Only whether the bearer token that did not open it is in force.
-    assert!(scene.zoom.library().api_calls(Endpoint::MeetingRecordings) <= 1);
-    scene.close().await;
+    for list in ["archive_files", "physical_files"] {
+        let scene = scene().await;
+        let recording = recording(RecordingKind::Meeting);
+        let (happening, now) = (Happening::ArchiveFilesCompleted, Clock::System.now());
+        let body = scene.zoom.tell(&recording, happening, Quirks::default(), now);
+        let body = String::from_utf8(body.expect("there is such an event")).unwrap();
+        let body = body.replace("\"archive_files\"", &format!("\"{list}\""));
+        scene.zoom.library().expire_tokens(&recording);
+        scene.zoom.library().inject_api(&recording, ApiFault::Gone, When::Always);
+        assert!(scene.sender.deliver(body.as_bytes()).await.answer.is_accepted());
+        let file = scene.one_file_in(FileState::Parked).await;
+        assert_eq!(file.identity.collection, list);
+        let reason = file.reason.expect("it says why");
+        assert!(reason.contains("View the recording content"), "{reason}");
+        // Only whether the bearer token that did not open it is in force.
+        assert!(scene.zoom.library().api_calls(Endpoint::MeetingRecordings) <= 1);
+        scene.close().await;
+    }
 }
 
 #[tokio::test]

@@ -15,7 +15,7 @@ use crate::domain::file_identity::rows_of;
 use crate::domain::job::{Outcome, Task, WaitsFor};
 use crate::domain::loss::IN_TRASH;
 use crate::domain::recording::{
-    ARCHIVE_FILES, AnnouncedFile, MEETING_TRANSCRIPT, RecordingKind, RecordingState,
+    AnnouncedFile, MEETING_TRANSCRIPT, RecordingKind, RecordingState, is_of_archive,
 };
 use crate::store::TransferWork;
 use crate::worker::JobContext;
@@ -97,9 +97,9 @@ fn without_right(work: &TransferWork, error: &DownloadError, why: &str) -> Outco
         RecordingKind::VideoSdk => "of the owner of the Video SDK account",
         _ => "of the owner of the Server-to-Server OAuth app",
     };
-    let of_archive = match work.file.identity.collection.as_str() {
-        ARCHIVE_FILES => ", and the app a scope for archived files (archiving:read:…)",
-        _ => "",
+    let of_archive = match is_of_archive(&work.file.identity.collection) {
+        true => ", and the app a scope for archived files (archiving:read:…)",
+        false => "",
     };
     let reason = format!(
         "{error}; Zoom's API gives no download token for it and {why}: give the role {owner} the right \
@@ -125,7 +125,7 @@ pub(super) async fn refresh(
     error: DownloadError,
 ) -> Result<TransferWork, Outcome> {
     let identity = &work.recording.identity;
-    let is_archive_file = work.file.identity.collection == ARCHIVE_FILES;
+    let is_archive_file = is_of_archive(&work.file.identity.collection);
     if is_call(work) && !matches!(error, DownloadError::NotFound)
         || is_archive_file && matches!(error, DownloadError::Expired(_))
     {

@@ -10,7 +10,7 @@ use super::access::{not_there, reread};
 use super::alive_while;
 use crate::domain::file::{FileRow, FileState};
 use crate::domain::job::{Outcome, WaitsFor};
-use crate::domain::recording::{ARCHIVE_FILES, RecordingKind};
+use crate::domain::recording::{RecordingKind, is_of_archive};
 use crate::store::TransferWork;
 use crate::worker::JobContext;
 use crate::zoom::api::ApiError;
@@ -34,7 +34,7 @@ pub(super) async fn typed(
         return Ok(work);
     }
     let identity = &work.recording.identity;
-    let is_askable = identity.kind != RecordingKind::Phone && work.file.identity.collection != ARCHIVE_FILES;
+    let is_askable = identity.kind != RecordingKind::Phone && !is_of_archive(&work.file.identity.collection);
     let reason = "Zoom has not said yet what kind of file this is".to_owned();
     let wait = || Outcome::Later { reason: reason.clone(), after: rest(jobs, &work.file) };
     if !is_askable || !jobs.accounts.know(identity) {
