@@ -188,6 +188,7 @@ async fn whatever_is_refused_is_refused_in_words_of_one_shape() {
     };
     assert_eq!(problem(retry("{").send().await.unwrap()).await.0, 400);
     assert_eq!(problem(retry("{}").send().await.unwrap()).await.0, 400);
+    assert_eq!(problem(retry("[[\"dead\"]]").send().await.unwrap()).await.0, 400);
     assert_eq!(problem(retry(r#"{"state":["archived"]}"#).send().await.unwrap()).await.0, 400);
     assert_eq!(problem(retry(r#"{"state":["dead"],"dryrun":true}"#).send().await.unwrap()).await.0, 400);
     let long = operator.ask(Method::POST, "/files/retry").json(&json!({ "account_id": "x".repeat(100_000) }));

@@ -72,6 +72,10 @@ impl<T: DeserializeOwned + Default, S: Send + Sync> FromRequest<S> for Body<T> {
             }
             body => body,
         };
+        // Serde would take a list for the fields of an object, one by one.
+        if body.trim_ascii_start().starts_with(b"[") {
+            return Err(Problem::bad("the body: an object is wanted, not a list".to_owned()));
+        }
         let body = serde_json::from_slice::<Option<T>>(body);
         body.map(|body| Self(body.unwrap_or_default()))
             .map_err(|error| Problem::bad(format!("the body: {error}")))
