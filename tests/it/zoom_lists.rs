@@ -141,6 +141,29 @@ async fn a_page_token_that_has_expired_has_its_part_read_anew_and_brings_nothing
 }
 
 #[tokio::test]
+async fn a_list_whose_pages_never_hold_is_given_up_and_not_read_for_ever() {
+    let scene = Scene::start().await.with("ZOOM_ARCHIVER_ZOOM__API_PAGE_SIZE", "5");
+    let _ = one_a_day(&scene);
+    let library = scene.zoom.library();
+    for _ in 0..20 {
+        library.inject_call(Endpoint::Sessions, ApiFault::Slow(Duration::ZERO), When::First(1));
+        library.inject_call(Endpoint::Sessions, ApiFault::InvalidField, When::First(1));
+    }
+    let api = scene.api();
+    let mut listing = api.recordings(sessions(), days("2026-02-01", "2026-03-03"));
+    let mut pages = 0;
+    let error = loop {
+        match listing.next().await {
+            Ok(page) => assert!(page.is_some(), "it ended"),
+            Err(error) => break error,
+        }
+        pages += 1;
+        assert!(pages < 20, "it goes on for ever");
+    };
+    assert!(matches!(error, ApiError::Invalid(_)), "{error}");
+}
+
+#[tokio::test]
 async fn a_list_that_is_refused_at_its_first_page_is_not_asked_for_again() {
     let scene = Scene::start().await;
     scene.zoom.library().inject_call(Endpoint::Sessions, ApiFault::InvalidField, When::Always);

@@ -21,6 +21,8 @@ use crate::zoom::{payload, phone};
 const TRIES: u32 = 6;
 /// Rest before the second of them; it doubles from one to the next.
 const REST: Duration = Duration::from_millis(500);
+/// Times that one part of a list is read anew because the token of a page has expired.
+const MOST_RESTARTS: u32 = 3;
 /// Longest rest that a list waits out when Zoom names one; a longer one is for whoever asked.
 const LONGEST_REST: Duration = Duration::from_secs(120);
 
@@ -141,6 +143,8 @@ pub struct Listing<'a> {
     trail: Trail,
     /// What this part has brought: where it begins anew, it is not brought a second time.
     seen: HashSet<String>,
+    /// Times that this part was read anew.
+    restarts: u32,
 }
 
 impl Api {
@@ -151,8 +155,15 @@ impl Api {
     #[must_use]
     pub fn recordings(&self, of: ListOf, within: Within) -> Listing<'_> {
         let rest = VecDeque::from([within]);
-        let mut listing =
-            Listing { api: self, of, part: None, rest, trail: Trail::default(), seen: HashSet::new() };
+        let mut listing = Listing {
+            api: self,
+            of,
+            part: None,
+            rest,
+            trail: Trail::default(),
+            seen: HashSet::new(),
+            restarts: 0,
+        };
         listing.turn_to_the_next_part();
         listing
     }
@@ -171,13 +182,14 @@ impl Listing<'_> {
         let mut answer = match self.ask_patiently(&self.url(part)?).await {
             Ok(answer) => answer,
             // The token of a page is good for fifteen minutes: without one the part is read anew.
-            Err(ApiError::Invalid(reason)) if !is_first => {
+            Err(ApiError::Invalid(reason)) if !is_first && self.restarts < MOST_RESTARTS => {
+                self.restarts += 1;
                 debug!(reason, "the list is read again from the first page of its part");
                 self.trail.begin_again();
                 self.ask_patiently(&self.url(part)?).await.inspect_err(|_| self.seen.clear())?
             }
             // Most apps are for meetings alone, and have nothing to do with calls.
-            Err(ApiError::NotAllowed(reason)) if self.of == ListOf::Calls => {
+            Err(ApiError::NotAllowed(reason)) if self.of == ListOf::Calls && self.lacks_scope(&reason) => {
                 info!(reason, "recorded calls are not listed");
                 (self.part, self.rest) = (None, VecDeque::new());
                 return Ok(None);
@@ -198,14 +210,21 @@ impl Listing<'_> {
         Ok(Some(page))
     }
 
+    /// Whether a refusal is that of an app without the scope for this list: it names it.
+    fn lacks_scope(&self, reason: &str) -> bool {
+        self.of.purpose().scope.is_some_and(|scope| reason.contains(scope))
+    }
+
     /// Back to the first page of this part, for whoever asks again after an error: everything in it is brought again.
     fn begin_again(&mut self) {
         self.trail.begin_again();
         self.seen.clear();
+        self.restarts = 0;
     }
 
     fn turn_to_the_next_part(&mut self) {
         self.seen.clear();
+        self.restarts = 0;
         self.part = match self.rest.pop_front() {
             Some(Within::Days(days)) if days.is_empty() => None,
             Some(Within::Days(days)) => {
