@@ -223,8 +223,8 @@ impl Drop for JobThreads {
 }
 
 impl App {
-    /// Opens database and archive for a service of these roles, and brings the schema up to date. Waits a while for a database that is not
-    /// there yet.
+    /// Opens database and archive for a service of these roles, and brings the schema up to date. Waits a while for a database
+    /// that is not there yet.
     ///
     /// # Errors
     /// See [`StartError`].

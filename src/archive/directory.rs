@@ -82,7 +82,7 @@ impl DirectoryArchive {
     /// Without its marker it is not there, however empty or full the directory is: it is not mounted.
     fn check_marker(&self) -> Result<(), ArchiveError> {
         let Some(expected) = self.expected.get() else { return Ok(()) };
-        let found = fs::read(self.root.join(marker::FOLDER).join("id.json"));
+        let found = fs::read(self.root.join(marker::KEY));
         let found = found.ok().and_then(|text| marker::id_in(&text));
         if found.as_ref() == Some(expected) {
             return Ok(());

@@ -11,7 +11,7 @@ use crate::domain::file::{Proof, Sha256Digest};
 /// The folder of the marker, below the archive's root or prefix. It is none of the objects that are listed.
 pub(super) const FOLDER: &str = "zoom-archiver-archive";
 /// Key of the marker.
-const KEY: &str = "zoom-archiver-archive/id.json";
+pub(super) const KEY: &str = "zoom-archiver-archive/id.json";
 /// Most bytes that a marker has.
 const MOST_BYTES: usize = 4096;
 /// Version of the marker's shape.

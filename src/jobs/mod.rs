@@ -164,7 +164,7 @@ impl From<ApiError> for Outcome {
     }
 }
 
-/// Rest until something is written again for which there was no room.
+/// Rest until something is written again for which there was no room, about.
 const ROOM_REST: Duration = Duration::from_secs(60);
 
 /// Rest before Zoom is asked again where another program puts our access tokens out of force: at random, so that the two do not

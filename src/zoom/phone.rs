@@ -1,4 +1,5 @@
-//! `phone.recording_*`: recorded calls of Zoom Phone. One event may tell of several; each is a recording with two files at most, its sound and its transcript.
+//! `phone.recording_*`: recorded calls of Zoom Phone. One event may tell of several; each is a recording with two files at most,
+//! its sound and its transcript.
 //!
 //! Shape: Zoom's event reference for Phone: `payload.object.recordings[]` with `id`, `download_url` and, of a
 //! transcript, `transcript_download_url`. That the sound is MP3 and the transcript JSON is observed, not promised. The

@@ -3,16 +3,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
-use super::super::Jobs;
+use super::super::{Jobs, ROOM_REST};
 use super::Ended;
 use super::checkpoint::TransferCheckpoint;
 use crate::domain::job::Outcome;
 use crate::store::TransferWork;
-
-/// Rest until it is looked again whether there is room, about.
-const REST: Duration = Duration::from_secs(60);
 
 /// Bytes that a transfer is going to write, taken off what others find; given back when it is dropped.
 #[derive(Debug)]
@@ -52,5 +48,8 @@ pub(super) async fn reserve(
 
 /// The outcome of a run for which there is no room: it goes on when there is, and costs no attempt.
 pub(super) fn wait(reason: String) -> Outcome {
-    Outcome::Later { reason: format!("no room: {reason}"), after: REST.mul_f64(rand::random_range(0.5..1.5)) }
+    Outcome::Later {
+        reason: format!("no room: {reason}"),
+        after: ROOM_REST.mul_f64(rand::random_range(0.5..1.5)),
+    }
 }
